@@ -1,0 +1,204 @@
+// The Raft consensus algorithm as a pure step machine: no thread, clock, file,
+// socket or randomness of its own.
+//
+//   KEELSON_ASSIGN_OR_RETURN(auto core, Core::Create(options, log, &observer));
+//   core->Tick();                      // time passes
+//   (void)core->Step(message);         // a peer spoke
+//   while (core->HasReady()) {
+//     Ready ready = core->TakeReady();
+//     Send(ready.messages);            // at once
+//     if (ready.append) storage.Enqueue(std::move(*ready.append));   // in order
+//     if (ready.apply) machine.Enqueue(std::move(*ready.apply));     // in order
+//   }
+//
+// Storage is asynchronous (etcd-io/raft's AsyncStorageWrites; raft.md section 11).
+// The append worker takes the AppendWork values in order, writes each, syncs once for
+// as many as it likes, and then releases the responses of each: those addressed to this
+// node are stepped into the core, the others are sent. An apply worker does the same
+// with ApplyWork. The compiler keeps the order: responses cannot be read from an
+// AppendWork without the SyncToken that a Wal returns from a successful sync.
+//
+// Threading: a Core is a single-threaded value. Given the same inputs and the same
+// Random it makes the same outputs.
+#ifndef KEELSON_RAFT_CORE_H_
+#define KEELSON_RAFT_CORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/random.h"
+#include "raft/durability.h"
+#include "raft/log_storage.h"
+#include "raft/observer.h"
+#include "raft/types.h"
+
+namespace keelson::raft {
+
+enum class Role : uint8_t { kFollower = 0, kCandidate = 1, kLeader = 2, kPreCandidate = 3 };
+
+// How a leader proves that a read is not stale (raft.md section 9).
+enum class ReadMode : uint8_t {
+  kSafe = 0,        // by a heartbeat round that a quorum answers
+  kLeaseBased = 1,  // by the check-quorum lease; needs bounded clock drift and check_quorum
+};
+
+struct Options {
+  NodeId id = kNoNode;       // required
+  int election_ticks = 10;   // E: followers campaign after [E, 2E-1] ticks without a leader
+  int heartbeat_ticks = 1;   // less than election_ticks
+  bool pre_vote = true;      // a node asks whether it could win before it raises the term
+  bool check_quorum = true;  // a leader that hears no quorum for E ticks steps down
+  ReadMode read_mode = ReadMode::kSafe;
+  bool forward_proposals = true;      // a follower passes proposals on to the leader
+  bool step_down_on_removal = true;   // a leader that leaves the voters becomes a follower
+  bool validate_conf_changes = true;  // refuse changes that cannot apply; only tests turn it off
+  uint64_t max_message_bytes = 1 << 20;            // payload of one App; always at least one entry
+  uint64_t max_inflight_messages = 256;            // Apps a peer may have unanswered
+  uint64_t max_inflight_bytes = 8 << 20;           // and their payload; 0: no limit
+  uint64_t max_uncommitted_bytes = uint64_t{1} << 30;  // proposals beyond are refused; 0: no limit
+  uint64_t max_apply_bytes = 64 << 20;             // handed to the state machine, not yet answered
+  // The state machine already holds everything up to here; nothing at or below it is handed out.
+  Index applied = 0;
+};
+
+// Work for the append worker: in order, truncate the log from entries[0].index, write the
+// entries, the hard state and the snapshot marker.
+struct AppendWork {
+  std::vector<Entry> entries;
+  std::optional<HardState> hard_state;
+  std::optional<Snapshot> snapshot;
+  // False when nothing here must survive a crash before the responses go (a commit-only change).
+  bool must_sync = false;
+  DurableMessages responses;
+};
+
+// Work for the apply worker: committed entries, in index order, each exactly once.
+struct ApplyWork {
+  std::vector<Entry> entries;
+  // Step these into the core when the entries have been applied.
+  std::vector<Message> responses;
+};
+
+struct SoftState {
+  NodeId leader = kNoNode;
+  Role role = Role::kFollower;
+
+  friend bool operator==(const SoftState&, const SoftState&) = default;
+};
+
+// A read may be answered once the state machine has applied `index`.
+struct ReadState {
+  Index index = 0;
+  std::string context;  // as given to ReadIndex
+
+  friend bool operator==(const ReadState&, const ReadState&) = default;
+};
+
+struct Ready {
+  std::optional<SoftState> soft_state;  // when it changed
+  std::vector<Message> messages;        // may leave at once
+  std::vector<ReadState> reads;
+  std::optional<AppendWork> append;
+  std::optional<ApplyWork> apply;
+};
+
+enum class ProgressState : uint8_t { kProbe = 0, kReplicate = 1, kSnapshot = 2 };
+
+struct PeerStatus {
+  NodeId id = kNoNode;
+  Index match = 0;
+  Index next = 0;
+  ProgressState state = ProgressState::kProbe;
+  Index pending_snapshot = 0;
+  bool recent_active = false;
+  bool paused = false;
+  bool is_learner = false;
+  uint64_t inflight = 0;
+
+  friend bool operator==(const PeerStatus&, const PeerStatus&) = default;
+};
+
+struct Status {
+  NodeId id = kNoNode;
+  HardState hard_state;
+  SoftState soft_state;
+  Index applied = 0;
+  Index first_index = 0;
+  Index last_index = 0;
+  NodeId transferee = kNoNode;
+  ConfState conf_state;
+  std::vector<PeerStatus> peers;  // on a leader, by ascending id
+};
+
+class Core {
+ public:
+  // Starts from what `log` holds. `log` and `observer` (may be null) are borrowed and outlive
+  // the core. INVALID_ARGUMENT for impossible options; DATA_LOSS when the hard state in `log`
+  // is ahead of its entries.
+  static absl::StatusOr<std::unique_ptr<Core>> Create(const Options& options, const LogStorage& log,
+                                                      Random random, Observer* observer);
+  virtual ~Core() = default;
+
+  // One unit of logical time.
+  virtual void Tick() = 0;
+
+  // Takes a message of a peer or a storage response.
+  // INVALID_ARGUMENT for a local-only type from the network; NOT_FOUND for a response
+  // of an unknown peer. Stale messages are dropped silently, as Raft demands.
+  virtual absl::Status Step(Message message) = 0;
+
+  // Appends `payloads` as normal entries, or forwards them to the leader.
+  // All or none. UNAVAILABLE: no leader, transfer running, or forwarding is off.
+  // RESOURCE_EXHAUSTED: over max_uncommitted_bytes. OK is no promise of commitment.
+  virtual absl::Status Propose(std::span<const Payload> payloads) = 0;
+
+  // As Propose, for a membership change. A change that is not allowed now becomes an empty
+  // normal entry in the log (so that the caller sees the index pass) and the observer hears why.
+  virtual absl::Status ProposeConfChange(const ConfChange& change) = 0;
+
+  // Must be called for each committed conf-change entry in log order, before its ApplyWork
+  // is answered. Returns the membership now in force.
+  virtual ConfState ApplyConfChange(const ConfChange& change) = 0;
+
+  // Asks for a read position. The answer with the same `context` comes in Ready::reads, on
+  // this node, or never (leader lost): retry after a timeout with a new context.
+  // UNAVAILABLE: no leader is known.
+  virtual absl::Status ReadIndex(std::string context) = 0;
+
+  virtual void Campaign() = 0;                      // start an election now
+  virtual void TransferLeadership(NodeId to) = 0;   // raft.md section 10
+  virtual void ForgetLeader() = 0;                  // raft.md section 4, last part
+  virtual void ReportUnreachable(NodeId peer) = 0;  // a send to `peer` failed
+  // The snapshot sent to `peer` arrived, or did not.
+  virtual void ReportSnapshot(NodeId peer, bool ok) = 0;
+
+  [[nodiscard]] virtual bool HasReady() const = 0;
+  [[nodiscard]] virtual Ready TakeReady() = 0;
+
+  // Cheap parts of the status, and all of it.
+  [[nodiscard]] virtual SoftState soft_state() const = 0;
+  [[nodiscard]] virtual HardState hard_state() const = 0;
+  [[nodiscard]] virtual Status GetStatus() const = 0;
+
+  // Sets the next election timeout, in ticks, for tests and transcripts.
+  virtual void SetRandomizedElectionTimeout(int ticks) = 0;
+};
+
+// The membership that results from `change`. INVALID_ARGUMENT when the change cannot apply.
+absl::StatusOr<ConfState> ApplyToConfState(const ConfState& state, const ConfChange& change);
+
+// The payload of a conf-change entry: etcd's raftpb.ConfChangeV2 encoding (fields 1
+// transition, 2 changes{1 type, 2 node_id}, 3 context), written without protobuf.
+std::string EncodeConfChange(const ConfChange& change);
+// Reads an entry of type kConfChange or kConfChangeV2. DATA_LOSS when malformed.
+absl::StatusOr<ConfChange> DecodeConfChange(const Entry& entry);
+
+}  // namespace keelson::raft
+
+#endif  // KEELSON_RAFT_CORE_H_
