@@ -1,0 +1,35 @@
+// etcd's errors: code and text that official clients match on
+// (reference kvstore.md section 12).
+#ifndef KEELSON_KVSTORE_ERRORS_H_
+#define KEELSON_KVSTORE_ERRORS_H_
+
+#include "absl/status/status.h"
+
+namespace keelson::kvstore::errors {
+
+absl::Status EmptyKey();
+absl::Status KeyNotFound();
+absl::Status ValueProvided();
+absl::Status LeaseProvided();
+absl::Status TooManyOps();
+absl::Status DuplicateKey();
+absl::Status InvalidSortOption();
+absl::Status Compacted();
+absl::Status FutureRevision();
+absl::Status NoSpace();
+absl::Status LeaseNotFound();
+absl::Status LeaseExists();
+absl::Status LeaseTtlTooLarge();
+absl::Status RequestTooLarge();
+absl::Status TooManyRequests();
+absl::Status NoLeader();
+absl::Status NotLeader();
+absl::Status LeaderChanged();
+absl::Status Stopped();
+absl::Status Timeout();
+absl::Status Unhealthy();
+absl::Status Corrupt();
+
+}  // namespace keelson::kvstore::errors
+
+#endif  // KEELSON_KVSTORE_ERRORS_H_

@@ -1,0 +1,104 @@
+// The multi-version key space: what etcd calls its MVCC store.
+//
+// Every change of the key space has a revision: (main, sub), main counting up by one for
+// each changing command, sub counting the changes inside it from 0. A new store is at
+// revision 1. Old revisions can be read until a compaction passes them.
+//
+// A Store is written only by the StateMachine (state_machine.h), on one thread, in
+// batches that become visible as a whole. Everything in this header reads, is
+// thread-safe, and never waits for a writer.
+//
+// Semantics: reference kvstore.md sections 3 to 6. Statuses carry etcd's gRPC code and text.
+#ifndef KEELSON_KVSTORE_STORE_H_
+#define KEELSON_KVSTORE_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kvstore/api/rpc.pb.h"
+
+namespace keelson::kvstore {
+
+// A range of keys as requests spell it: `range_end` empty is the one key, "\0" is
+// everything from `key` on, anything else is [key, range_end).
+struct KeyRange {
+  std::string key;
+  std::string range_end;
+
+  // True when `candidate` lies in the range.
+  [[nodiscard]] bool Contains(std::string_view candidate) const;
+  // True when no key can lie in it.
+  [[nodiscard]] bool Empty() const;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // The revision of the newest visible change, and the revision compacted up to (0: none).
+  [[nodiscard]] virtual int64_t Revision() const = 0;
+  [[nodiscard]] virtual int64_t CompactedRevision() const = 0;
+
+  // Answers from one snapshot; response->header.revision is that snapshot's revision.
+  // INVALID_ARGUMENT (empty key, bad sort), OUT_OF_RANGE (compacted, future revision).
+  virtual absl::Status Range(const etcdserverpb::RangeRequest& request,
+                             etcdserverpb::RangeResponse* response) const = 0;
+
+  // A transaction of comparisons and ranges only (IsReadOnly), from one snapshot.
+  virtual absl::Status ReadTxn(const etcdserverpb::TxnRequest& request,
+                               etcdserverpb::TxnResponse* response) const = 0;
+
+  // Changes of one main revision.
+  struct Change {
+    int64_t revision = 0;
+    std::vector<mvccpb::Event> events;  // by ascending sub revision
+  };
+  struct History {
+    std::vector<Change> changes;  // by ascending revision; those without a match are left out
+    int64_t next_revision = 0;    // where to go on: everything below has been looked at
+  };
+  // Changes in `range` with main revision in [from, Revision()], at most `max_changes` of
+  // them and about `max_bytes`, never splitting a revision. With `prev_kv`, events carry the
+  // pair before them where it still exists.
+  // OUT_OF_RANGE with etcd's "compacted" text when from < CompactedRevision().
+  virtual absl::StatusOr<History> ReadHistory(const KeyRange& range, int64_t from, bool prev_kv,
+                                              size_t max_changes, size_t max_bytes) const = 0;
+
+  // The live pair of `key` as of main revision `revision`; NOT_FOUND when there was none.
+  virtual absl::StatusOr<mvccpb::KeyValue> GetAt(std::string_view key, int64_t revision) const = 0;
+
+  struct Sizes {
+    int64_t disk_bytes = 0;    // files of the database
+    int64_t in_use_bytes = 0;  // estimate of live data
+    int64_t keys = 0;          // live keys, estimate
+  };
+  [[nodiscard]] virtual Sizes GetSizes() const = 0;
+
+  struct LeaseInfo {
+    int64_t id = 0;
+    int64_t granted_ttl_seconds = 0;
+    int64_t remaining_ttl_seconds = 0;  // from the last checkpoint; 0: none, use the granted one
+  };
+  // All leases by ascending id; the keys attached to one by ascending key.
+  [[nodiscard]] virtual std::vector<LeaseInfo> Leases() const = 0;
+  // Granted TTL in seconds, or 0 for an unknown lease.
+  [[nodiscard]] virtual int64_t LeaseTtl(int64_t id) const = 0;
+  [[nodiscard]] virtual std::vector<std::string> LeaseKeys(int64_t id) const = 0;
+
+  struct MemberAttributes {
+    uint64_t id = 0;
+    std::string name;
+    std::vector<std::string> client_urls;
+  };
+  // What members have published, by ascending id.
+  [[nodiscard]] virtual std::vector<MemberAttributes> Members() const = 0;
+};
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_STORE_H_
