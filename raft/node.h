@@ -43,7 +43,10 @@ class Node : public MessageSink {
     uint64_t compact_every_entries = 10000;
     // ... but this many entries stay for members that lag a little.
     uint64_t keep_entries = 5000;
+    // Proposals beyond this many that wait for the loop are refused.
     uint64_t max_proposals_queued = 16384;
+    // A proposal waits this long for a leader before it is refused.
+    absl::Duration proposal_wait = absl::Seconds(5);
     // Called once, from any executor, when the node cannot go on (a failed sync, a failed
     // apply). The node has stopped acknowledging; the process should exit without flushing.
     std::function<void(absl::Status)> on_fatal;
@@ -77,15 +80,16 @@ class Node : public MessageSink {
 
   // Everything below is thread-safe.
 
-  // Queues `payload`. `refused` runs on the loop only when the proposal was certainly not
-  // appended, with the reason (UNAVAILABLE, RESOURCE_EXHAUSTED). Otherwise the entry is seen by
-  // StateMachine::Apply, or, after a change of leader, perhaps never: use a timeout.
+  // Queues `payload`; it waits for a leader if there is none. `refused` (may be null) runs, on
+  // the loop or in this call, only when the proposal was certainly not appended, with the reason
+  // (UNAVAILABLE, RESOURCE_EXHAUSTED). Otherwise the entry is seen by StateMachine::Apply, or,
+  // after a change of leader, perhaps never: use a timeout.
   virtual void Propose(Payload payload, std::function<void(absl::Status)> refused) = 0;
   virtual void ProposeConfChange(ConfChange change, std::function<void(absl::Status)> refused) = 0;
 
   // A linearizable read position: `done` runs when the state machine has applied everything
-  // committed before the call (on the apply executor), or with UNAVAILABLE / DEADLINE_EXCEEDED.
-  // Calls that wait at the same time share one round.
+  // committed before the call, or with DEADLINE_EXCEEDED or (after Stop) CANCELLED. It runs on the
+  // loop or on the apply executor and must not block. Calls that wait at the same time share a round.
   virtual void ReadBarrier(absl::Duration timeout, std::function<void(absl::Status)> done) = 0;
 
   virtual void TransferLeadership(NodeId to) = 0;

@@ -1,0 +1,47 @@
+#include "raft/internal/driver_log.h"
+
+#include "raft/core.h"
+
+namespace keelson::raft {
+
+DriverLog::DriverLog(Recovery recovery)
+    : applied_(recovery.applied), log_(recovery.log.start, recovery.log.hard_state) {
+  log_.Append(recovery.log.entries);
+  // Replays the membership changes that were applied already.
+  memberships_.emplace_back(recovery.log.start.index, recovery.log.start.conf_state);
+  for (const Entry& entry : recovery.log.entries) {
+    if (entry.index > applied_.index) break;
+    if (entry.type == EntryType::kNormal) continue;
+    const absl::StatusOr<ConfChange> change = DecodeConfChange(entry);
+    if (!change.ok()) continue;  // The state machine was fed the same entry and skipped it too.
+    absl::StatusOr<ConfState> state = ApplyToConfState(memberships_.back().second, *change);
+    if (state.ok()) memberships_.emplace_back(entry.index, std::move(state).value());
+  }
+}
+
+absl::StatusOr<Snapshot> DriverLog::LatestSnapshot() const {
+  absl::StatusOr<Snapshot> snapshot = log_.LatestSnapshot();
+  if (!snapshot.ok() || snapshot->metadata.index + 1 < log_.FirstIndex()) {
+    wanted_ = true;
+    return absl::UnavailableError("a snapshot is being made");
+  }
+  return snapshot;
+}
+
+void DriverLog::Reset(const Snapshot& snapshot) {
+  log_.Reset(snapshot);
+  memberships_.clear();
+  memberships_.emplace_back(snapshot.metadata.index, snapshot.metadata.conf_state);
+}
+
+std::optional<SnapshotMetadata> DriverLog::Compact(Index index) {
+  if (index < log_.FirstIndex()) return std::nullopt;
+  const absl::StatusOr<Term> term = log_.TermAt(index);
+  if (!term.ok()) return std::nullopt;
+  while (memberships_.size() > 1 && memberships_[1].first <= index) memberships_.pop_front();
+  log_.Compact(index);
+  return SnapshotMetadata{
+      .index = index, .term = *term, .conf_state = memberships_.front().second};
+}
+
+}  // namespace keelson::raft

@@ -1,0 +1,68 @@
+// The log as the driver's loop sees it: a MemoryLog that also remembers which
+// membership was in force where, and when a peer needs a snapshot.
+#ifndef KEELSON_RAFT_INTERNAL_DRIVER_LOG_H_
+#define KEELSON_RAFT_INTERNAL_DRIVER_LOG_H_
+
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "raft/internal/recovery.h"
+#include "raft/log_storage.h"
+#include "raft/types.h"
+
+namespace keelson::raft {
+
+class DriverLog final : public LogStorage {
+ public:
+  explicit DriverLog(Recovery recovery);
+
+  [[nodiscard]] HardState InitialHardState() const override { return log_.InitialHardState(); }
+  [[nodiscard]] ConfState InitialConfState() const override { return applied_.conf_state; }
+  [[nodiscard]] Index FirstIndex() const override { return log_.FirstIndex(); }
+  [[nodiscard]] Index LastIndex() const override { return log_.LastIndex(); }
+  [[nodiscard]] absl::StatusOr<Term> TermAt(Index index) const override {
+    return log_.TermAt(index);
+  }
+  [[nodiscard]] absl::StatusOr<std::vector<Entry>> Entries(Index first, Index last,
+                                                           uint64_t max_bytes) const override {
+    return log_.Entries(first, last, max_bytes);
+  }
+  // Notes that one is wanted when there is none that connects to the log.
+  [[nodiscard]] absl::StatusOr<Snapshot> LatestSnapshot() const override;
+
+  // Where the state machine stood when the driver started.
+  [[nodiscard]] const SnapshotMetadata& applied() const { return applied_; }
+
+  void Append(const std::vector<Entry>& entries) { log_.Append(entries); }
+  void SetHardState(const HardState& hard_state) { log_.SetHardState(hard_state); }
+  void Reset(const Snapshot& snapshot);
+
+  // The membership is `state` after the entry `index`.
+  void NoteConfState(Index index, ConfState state) {
+    memberships_.emplace_back(index, std::move(state));
+  }
+
+  // Forgets entries up to `index`. Returns the new start of the log, or nothing when it
+  // already starts there or later.
+  std::optional<SnapshotMetadata> Compact(Index index);
+
+  // True once since a peer asked in vain for a snapshot.
+  [[nodiscard]] bool snapshot_wanted() const { return wanted_; }
+  void OfferSnapshot(Snapshot snapshot) {
+    wanted_ = false;
+    log_.OfferSnapshot(std::move(snapshot));
+  }
+
+ private:
+  SnapshotMetadata applied_;
+  MemoryLog log_;
+  // Ascending by index; the first is at or before the start of the log.
+  std::deque<std::pair<Index, ConfState>> memberships_;
+  mutable bool wanted_ = false;
+};
+
+}  // namespace keelson::raft
+
+#endif  // KEELSON_RAFT_INTERNAL_DRIVER_LOG_H_
