@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/internal/crc32c.h"
+
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 #endif
@@ -24,13 +26,6 @@ constexpr std::array<uint32_t, 256> MakeTable() {
 }
 constexpr std::array<uint32_t, 256> kTable = MakeTable();
 
-uint32_t ExtendPortable(uint32_t crc, const char* p, size_t n) {
-  for (; n > 0; --n, ++p) {
-    crc = kTable[(crc ^ static_cast<unsigned char>(*p)) & 0xff] ^ (crc >> 8);
-  }
-  return crc;
-}
-
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) uint32_t ExtendSse42(uint32_t crc, const char* p, size_t n) {
   uint64_t wide = crc;
@@ -45,19 +40,30 @@ __attribute__((target("sse4.2"))) uint32_t ExtendSse42(uint32_t crc, const char*
 }
 #endif
 
-using Extend = uint32_t (*)(uint32_t, const char*, size_t);
+}  // namespace
 
-Extend Choose() {
+namespace crc32c_internal {
+
+uint32_t ExtendPortable(uint32_t crc, const char* p, size_t n) {
+  for (; n > 0; --n, ++p) {
+    crc = kTable[(crc ^ static_cast<unsigned char>(*p)) & 0xff] ^ (crc >> 8);
+  }
+  return crc;
+}
+
+Extend HardwareExtend() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("sse4.2")) return &ExtendSse42;
 #endif
-  return &ExtendPortable;
+  return nullptr;
 }
 
-}  // namespace
+}  // namespace crc32c_internal
 
 uint32_t ExtendCrc32c(uint32_t crc, std::string_view data) {
-  static const Extend extend = Choose();
+  static const crc32c_internal::Extend hardware = crc32c_internal::HardwareExtend();
+  static const crc32c_internal::Extend extend =
+      hardware != nullptr ? hardware : &crc32c_internal::ExtendPortable;
   return ~extend(~crc, data.data(), data.size());
 }
 

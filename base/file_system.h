@@ -93,7 +93,8 @@ class FileSystem {
   // Replaces `to` if it exists, atomically for whoever opens it.
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
 
-  // NOT_FOUND if there is no such file.
+  // Removes a file or an empty folder. NOT_FOUND if there is none, FAILED_PRECONDITION if the
+  // folder is not empty.
   virtual absl::Status Remove(const std::string& path) = 0;
 
   // Makes `path` and what is missing above it (mode 0700). OK if it exists.
