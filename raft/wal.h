@@ -44,6 +44,9 @@ class Wal {
   struct Options {
     uint64_t segment_bytes = 64 << 20;  // preallocated; a record never spans segments
     bool unsafe_no_sync = false;        // Sync returns at once: for measuring, never for data
+    // Tells this log's records from those of any other that used the same disk. 0 draws one
+    // from the system; a simulation gives its own. Used by Create only.
+    uint64_t incarnation = 0;
   };
 
   struct Recovered {
@@ -55,18 +58,24 @@ class Wal {
     uint64_t torn_bytes = 0;
   };
 
-  // What one Append writes, in this order.
+  // What one Append writes. Whatever part of it survives a crash is a state that an earlier
+  // or the whole batch could have left: the snapshot takes effect before the entries, and
+  // the commit index is never ahead of them.
   struct Batch {
-    std::span<const Entry> entries;  // entries[0].index may be at or before the last: replaces the tail
-    std::optional<HardState> hard_state;
-    std::optional<SnapshotMetadata> snapshot;  // the log now starts after this one (a received snapshot)
+    // Consecutive. entries[0].index may be at or before the last: replaces the tail. Entries
+    // at or before the start of the log are skipped.
+    std::span<const Entry> entries = {};
+    // The term must not go back, commit not pass the last entry (of this batch included).
+    std::optional<HardState> hard_state = {};
+    // A received snapshot: drops every entry, the log now starts after this one.
+    std::optional<SnapshotMetadata> snapshot = {};
   };
 
   // True if `dir` holds a log.
   static absl::StatusOr<bool> Exists(FileSystem& fs, const std::string& dir);
 
-  // Makes a new log that starts after `start`, durably. `dir` appears whole or not at all.
-  // ALREADY_EXISTS if there is one.
+  // Makes a new log that starts after `start`, durably, and `dir` if it is missing. After a
+  // crash there is a whole log or none. ALREADY_EXISTS if there is one.
   static absl::Status Create(FileSystem& fs, const std::string& dir, const Identity& identity,
                              const SnapshotMetadata& start, const Options& options);
 
@@ -75,8 +84,9 @@ class Wal {
   //   NOT_FOUND            no log in `dir`.
   //   FAILED_PRECONDITION  another process has it open, or it belongs to another cluster
   //                        or node (the message names both ids).
-  //   DATA_LOSS            a record in the middle is damaged or a segment is missing; the message
-  //                        names file and offset. Nothing was changed.
+  //   DATA_LOSS            a record that had been durable is damaged or a segment is missing; the
+  //                        message names file and offset. Nothing was changed.
+  //   UNIMPLEMENTED        a newer format version or record type.
   static absl::StatusOr<std::unique_ptr<Wal>> Open(FileSystem& fs, const std::string& dir,
                                                    const Identity& identity, const Options& options,
                                                    Recovered* recovered);
@@ -84,19 +94,23 @@ class Wal {
 
   // Writes `batch` to the file; durable only after Sync.
   // RESOURCE_EXHAUSTED: no space for the next segment; nothing was written and the same call
-  // may be made again later.
+  // may be made again later. INVALID_ARGUMENT: a batch that does not fit the log; a defect of
+  // the caller, and poison like any other error.
   virtual absl::Status Append(const Batch& batch) = 0;
 
+  // Makes everything appended so far durable: one fdatasync, none if nothing is new.
   virtual absl::StatusOr<SyncToken> Sync() = 0;
 
   // Declares the log to start after `start` (whose index is at most the last index) and deletes
-  // segments that hold nothing newer. Call only when the state at start.index is durable elsewhere.
+  // segments that hold nothing newer, once that is durable. Call only when the state at
+  // start.index is durable elsewhere. RESOURCE_EXHAUSTED as for Append, but a full disk does not
+  // stop it: each segment keeps room for this.
   virtual absl::Status Compact(const SnapshotMetadata& start) = 0;
 
   struct Stats {
-    uint64_t appended_bytes = 0;
-    uint64_t syncs = 0;
-    uint64_t segments = 0;
+    uint64_t appended_bytes = 0;  // since Open, headers and padding included
+    uint64_t syncs = 0;           // fdatasyncs of appended records since Open
+    uint64_t segments = 0;        // files there are now
   };
   [[nodiscard]] virtual Stats GetStats() const = 0;
 

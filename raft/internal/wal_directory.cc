@@ -1,0 +1,162 @@
+#include "raft/internal/wal_directory.h"
+
+#include <algorithm>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace keelson::raft::wal {
+namespace {
+
+absl::StatusOr<std::string> ReadSegment(FileSystem& fs, const std::string& path) {
+  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {}));
+  KEELSON_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  if (size > kMaxSegmentBytes) {
+    return absl::DataLossError(
+        absl::StrCat("'", path, "' has ", size, " bytes, more than any segment"));
+  }
+  std::string bytes(size, '\0');
+  KEELSON_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, std::span(bytes)));
+  bytes.resize(got);
+  return bytes;
+}
+
+absl::Status At(const absl::Status& status, const std::string& path, uint64_t offset) {
+  return Annotate(status, absl::StrCat("'", path, "' at ", offset));
+}
+
+// Loads one segment after the other; `log` holds what came before.
+class Loader {
+ public:
+  Loader(FileSystem& fs, const std::optional<Identity>& expected, const RecordVisitor& visitor)
+      : fs_(fs), expected_(expected), visitor_(visitor) {}
+
+  absl::Status Load(const std::string& path, uint64_t sequence, bool is_last);
+  LoadedLog TakeLog() && { return std::move(log_); }
+
+ private:
+  absl::Status CheckHead(const std::string& path, const SegmentReader& reader, uint64_t sequence);
+  absl::Status CheckEnd(const std::string& path, const SegmentReader& reader);
+
+  FileSystem& fs_;
+  const std::optional<Identity>& expected_;
+  const RecordVisitor& visitor_;
+  LoadedLog log_;
+  std::string last_path_;
+};
+
+absl::Status Loader::CheckHead(const std::string& path, const SegmentReader& reader,
+                               uint64_t sequence) {
+  const SegmentHead& head = reader.head();
+  const Identity found = {.cluster_id = head.cluster_id, .node_id = head.node_id};
+  if (expected_.has_value() && found != *expected_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "'", path, "' belongs to node ", absl::Hex(found.node_id), " of cluster ",
+        absl::Hex(found.cluster_id), ", not to node ", absl::Hex(expected_->node_id),
+        " of cluster ", absl::Hex(expected_->cluster_id)));
+  }
+  if (head.sequence != sequence) {
+    return absl::DataLossError(absl::StrCat("'", path, "' at 0: holds segment ",
+                                            SegmentName(head.sequence), " under another name"));
+  }
+  if (log_.segments.empty()) {
+    log_.replay = LogReplay(head.next_index);
+    return absl::OkStatus();
+  }
+  const LoadedSegment& previous = log_.segments.back();
+  if (head.incarnation != previous.head.incarnation || found.node_id != previous.head.node_id ||
+      found.cluster_id != previous.head.cluster_id) {
+    return absl::DataLossError(
+        absl::StrCat("'", path, "' at 0: is of another log than '", last_path_, "'"));
+  }
+  // This segment was made when the one before it was complete and durable.
+  if (reader.head_record().header.previous_crc != log_.chain) {
+    return absl::DataLossError(absl::StrCat("'", last_path_, "' at ", previous.end,
+                                            ": a record is damaged, and segment '", path,
+                                            "' follows"));
+  }
+  if (head.next_index != log_.replay.last_index() + 1) {
+    return absl::DataLossError(absl::StrCat("'", path, "' at 0: continues at index ",
+                                            head.next_index, ", the log ends at ",
+                                            log_.replay.last_index()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Loader::CheckEnd(const std::string& path, const SegmentReader& reader) {
+  const std::optional<uint64_t> proof = reader.ProofOfSync();
+  if (proof.has_value()) {
+    return absl::DataLossError(absl::StrCat("'", path, "' at ", reader.offset(),
+                                            ": a record is damaged that was durable when the one at ",
+                                            *proof, " was written"));
+  }
+  log_.torn_bytes = reader.ContentEnd() - reader.offset();
+  return absl::OkStatus();
+}
+
+absl::Status Loader::Load(const std::string& path, uint64_t sequence, bool is_last) {
+  KEELSON_ASSIGN_OR_RETURN(const std::string bytes, ReadSegment(fs_, path));
+  KEELSON_ASSIGN_OR_RETURN(SegmentReader reader, SegmentReader::Open(path, bytes));
+  if (visitor_) visitor_(path, reader.head_record());
+  KEELSON_RETURN_IF_ERROR(CheckHead(path, reader, sequence));
+
+  uint64_t records = 1;
+  while (const std::optional<Record> record = reader.Next()) {
+    if (visitor_) visitor_(path, *record);
+    if (absl::Status applied = log_.replay.Apply(*record); !applied.ok()) {
+      return At(applied, path, record->offset);
+    }
+    ++records;
+  }
+  log_.segments.push_back({.head = reader.head(),
+                           .file_bytes = bytes.size(),
+                           .end = reader.offset(),
+                           .content_end = reader.ContentEnd(),
+                           .records = records});
+  log_.chain = reader.chain();
+  last_path_ = path;
+  if (is_last) KEELSON_RETURN_IF_ERROR(CheckEnd(path, reader));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<uint64_t>> ListSegments(FileSystem& fs, const std::string& dir) {
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(dir));
+  std::vector<uint64_t> sequences;
+  for (const std::string& name : names) {
+    if (const auto sequence = ParseSegmentName(name)) sequences.push_back(*sequence);
+  }
+  if (sequences.empty()) {
+    return absl::NotFoundError(absl::StrCat("'", dir, "' holds no write-ahead log"));
+  }
+  std::sort(sequences.begin(), sequences.end());
+  return sequences;
+}
+
+absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
+                                  const std::optional<Identity>& expected,
+                                  const RecordVisitor& visitor) {
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<uint64_t> sequences, ListSegments(fs, dir));
+  Loader loader(fs, expected, visitor);
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    if (i > 0 && sequences[i] != sequences[i - 1] + 1) {
+      return absl::DataLossError(
+          absl::StrCat("'", JoinPath(dir, SegmentName(sequences[i - 1] + 1)), "' is missing between '",
+                       SegmentName(sequences[i - 1]), "' and '", SegmentName(sequences[i]), "'"));
+    }
+    KEELSON_RETURN_IF_ERROR(loader.Load(JoinPath(dir, SegmentName(sequences[i])), sequences[i],
+                                        i + 1 == sequences.size()));
+  }
+  LoadedLog log = std::move(loader).TakeLog();
+  if (absl::Status whole = log.replay.Check(); !whole.ok()) {
+    return Annotate(whole, "'" + dir + "'");
+  }
+  return log;
+}
+
+}  // namespace keelson::raft::wal

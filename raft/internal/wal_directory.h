@@ -1,0 +1,55 @@
+// Reads a whole log from its folder, changing nothing. Shared by Wal::Open and the inspector.
+#ifndef KEELSON_RAFT_INTERNAL_WAL_DIRECTORY_H_
+#define KEELSON_RAFT_INTERNAL_WAL_DIRECTORY_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/file_system.h"
+#include "raft/internal/wal_replay.h"
+#include "raft/internal/wal_segment.h"
+#include "raft/wal.h"
+
+namespace keelson::raft::wal {
+
+inline constexpr char kLockName[] = "lock";
+inline constexpr char kTemporarySuffix[] = ".tmp";
+// Larger files are no segments of ours.
+inline constexpr uint64_t kMaxSegmentBytes = uint64_t{8} << 30;
+
+// Sequence numbers of the segments in `dir`, ascending. NOT_FOUND if there is no `dir` or
+// no segment in it.
+absl::StatusOr<std::vector<uint64_t>> ListSegments(FileSystem& fs, const std::string& dir);
+
+struct LoadedSegment {
+  SegmentHead head;
+  uint64_t file_bytes = 0;
+  uint64_t end = 0;          // one past the last valid record
+  uint64_t content_end = 0;  // one past the last byte that is not zero
+  uint64_t records = 0;
+};
+
+struct LoadedLog {
+  std::vector<LoadedSegment> segments;  // consecutive, oldest first, never empty
+  LogReplay replay{1};
+  uint32_t chain = 0;  // checksum of the last record
+  // Bytes behind the last record that a torn write left; to be zeroed before the next write.
+  uint64_t torn_bytes = 0;
+};
+
+// Called for each record, segment heads included, before it is checked against the others.
+using RecordVisitor = std::function<void(const std::string& path, const Record& record)>;
+
+// Reads and checks everything. `expected`: whose log it must be; nullopt for any.
+// Errors as those of Wal::Open; each names the file, and the offset where there is one.
+absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
+                                  const std::optional<Identity>& expected,
+                                  const RecordVisitor& visitor);
+
+}  // namespace keelson::raft::wal
+
+#endif  // KEELSON_RAFT_INTERNAL_WAL_DIRECTORY_H_
