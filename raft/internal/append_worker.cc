@@ -36,7 +36,9 @@ void AppendWorker::Enqueue(AppendWork work) {
 void AppendWorker::Compact(SnapshotMetadata start) {
   executor_.Post([this, start = std::move(start)] {
     if (failed_) return;
-    if (absl::Status status = wal_.Compact(start); !status.ok()) {
+    const absl::Status status = wal_.Compact(start);
+    // On a full disk nothing was changed; the next compaction tries again.
+    if (!status.ok() && status.code() != absl::StatusCode::kResourceExhausted) {
       failed_ = true;
       hooks_.fatal(Annotate(status, "compact the log"));
     }
