@@ -40,8 +40,6 @@
 
 namespace keelson::raft {
 
-enum class Role : uint8_t { kFollower = 0, kCandidate = 1, kLeader = 2, kPreCandidate = 3 };
-
 // How a leader proves that a read is not stale (raft.md section 9).
 enum class ReadMode : uint8_t {
   kSafe = 0,        // by a heartbeat round that a quorum answers
@@ -63,6 +61,13 @@ struct Options {
   uint64_t max_inflight_bytes = 8 << 20;           // and their payload; 0: no limit
   uint64_t max_uncommitted_bytes = uint64_t{1} << 30;  // proposals beyond are refused; 0: no limit
   uint64_t max_apply_bytes = 64 << 20;             // handed to the state machine, not yet answered
+  uint64_t max_pending_reads = 4096;               // reads beyond are refused
+  // Lease reads stop this many ticks before the lease ends: the bound on how far the
+  // tick rates of two nodes may drift apart within one election timeout.
+  int lease_margin_ticks = 1;
+  // Hands out committed entries that are not locally durable yet. Only for a driver that
+  // finishes the AppendWork of a Ready before it starts its ApplyWork.
+  bool apply_unstable = false;
   // The state machine already holds everything up to here; nothing at or below it is handed out.
   Index applied = 0;
 };
@@ -108,22 +113,6 @@ struct Ready {
   std::optional<ApplyWork> apply;
 };
 
-enum class ProgressState : uint8_t { kProbe = 0, kReplicate = 1, kSnapshot = 2 };
-
-struct PeerStatus {
-  NodeId id = kNoNode;
-  Index match = 0;
-  Index next = 0;
-  ProgressState state = ProgressState::kProbe;
-  Index pending_snapshot = 0;
-  bool recent_active = false;
-  bool paused = false;
-  bool is_learner = false;
-  uint64_t inflight = 0;
-
-  friend bool operator==(const PeerStatus&, const PeerStatus&) = default;
-};
-
 struct Status {
   NodeId id = kNoNode;
   HardState hard_state;
@@ -136,58 +125,73 @@ struct Status {
   std::vector<PeerStatus> peers;  // on a leader, by ascending id
 };
 
+namespace internal {
+class Raft;
+}  // namespace internal
+
 class Core {
  public:
   // Starts from what `log` holds. `log` and `observer` (may be null) are borrowed and outlive
   // the core. INVALID_ARGUMENT for impossible options; DATA_LOSS when the hard state in `log`
-  // is ahead of its entries.
+  // or Options::applied is ahead of its entries, or the membership in it makes no sense.
   static absl::StatusOr<std::unique_ptr<Core>> Create(const Options& options, const LogStorage& log,
                                                       Random random, Observer* observer);
-  virtual ~Core() = default;
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
 
   // One unit of logical time.
-  virtual void Tick() = 0;
+  void Tick();
 
-  // Takes a message of a peer or a storage response.
-  // INVALID_ARGUMENT for a local-only type from the network; NOT_FOUND for a response
-  // of an unknown peer. Stale messages are dropped silently, as Raft demands.
-  virtual absl::Status Step(Message message) = 0;
+  // Takes a message of a peer or a storage response. The caller has made sure that nothing
+  // from the network claims to come from kAppendThread or kApplyThread.
+  // INVALID_ARGUMENT for a local-only type or a malformed message from the network; NOT_FOUND
+  // for a response of an unknown peer; for proposals as Propose. Stale messages are dropped
+  // silently, as Raft demands.
+  absl::Status Step(Message message);
 
   // Appends `payloads` as normal entries, or forwards them to the leader.
   // All or none. UNAVAILABLE: no leader, transfer running, or forwarding is off.
   // RESOURCE_EXHAUSTED: over max_uncommitted_bytes. OK is no promise of commitment.
-  virtual absl::Status Propose(std::span<const Payload> payloads) = 0;
+  // INVALID_ARGUMENT: no payloads.
+  absl::Status Propose(std::span<const Payload> payloads);
 
   // As Propose, for a membership change. A change that is not allowed now becomes an empty
   // normal entry in the log (so that the caller sees the index pass) and the observer hears why.
-  virtual absl::Status ProposeConfChange(const ConfChange& change) = 0;
+  absl::Status ProposeConfChange(const ConfChange& change);
 
   // Must be called for each committed conf-change entry in log order, before its ApplyWork
-  // is answered. Returns the membership now in force.
-  virtual ConfState ApplyConfChange(const ConfChange& change) = 0;
+  // is answered. Returns the membership now in force. A change that cannot apply (possible only
+  // with validate_conf_changes off) changes nothing; see ApplyToConfState.
+  ConfState ApplyConfChange(const ConfChange& change);
 
   // Asks for a read position. The answer with the same `context` comes in Ready::reads, on
   // this node, or never (leader lost): retry after a timeout with a new context.
-  // UNAVAILABLE: no leader is known.
-  virtual absl::Status ReadIndex(std::string context) = 0;
+  // UNAVAILABLE: no leader is known. RESOURCE_EXHAUSTED: over max_pending_reads.
+  absl::Status ReadIndex(std::string context);
 
-  virtual void Campaign() = 0;                      // start an election now
-  virtual void TransferLeadership(NodeId to) = 0;   // raft.md section 10
-  virtual void ForgetLeader() = 0;                  // raft.md section 4, last part
-  virtual void ReportUnreachable(NodeId peer) = 0;  // a send to `peer` failed
+  void Campaign();                      // start an election now
+  void TransferLeadership(NodeId to);   // raft.md section 10
+  void ForgetLeader();                  // raft.md section 4, last part
+  void ReportUnreachable(NodeId peer);  // a send to `peer` failed
   // The snapshot sent to `peer` arrived, or did not.
-  virtual void ReportSnapshot(NodeId peer, bool ok) = 0;
+  void ReportSnapshot(NodeId peer, bool ok);
 
-  [[nodiscard]] virtual bool HasReady() const = 0;
-  [[nodiscard]] virtual Ready TakeReady() = 0;
+  [[nodiscard]] bool HasReady() const;
+  [[nodiscard]] Ready TakeReady();
 
   // Cheap parts of the status, and all of it.
-  [[nodiscard]] virtual SoftState soft_state() const = 0;
-  [[nodiscard]] virtual HardState hard_state() const = 0;
-  [[nodiscard]] virtual Status GetStatus() const = 0;
+  [[nodiscard]] SoftState soft_state() const;
+  [[nodiscard]] HardState hard_state() const;
+  [[nodiscard]] Status GetStatus() const;
 
   // Sets the next election timeout, in ticks, for tests and transcripts.
-  virtual void SetRandomizedElectionTimeout(int ticks) = 0;
+  void SetRandomizedElectionTimeout(int ticks);
+
+ private:
+  explicit Core(std::unique_ptr<internal::Raft> raft);
+
+  std::unique_ptr<internal::Raft> raft_;  // never null
 };
 
 // The membership that results from `change`. INVALID_ARGUMENT when the change cannot apply.

@@ -28,8 +28,8 @@ class LogStorage {
   // OUT_OF_RANGE: compacted away. NOT_FOUND: past the end.
   [[nodiscard]] virtual absl::StatusOr<Term> TermAt(Index index) const = 0;
 
-  // Entries [first, last), cut so that payloads sum to at most `max_bytes` but never to none.
-  // Errors as TermAt.
+  // Entries [first, last), cut so that their EncodedBytes sum to at most `max_bytes` but never
+  // to none. Errors as TermAt.
   [[nodiscard]] virtual absl::StatusOr<std::vector<Entry>> Entries(Index first, Index last,
                                                                    uint64_t max_bytes) const = 0;
 

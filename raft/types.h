@@ -166,11 +166,36 @@ struct Message {
   friend bool operator==(const Message&, const Message&) = default;
 };
 
-// "MsgApp" and so on, as raftpb spells it.
+// "MsgApp" and so on, as raftpb spells it; "MsgUnknown" for a number that is no type.
 std::string_view MessageTypeName(MessageType type);
 
 // Bytes that the application put into `entry`; 0 for empty entries, which no quota refuses.
 inline size_t PayloadBytes(const Entry& entry) { return entry.data.size(); }
+
+// Bytes of `entry` in raftpb's encoding. Message and apply limits count these, so that
+// empty entries are not free and the cuts fall where etcd-io/raft makes them.
+size_t EncodedBytes(const Entry& entry);
+
+enum class Role : uint8_t { kFollower = 0, kCandidate = 1, kLeader = 2, kPreCandidate = 3 };
+
+// How a leader feeds a peer (raft.md section 6).
+enum class ProgressState : uint8_t { kProbe = 0, kReplicate = 1, kSnapshot = 2 };
+
+// What a leader knows about a peer.
+struct PeerStatus {
+  NodeId id = kNoNode;
+  Index match = 0;
+  Index next = 0;
+  ProgressState state = ProgressState::kProbe;
+  Index pending_snapshot = 0;
+  bool recent_active = false;
+  bool paused = false;
+  bool is_learner = false;
+  uint64_t inflight = 0;
+  bool inflight_full = false;
+
+  friend bool operator==(const PeerStatus&, const PeerStatus&) = default;
+};
 
 }  // namespace keelson::raft
 

@@ -1,0 +1,126 @@
+// The follower's side of the log, snapshots and storage answers included (raft.md sections
+// 5, 7 and 11).
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "raft/internal/raft.h"
+
+namespace keelson::raft::internal {
+
+void Raft::HandleAppend(const Message& message) {
+  Message response;
+  response.type = MessageType::kAppResp;
+  response.to = message.from;
+  if (message.index < log_.committed()) {
+    // Stale or repeated: what is committed matches the leader's log by definition.
+    response.index = log_.committed();
+    SendAfterAppend(std::move(response));
+    return;
+  }
+  const std::optional<Index> last_new =
+      log_.MaybeAppend({message.log_term, message.index}, message.entries);
+  if (last_new.has_value()) {
+    // Up to the last entry of this message and no further: what lies behind it here may
+    // still differ from the leader's log.
+    log_.CommitTo(std::min(message.commit, *last_new));
+    response.index = *last_new;
+    SendAfterAppend(std::move(response));
+    return;
+  }
+  Emit(event::AppendRefused{message.from, message.index, message.log_term,
+                            log_.TermAt(message.index).value_or(0)});
+  // The hint skips everything here of a later term than the leader's at that index.
+  const EntryId hint = log_.FindConflictByTerm(std::min(message.index, log_.LastIndex()),
+                                               message.log_term);
+  response.index = message.index;
+  response.reject = true;
+  response.reject_hint = hint.index;
+  response.log_term = hint.term;
+  SendAfterAppend(std::move(response));
+}
+
+void Raft::HandleHeartbeat(const Message& message) {
+  log_.CommitTo(message.commit);
+  Message response;
+  response.type = MessageType::kHeartbeatResp;
+  response.to = message.from;
+  response.context = message.context;
+  Send(std::move(response));
+}
+
+void Raft::HandleSnapshot(const Message& message) {
+  const SnapshotMetadata& metadata = message.snapshot->metadata;
+  Message response;
+  response.type = MessageType::kAppResp;
+  response.to = message.from;
+  if (RestoreSnapshot(*message.snapshot)) {
+    const EntryId last = log_.LastEntry();
+    Emit(event::SnapshotRestored{metadata.index, metadata.term, log_.committed(), last.index,
+                                 last.term});
+    response.index = last.index;
+  } else {
+    Emit(event::SnapshotIgnored{metadata.index, metadata.term, log_.committed()});
+    response.index = log_.committed();
+  }
+  SendAfterAppend(std::move(response));
+}
+
+bool Raft::RestoreSnapshot(const Snapshot& snapshot) {
+  const SnapshotMetadata& metadata = snapshot.metadata;
+  if (metadata.index <= log_.committed()) return false;
+  if (role_ != Role::kFollower) {
+    // Cannot happen: every other role has become follower before it gets here.
+    Emit(event::RestoredAsNonFollower{role_});
+    BecomeFollower(term_ + 1, kNoNode);
+    return false;
+  }
+  const ConfState& conf_state = metadata.conf_state;
+  const auto holds_self = [this](const std::vector<NodeId>& ids) {
+    return std::find(ids.begin(), ids.end(), options_.id) != ids.end();
+  };
+  if (!holds_self(conf_state.voters) && !holds_self(conf_state.learners) &&
+      !holds_self(conf_state.voters_outgoing)) {
+    Emit(event::SnapshotForeign{conf_state});
+    return false;
+  }
+  if (log_.Matches({metadata.term, metadata.index})) {
+    // The log holds all that the snapshot covers: keep it, and what lies behind.
+    const EntryId last = log_.LastEntry();
+    Emit(event::SnapshotFastForwarded{metadata.index, metadata.term, log_.committed(), last.index,
+                                      last.term});
+    log_.CommitTo(metadata.index);
+    return false;
+  }
+  absl::StatusOr<Membership> membership = Changer(tracker_, metadata.index).Restore(conf_state);
+  if (!membership.ok()) {
+    Emit(event::SnapshotForeign{conf_state});
+    return false;
+  }
+  log_.Restore(snapshot);
+  SwitchTo(*std::move(membership));
+  return true;
+}
+
+void Raft::HandleStorageAppendResponse(const Message& message, bool trim_entries) {
+  // An answer of an earlier term must not trim: the same (index, term) may since have been
+  // overwritten and written again, and the storage may hold the version in between.
+  if (trim_entries && message.index != 0) log_.StableTo({message.log_term, message.index});
+  if (message.snapshot.has_value()) {
+    const Index index = message.snapshot->metadata.index;
+    log_.StableSnapshotTo(index);
+    AppliedTo(index);
+  }
+}
+
+void Raft::HandleStorageApplyResponse(const Message& message) {
+  AppliedTo(message.entries.empty() ? message.index : message.entries.back().index);
+}
+
+void Raft::AppliedTo(Index index) {
+  ReleaseUncommitted(log_.AppliedTo(std::max(index, log_.applied())));
+  MaybeLeaveJoint();
+}
+
+}  // namespace keelson::raft::internal

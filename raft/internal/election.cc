@@ -1,0 +1,212 @@
+// Campaigns, votes and roles (raft.md section 4).
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "raft/internal/raft.h"
+
+namespace keelson::raft::internal {
+
+void Raft::BecomeFollower(Term term, NodeId leader) {
+  Reset(term, leader);
+  role_ = Role::kFollower;
+  Emit(event::BecameFollower{term_, leader});
+}
+
+void Raft::BecomePreCandidate() {
+  KEELSON_CHECK(role_ != Role::kLeader) << "a leader became pre-candidate";
+  // Neither term nor vote move. The leader is forgotten, so that others who cannot reach it
+  // either may get this node's vote.
+  tracker_.ResetVotes();
+  SetLeader(kNoNode);
+  role_ = Role::kPreCandidate;
+  Emit(event::BecamePreCandidate{term_});
+}
+
+void Raft::BecomeCandidate() {
+  KEELSON_CHECK(role_ != Role::kLeader) << "a leader became candidate";
+  Reset(term_ + 1, kNoNode);
+  vote_ = options_.id;
+  role_ = Role::kCandidate;
+  Emit(event::BecameCandidate{term_});
+}
+
+void Raft::BecomeLeader() {
+  KEELSON_CHECK(role_ == Role::kCandidate || role_ == Role::kPreCandidate)
+      << "a follower became leader without an election";
+  Reset(term_, options_.id);
+  role_ = Role::kLeader;
+  Progress* self = tracker_.Find(options_.id);
+  self->BecomeReplicate();
+  self->set_recent_active(true);
+  // Whatever was inherited may hold an unapplied conf change: none is accepted until all of
+  // it has been applied.
+  pending_conf_index_ = log_.LastIndex();
+  // An entry of the own term: nothing older can be committed without one (Raft paper, 5.4.2).
+  Entry empty;
+  KEELSON_CHECK(AppendEntries(std::span<Entry>(&empty, 1))) << "the first entry was refused";
+  Emit(event::BecameLeader{term_});
+}
+
+void Raft::Campaign() {
+  Hup(options_.pre_vote ? CampaignKind::kPreElection : CampaignKind::kElection);
+}
+
+void Raft::Hup(CampaignKind kind) {
+  if (role_ == Role::kLeader) {
+    Emit(event::CampaignRefused{event::CampaignRefusal::kAlreadyLeader, term_});
+    return;
+  }
+  if (!Promotable()) {
+    Emit(event::CampaignRefused{event::CampaignRefusal::kNotPromotable, term_});
+    return;
+  }
+  if (HasUnappliedConfChange()) {
+    Emit(event::CampaignRefused{event::CampaignRefusal::kUnappliedConfChange, term_});
+    return;
+  }
+  Emit(event::ElectionStarted{term_});
+  StartCampaign(kind);
+}
+
+void Raft::StartCampaign(CampaignKind kind) {
+  const bool pre_vote = kind == CampaignKind::kPreElection;
+  if (pre_vote) {
+    BecomePreCandidate();
+  } else {
+    BecomeCandidate();
+  }
+  // A pre-vote asks for the term that a real campaign would have.
+  const Term term = pre_vote ? term_ + 1 : term_;
+  const EntryId last = log_.LastEntry();
+  for (const NodeId id : tracker_.AllVoters()) {
+    Message message;
+    message.to = id;
+    message.term = term;
+    if (id == options_.id) {
+      // The own vote counts like any other: once it is durable.
+      message.type = pre_vote ? MessageType::kPreVoteResp : MessageType::kVoteResp;
+      SendAfterAppend(std::move(message));
+      continue;
+    }
+    Emit(event::VoteRequested{pre_vote, id, term_, last.term, last.index});
+    message.type = pre_vote ? MessageType::kPreVote : MessageType::kVote;
+    message.index = last.index;
+    message.log_term = last.term;
+    if (kind == CampaignKind::kTransfer) message.context = "CampaignTransfer";
+    Send(std::move(message));
+  }
+}
+
+int Raft::VotingLeaseTicks() const {
+  int ticks = restart_grace_ticks_;
+  if (options_.check_quorum && lead_ != kNoNode) {
+    ticks = std::max(ticks, options_.election_ticks - election_elapsed_);
+  }
+  return ticks;
+}
+
+bool Raft::InVotingLease() const { return VotingLeaseTicks() > 0; }
+
+void Raft::EmitVote(const Message& message, event::VoteAnswer answer) {
+  if (observer_ == nullptr) return;
+  const EntryId last = log_.LastEntry();
+  event::VoteCast cast;
+  cast.pre_vote = message.type == MessageType::kPreVote;
+  cast.candidate = message.from;
+  cast.term = term_;
+  cast.granted = answer == event::VoteAnswer::kGranted;
+  cast.answer = answer;
+  cast.vote = vote_;
+  cast.last_term = last.term;
+  cast.last_index = last.index;
+  cast.candidate_last_term = message.log_term;
+  cast.candidate_last_index = message.index;
+  if (answer == event::VoteAnswer::kIgnoredInLease) cast.remaining_ticks = VotingLeaseTicks();
+  Emit(cast);
+}
+
+void Raft::HandleVoteRequest(const Message& message) {
+  const bool pre_vote = message.type == MessageType::kPreVote;
+  // A repeated request gets the same answer. A learner votes, too: it may have been promoted
+  // without knowing it yet, and the group may need its vote.
+  const bool can_vote = vote_ == message.from || (vote_ == kNoNode && lead_ == kNoNode) ||
+                        (pre_vote && message.term > term_);
+  const bool granted = can_vote && log_.IsUpToDate({message.log_term, message.index});
+  EmitVote(message, granted ? event::VoteAnswer::kGranted : event::VoteAnswer::kRejected);
+
+  Message response;
+  response.type = pre_vote ? MessageType::kPreVoteResp : MessageType::kVoteResp;
+  response.to = message.from;
+  // A grant answers with the term that was asked for, which a pre-vote has not brought us to.
+  response.term = granted ? message.term : term_;
+  response.reject = !granted;
+  SendAfterAppend(std::move(response));
+  if (granted && !pre_vote) {
+    election_elapsed_ = 0;
+    vote_ = message.from;
+  }
+}
+
+void Raft::HandleVoteResponse(const Message& message) {
+  tracker_.RecordVote(message.from, !message.reject);
+  const Tracker::Tally tally = tracker_.TallyVotes();
+  const bool pre_vote = role_ == Role::kPreCandidate;
+  Emit(event::VoteReceived{pre_vote, message.from, !message.reject, term_, tally.granted,
+                           tally.rejected});
+  switch (tally.result) {
+    case VoteResult::kWon:
+      if (pre_vote) {
+        StartCampaign(CampaignKind::kElection);
+      } else {
+        BecomeLeader();
+        BroadcastAppend();
+      }
+      break;
+    case VoteResult::kLost:
+      // In the same term: a lost pre-vote must not raise it.
+      BecomeFollower(term_, kNoNode);
+      break;
+    case VoteResult::kPending:
+      break;
+  }
+}
+
+void Raft::CheckQuorum() {
+  if (!tracker_.QuorumActive()) {
+    Emit(event::QuorumLost{term_});
+    BecomeFollower(term_, kNoNode);
+  }
+  for (auto& [id, progress] : tracker_.progress()) {
+    if (id != options_.id) progress.set_recent_active(false);
+  }
+}
+
+void Raft::ForgetLeader() {
+  if (role_ != Role::kFollower) return;
+  if (options_.read_mode == ReadMode::kLeaseBased) {
+    Emit(event::ForgetLeaderRefused{});
+    return;
+  }
+  if (lead_ == kNoNode) return;
+  Emit(event::LeaderForgotten{lead_, term_});
+  SetLeader(kNoNode);
+}
+
+bool Raft::HasUnappliedConfChange() const {
+  constexpr uint64_t kPageBytes = 1 << 20;
+  for (Index next = log_.applied() + 1; next <= log_.committed();) {
+    const std::optional<std::vector<Entry>> page =
+        log_.Slice(next, log_.committed() + 1, kPageBytes);
+    KEELSON_CHECK(page.has_value()) << "unapplied entry " << next << " is compacted";
+    for (const Entry& entry : *page) {
+      if (entry.type != EntryType::kNormal) return true;
+    }
+    next += page->size();
+  }
+  return false;
+}
+
+}  // namespace keelson::raft::internal
