@@ -185,6 +185,9 @@ absl::Status WalImpl::Recover(const wal::LoadedLog& log) {
   KEELSON_RETURN_IF_ERROR(WriteZeros(*file_, last.end, last.content_end));
   // What was read may have come from the page cache alone, after a kill in the middle of a
   // batch. It will be acknowledged on the strength of having been recovered: sync it first.
+  // Write it again before that, because a sync that failed in the last life has marked the
+  // pages clean, and another one would pass over them.
+  KEELSON_RETURN_IF_ERROR(file_->WriteAt(last.end - log.unproven.size(), log.unproven));
   KEELSON_RETURN_IF_ERROR(file_->SyncData());
   KEELSON_RETURN_IF_ERROR(fs_.SyncDirectory(dir_));
 

@@ -105,12 +105,14 @@ absl::Status Loader::Load(const std::string& path, uint64_t sequence, bool is_la
   KEELSON_RETURN_IF_ERROR(CheckHead(path, reader, sequence));
 
   uint64_t records = 1;
+  uint64_t synced = 0;
   while (const std::optional<Record> record = reader.Next()) {
     if (visitor_) visitor_(path, *record);
     if (absl::Status applied = log_.replay.Apply(*record); !applied.ok()) {
       return At(applied, path, record->offset);
     }
     ++records;
+    synced = std::max(synced, record->header.synced_units * uint64_t{kAlignment});
   }
   log_.segments.push_back({.head = reader.head(),
                            .file_bytes = bytes.size(),
@@ -119,8 +121,9 @@ absl::Status Loader::Load(const std::string& path, uint64_t sequence, bool is_la
                            .records = records});
   log_.chain = reader.chain();
   last_path_ = path;
-  if (is_last) KEELSON_RETURN_IF_ERROR(CheckEnd(path, reader));
-  return absl::OkStatus();
+  if (!is_last) return absl::OkStatus();
+  log_.unproven = bytes.substr(synced, reader.offset() - synced);
+  return CheckEnd(path, reader);
 }
 
 }  // namespace

@@ -39,6 +39,8 @@ struct LoadedLog {
   uint32_t chain = 0;  // checksum of the last record
   // Bytes behind the last record that a torn write left; to be zeroed before the next write.
   uint64_t torn_bytes = 0;
+  // The last bytes of the last segment, up to its end, that no record shows to be durable.
+  std::string unproven;
 };
 
 // Called for each record, segment heads included, before it is checked against the others.

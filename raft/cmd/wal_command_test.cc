@@ -1,0 +1,111 @@
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "base/file_system.h"
+#include "base/testing/status_matchers.h"
+#include "raft/wal.h"
+
+namespace keelson::raft {
+namespace {
+
+struct Result {
+  int exit_code = -1;
+  std::string output;  // both streams
+};
+
+Result Run(const std::string& arguments) {
+  Result result;
+  FILE* pipe = ::popen(("raft/cmd/wal " + arguments + " 2>&1").c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  char buffer[4096];
+  while (const size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) result.output.append(buffer, n);
+  const int status = ::pclose(pipe);
+  if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
+  return result;
+}
+
+// A real log with three entries; the folder is emptied first.
+std::string MakeLog(const std::string& name) {
+  const char* tmp = std::getenv("TEST_TMPDIR");
+  const std::string dir = JoinPath(tmp == nullptr ? "/tmp" : tmp, name);
+  FileSystem& fs = RealFileSystem();
+  if (const auto names = fs.List(dir); names.ok()) {
+    for (const std::string& file : *names) KEELSON_REQUIRE_OK(fs.Remove(JoinPath(dir, file)));
+  }
+  const Identity identity = {.cluster_id = 0xc1, .node_id = 7};
+  const Wal::Options options = {.segment_bytes = 16384};
+  KEELSON_REQUIRE_OK(Wal::Create(fs, dir, identity, {}, options));
+  Wal::Recovered recovered;
+  KEELSON_ASSIGN_OR_FAIL(const auto wal, Wal::Open(fs, dir, identity, options, &recovered));
+  for (Index index = 1; index <= 3; ++index) {
+    const std::vector<Entry> entries = {{.term = 2, .index = index, .data = Payload("some data")}};
+    KEELSON_REQUIRE_OK(
+        wal->Append({.entries = entries, .hard_state = HardState{.term = 2, .vote = 7}}));
+    KEELSON_REQUIRE_OK(wal->Sync());
+  }
+  return dir;
+}
+
+TEST_CASE("inspect, verify and dump read a log", "[raft][wal][cmd]") {
+  const std::string dir = MakeLog("sound");
+
+  const Result inspect = Run("inspect " + dir);
+  CHECK(inspect.exit_code == 0);
+  CHECK(inspect.output.find("node 7 of cluster c1") != std::string::npos);
+  CHECK(inspect.output.find("entries    [1, 3]") != std::string::npos);
+
+  const auto summary = nlohmann::json::parse(Run("inspect --json " + dir).output);
+  CHECK(summary["last_index"] == 3);
+  CHECK(summary["hard_state"]["vote"] == 7);
+  CHECK(summary["segments"].size() == 1);
+
+  const Result verify = Run("verify " + dir);
+  CHECK(verify.exit_code == 0);
+  CHECK(verify.output == "'" + dir + "' is sound: entries [1, 3], torn tail of 0 bytes\n");
+
+  const Result dump = Run("dump " + dir);
+  CHECK(dump.exit_code == 0);
+  CHECK(dump.output.find("entry        synced=") != std::string::npos);
+  CHECK(dump.output.find("index=3 term=2 entry_type=0 data_bytes=9") != std::string::npos);
+  const Result lines = Run("dump --json " + dir);
+  const auto first = nlohmann::json::parse(lines.output.substr(0, lines.output.find('\n')));
+  CHECK(first["type"] == "segment-head");
+}
+
+TEST_CASE("verify names the damaged record and fails", "[raft][wal][cmd]") {
+  const std::string dir = MakeLog("damaged");
+  const std::string path = JoinPath(dir, "0000000000000001.wal");
+  FileSystem& fs = RealFileSystem();
+  KEELSON_ASSIGN_OR_FAIL(std::string bytes, ReadFile(fs, path, 1 << 20));
+  bytes[bytes.find("some data")] ^= 1;
+  KEELSON_REQUIRE_OK(WriteFileAtomically(fs, path, bytes));
+
+  const Result verify = Run("verify " + dir);
+  CHECK(verify.exit_code == 1);
+  CHECK(verify.output.find("wal: '" + path + "' at ") == 0);
+  CHECK(verify.output.find("a record is damaged") != std::string::npos);
+  CHECK(Run("inspect " + dir).exit_code == 1);
+}
+
+TEST_CASE("Bad arguments are one line and exit code 2, a missing log is 1", "[raft][wal][cmd]") {
+  for (const char* arguments : {"", "inspect", "frobnicate x", "verify --unknown x"}) {
+    const Result result = Run(arguments);
+    INFO(arguments << ": " << result.output);
+    CHECK(result.exit_code == 2);
+    CHECK(result.output.find("wal: ") == 0);
+  }
+  const Result missing = Run("inspect /nonexistent/folder");
+  CHECK(missing.exit_code == 1);
+  CHECK(missing.output.find("'/nonexistent/folder'") != std::string::npos);
+  CHECK(Run("--help").exit_code == 0);
+}
+
+}  // namespace
+}  // namespace keelson::raft
