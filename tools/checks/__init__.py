@@ -1,0 +1,1 @@
+"""The checks of `./keelson check`, one module each."""
