@@ -3,6 +3,7 @@
 #define KEELSON_KVSTORE_STATE_MACHINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -65,6 +66,9 @@ class StateMachine : public raft::StateMachine {
     size_t max_txn_ops = 128;
     // The membership of a new cluster; what Applied() reports before anything is applied.
     raft::ConfState initial_conf_state;
+    // Hears RESOURCE_EXHAUSTED when the disk is full and Apply, Flush or Restore begins to
+    // wait for space, and OK when it goes on. On the apply executor. May be empty.
+    std::function<void(const absl::Status&)> on_stall;
   };
 
   // Opens the database on disk (RocksDB) or makes it. `listener` is borrowed and outlives the
@@ -77,6 +81,11 @@ class StateMachine : public raft::StateMachine {
   // (for simulations): Crash() reverts to it.
   static std::unique_ptr<StateMachine> OpenInMemory(const Options& options, ApplyListener* listener);
   virtual void Crash() = 0;  // in-memory engine only
+
+  // With a full disk, Apply, Flush and Restore wait for space and lose nothing; reads go on.
+  // Interrupt makes a wait, and every later one, end with UNAVAILABLE: call it before stopping
+  // the apply executor. Thread-safe.
+  virtual void Interrupt() = 0;
 
   [[nodiscard]] virtual Store& store() = 0;
 };

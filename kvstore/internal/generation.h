@@ -1,0 +1,83 @@
+// One life of the key space: an engine and the little state that is kept beside it in
+// memory. Restoring a snapshot begins a new generation; readers finish on the old one.
+//
+// The writer publishes a batch in this order: engine, tables, revision, compacted. A reader
+// takes the revision first, then opens iterators, then looks at compacted again: as long as
+// that has not passed the revision it read at, no version that it needed was swept away.
+#ifndef KEELSON_KVSTORE_INTERNAL_GENERATION_H_
+#define KEELSON_KVSTORE_INTERNAL_GENERATION_H_
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "kvstore/engine.h"
+#include "kvstore/internal/codec.h"
+#include "kvstore/store.h"
+
+namespace keelson::kvstore::internal {
+
+// Changes to leases and members, by id; empty: the lease is gone.
+using LeaseChanges = std::map<int64_t, std::optional<LeaseValue>>;
+using MemberChanges = std::map<uint64_t, Store::MemberAttributes>;
+
+// The leases and the members' attributes. Thread-safe.
+class SideTables {
+ public:
+  void Publish(const LeaseChanges& leases, const MemberChanges& members)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  [[nodiscard]] std::optional<LeaseValue> Lease(int64_t id) const ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] std::vector<Store::LeaseInfo> Leases() const ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] std::vector<Store::MemberAttributes> Members() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  mutable absl::Mutex mu_;
+  std::map<int64_t, LeaseValue> leases_ ABSL_GUARDED_BY(mu_);
+  MemberChanges members_ ABSL_GUARDED_BY(mu_);
+};
+
+struct Generation {
+  // Reads what `engine` holds. DATA_LOSS when its rows make no sense.
+  static absl::StatusOr<std::shared_ptr<Generation>> Load(std::unique_ptr<Engine> engine);
+
+  std::unique_ptr<Engine> engine;
+  SideTables tables;
+  std::atomic<int64_t> revision{1};
+  std::atomic<int64_t> compacted{0};
+  // As stored when the generation was loaded; index 0 for an empty engine.
+  StateValue loaded;
+
+  absl::Mutex sweep_mu;
+  // Superseded versions up to here are gone (internal/sweep.h).
+  int64_t swept ABSL_GUARDED_BY(sweep_mu) = 0;
+};
+
+// The generation that readers use now. Thread-safe.
+class CurrentGeneration {
+ public:
+  [[nodiscard]] std::shared_ptr<Generation> Get() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::ReaderMutexLock lock(&mu_);
+    return generation_;
+  }
+  // The old one, if this was its last user, is destroyed outside the lock.
+  void Set(std::shared_ptr<Generation> next) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    generation_.swap(next);
+  }
+
+ private:
+  mutable absl::Mutex mu_;
+  std::shared_ptr<Generation> generation_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace keelson::kvstore::internal
+
+#endif  // KEELSON_KVSTORE_INTERNAL_GENERATION_H_

@@ -1,0 +1,181 @@
+#include "kvstore/internal/machine.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "kvstore/internal/batch_applier.h"
+#include "kvstore/internal/snapshot_stream.h"
+
+namespace keelson::kvstore::internal {
+namespace {
+
+constexpr absl::Duration kSpaceCheckInterval = absl::Milliseconds(250);
+
+class Captured final : public raft::StateCapture {
+ public:
+  Captured(std::shared_ptr<Generation> generation, raft::SnapshotMetadata metadata)
+      : generation_(std::move(generation)),
+        snapshot_(generation_->engine->GetSnapshot()),
+        metadata_(std::move(metadata)) {}
+
+  const raft::SnapshotMetadata& metadata() const override { return metadata_; }
+  absl::Status WriteTo(raft::SnapshotWriter& writer) override {
+    return WriteSnapshot(*generation_->engine, *snapshot_, writer);
+  }
+
+ private:
+  const std::shared_ptr<Generation> generation_;
+  const std::unique_ptr<EngineSnapshot> snapshot_;
+  const raft::SnapshotMetadata metadata_;
+};
+
+bool NoSpace(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kResourceExhausted;
+}
+
+}  // namespace
+
+Machine::Machine(const Options& options, ApplyListener* listener, MachineParts parts)
+    : options_(options), listener_(listener), parts_(std::move(parts)) {
+  if (parts_.background_sweep) sweeper_ = std::make_unique<BackgroundSweeper>();
+}
+
+Machine::~Machine() = default;
+
+absl::StatusOr<std::unique_ptr<Machine>> Machine::Open(const Options& options,
+                                                       ApplyListener* listener,
+                                                       MachineParts parts) {
+  KEELSON_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, parts.home->Open());
+  KEELSON_ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
+                           Generation::Load(std::move(engine)));
+  std::unique_ptr<Machine> machine(new Machine(options, listener, std::move(parts)));
+  machine->Adopt(std::move(generation));
+  KEELSON_RETURN_IF_ERROR(machine->StartSweep());  // One that a crash cut short.
+  return machine;
+}
+
+void Machine::Adopt(std::shared_ptr<Generation> generation) {
+  applied_ = generation->loaded.applied;
+  if (applied_.index == 0) applied_.conf_state = options_.initial_conf_state;
+  current_.Set(std::move(generation));
+}
+
+absl::Status Machine::Apply(std::span<const raft::Entry> entries,
+                            const raft::SnapshotMetadata& after) {
+  const std::shared_ptr<Generation> generation = current_.Get();
+  BatchApplier batch(*generation, *listener_);
+  for (const raft::Entry& entry : entries) {
+    if (entry.type != raft::EntryType::kNormal || entry.data.empty()) continue;
+    KEELSON_RETURN_IF_ERROR(batch.Add(entry.data.view()));
+  }
+  WriteBatch& writes = batch.Seal(after);
+  KEELSON_RETURN_IF_ERROR(
+      WithSpace(*generation->engine, [&] { return generation->engine->Write(writes); }));
+  batch.Publish();
+  applied_ = after;
+
+  BatchApplier::Outcome& outcome = batch.outcome();
+  if (outcome.compacted) KEELSON_RETURN_IF_ERROR(StartSweep());
+  if (outcome.physically) KEELSON_RETURN_IF_ERROR(SweepNow());
+  if (!outcome.changes.empty()) listener_->OnChanges(std::move(outcome.changes));
+  if (!outcome.leases.empty()) listener_->OnLeases(std::move(outcome.leases));
+  if (!outcome.results.empty()) listener_->OnResults(std::move(outcome.results));
+  return absl::OkStatus();
+}
+
+absl::Status Machine::StartSweep() {
+  if (sweeper_ == nullptr) return SweepNow();
+  sweeper_->Start(current_.Get());
+  return absl::OkStatus();
+}
+
+absl::Status Machine::SweepNow() {
+  const std::shared_ptr<Generation> generation = current_.Get();
+  Sweep sweep(generation);
+  for (;;) {
+    bool done = false;
+    KEELSON_RETURN_IF_ERROR(WithSpace(*generation->engine, [&] {
+      constexpr size_t kRows = 10'000;
+      const absl::StatusOr<bool> step = sweep.Step(kRows);
+      if (step.ok()) done = *step;
+      return step.status();
+    }));
+    if (done) return absl::OkStatus();
+  }
+}
+
+absl::Status Machine::Flush() {
+  const std::shared_ptr<Generation> generation = current_.Get();
+  return WithSpace(*generation->engine, [&] { return generation->engine->Flush(); });
+}
+
+absl::StatusOr<std::unique_ptr<raft::StateCapture>> Machine::Capture() {
+  return std::make_unique<Captured>(current_.Get(), applied_);
+}
+
+absl::Status Machine::Restore(raft::SnapshotReader& reader,
+                              const raft::SnapshotMetadata& metadata) {
+  KEELSON_ASSIGN_OR_RETURN(std::unique_ptr<Engine> next, parts_.home->Create());
+  Engine& engine = *next;
+  const std::unique_ptr<WriteBatch> batch = engine.NewBatch();
+  const auto write = [&] {
+    absl::Status status = WithSpace(engine, [&] { return engine.Write(*batch); });
+    batch->Clear();
+    return status;
+  };
+  KEELSON_RETURN_IF_ERROR(ReadSnapshot(reader, *batch, write));
+
+  KEELSON_ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
+                           Generation::Load(std::move(next)));
+  // The rows were captured by a member that had the same state; the position is the caller's.
+  generation->loaded.applied = metadata;
+  batch->Put(Family::kMeta, kStateRow, {EncodeStateValue(generation->loaded)});
+  KEELSON_RETURN_IF_ERROR(write());
+  KEELSON_RETURN_IF_ERROR(WithSpace(engine, [&] { return engine.Flush(); }));
+
+  const std::shared_ptr<Generation> old = current_.Get();
+  KEELSON_RETURN_IF_ERROR(parts_.home->Replace(*old->engine, engine));
+  Adopt(std::move(generation));
+  KEELSON_RETURN_IF_ERROR(StartSweep());
+  listener_->OnRestored();
+  return absl::OkStatus();
+}
+
+void Machine::Crash() {
+  KEELSON_CHECK(sweeper_ == nullptr) << "only the in-memory engine can crash on demand";
+  absl::StatusOr<std::unique_ptr<Engine>> engine = parts_.home->Open();
+  KEELSON_CHECK_OK(engine.status());
+  absl::StatusOr<std::shared_ptr<Generation>> generation = Generation::Load(*std::move(engine));
+  KEELSON_CHECK_OK(generation.status());
+  Adopt(*std::move(generation));
+}
+
+void Machine::Interrupt() {
+  absl::MutexLock lock(&mu_);
+  interrupted_ = true;
+}
+
+bool Machine::WaitForSpace() {
+  if (parts_.wait_for_space) return parts_.wait_for_space(kSpaceCheckInterval);
+  absl::MutexLock lock(&mu_);
+  return !mu_.AwaitWithTimeout(absl::Condition(&interrupted_), kSpaceCheckInterval);
+}
+
+absl::Status Machine::WithSpace(Engine& engine, absl::FunctionRef<absl::Status()> change) {
+  absl::Status status = change();
+  if (!NoSpace(status)) return status;
+
+  if (options_.on_stall) options_.on_stall(status);
+  do {
+    if (!WaitForSpace()) {
+      return absl::UnavailableError("stopped while waiting for disk space");
+    }
+    status = engine.Resume();
+    if (status.ok()) status = change();
+  } while (NoSpace(status));
+  if (options_.on_stall) options_.on_stall(absl::OkStatus());
+  return status;
+}
+
+}  // namespace keelson::kvstore::internal

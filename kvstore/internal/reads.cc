@@ -1,0 +1,204 @@
+#include "kvstore/internal/reads.h"
+
+#include <algorithm>
+#include <limits>
+#include <string_view>
+
+#include "base/status.h"
+#include "kvstore/errors.h"
+
+namespace keelson::kvstore::internal {
+namespace {
+
+using etcdserverpb::Compare;
+using etcdserverpb::RangeRequest;
+using etcdserverpb::RangeResponse;
+using etcdserverpb::RequestOp;
+using etcdserverpb::TxnRequest;
+using mvccpb::KeyValue;
+
+int Order(int64_t a, int64_t b) { return a < b ? -1 : a > b ? 1 : 0; }
+
+bool PassesFilters(const RangeRequest& request, const Pair& pair) {
+  const int64_t mod = pair.modified.main;
+  const int64_t create = pair.create_revision;
+  return (request.max_mod_revision() == 0 || mod <= request.max_mod_revision()) &&
+         (request.min_mod_revision() == 0 || mod >= request.min_mod_revision()) &&
+         (request.max_create_revision() == 0 || create <= request.max_create_revision()) &&
+         (request.min_create_revision() == 0 || create >= request.min_create_revision());
+}
+
+bool HasFilters(const RangeRequest& request) {
+  return request.max_mod_revision() != 0 || request.min_mod_revision() != 0 ||
+         request.max_create_revision() != 0 || request.min_create_revision() != 0;
+}
+
+// Keys come in ascending order already.
+bool NeedsSort(const RangeRequest& request) {
+  return request.sort_target() != RangeRequest::KEY ||
+         request.sort_order() == RangeRequest::DESCEND;
+}
+
+int OrderByTarget(const KeyValue& a, const KeyValue& b, RangeRequest::SortTarget target) {
+  switch (target) {
+    case RangeRequest::VERSION:
+      return Order(a.version(), b.version());
+    case RangeRequest::CREATE:
+      return Order(a.create_revision(), b.create_revision());
+    case RangeRequest::MOD:
+      return Order(a.mod_revision(), b.mod_revision());
+    case RangeRequest::VALUE:
+      return a.value().compare(b.value());
+    default:
+      return a.key().compare(b.key());
+  }
+}
+
+// Ties keep the order of keys, so that every member gives the same answer.
+void Sort(const RangeRequest& request, RangeResponse* response) {
+  const bool descending = request.sort_order() == RangeRequest::DESCEND;
+  std::stable_sort(response->mutable_kvs()->pointer_begin(), response->mutable_kvs()->pointer_end(),
+                   [&](const KeyValue* a, const KeyValue* b) {
+                     const int order = OrderByTarget(*a, *b, request.sort_target());
+                     return descending ? order > 0 : order < 0;
+                   });
+}
+
+// For a missing key every field but the value counts as 0.
+bool Holds(const Compare& compare, const Pair& pair) {
+  int order = 0;
+  switch (compare.target()) {
+    case Compare::VERSION:
+      order = Order(pair.version, compare.version());
+      break;
+    case Compare::CREATE:
+      order = Order(pair.create_revision, compare.create_revision());
+      break;
+    case Compare::MOD:
+      order = Order(pair.modified.main, compare.mod_revision());
+      break;
+    case Compare::VALUE:
+      order = pair.value.compare(std::string_view(compare.value()));
+      break;
+    case Compare::LEASE:
+      order = Order(pair.lease, compare.lease());
+      break;
+    default:
+      break;
+  }
+  switch (compare.result()) {
+    case Compare::EQUAL:
+      return order == 0;
+    case Compare::GREATER:
+      return order > 0;
+    case Compare::LESS:
+      return order < 0;
+    case Compare::NOT_EQUAL:
+      return order != 0;
+    default:
+      return true;
+  }
+}
+
+absl::StatusOr<bool> Evaluate(View& view, const Compare& compare, int64_t at) {
+  bool any = false;
+  bool all = true;
+  KEELSON_RETURN_IF_ERROR(
+      view.Scan({compare.key(), compare.range_end()}, at, [&](const Pair& pair) {
+        any = true;
+        all = Holds(compare, pair);
+        return all;
+      }));
+  if (any) return all;
+  return compare.target() != Compare::VALUE && Holds(compare, Pair{});
+}
+
+absl::Status AppendPath(View& view, const TxnRequest& txn, int64_t at, TxnPath* path) {
+  bool succeeded = true;
+  for (const Compare& compare : txn.compare()) {
+    KEELSON_ASSIGN_OR_RETURN(succeeded, Evaluate(view, compare, at));
+    if (!succeeded) break;
+  }
+  path->push_back(succeeded);
+  for (const RequestOp& op : Branch(txn, succeeded)) {
+    if (op.has_request_txn()) {
+      KEELSON_RETURN_IF_ERROR(AppendPath(view, op.request_txn(), at, path));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Visit(const TxnRequest& txn, const TxnPath& path, size_t* next,
+                   absl::FunctionRef<absl::Status(const RequestOp&)> visit) {
+  for (const RequestOp& op : Branch(txn, path[(*next)++])) {
+    if (op.has_request_txn()) {
+      KEELSON_RETURN_IF_ERROR(Visit(op.request_txn(), path, next, visit));
+    } else {
+      KEELSON_RETURN_IF_ERROR(visit(op));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckReadRevision(int64_t requested, int64_t current, int64_t compacted) {
+  if (requested <= 0) return absl::OkStatus();
+  if (requested > current) return errors::FutureRevision();
+  if (requested < compacted) return errors::Compacted();
+  return absl::OkStatus();
+}
+
+absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at,
+                       RangeResponse* response) {
+  const bool sorted = NeedsSort(request);
+  const bool filtered = HasFilters(request);
+  // A custom order needs every pair before the cut.
+  const int64_t keep = request.limit() <= 0 || sorted ? std::numeric_limits<int64_t>::max()
+                                                      : request.limit();
+  const bool with_value = !request.keys_only() || request.sort_target() == RangeRequest::VALUE;
+  int64_t count = 0;
+  int64_t passed = 0;
+  KEELSON_RETURN_IF_ERROR(
+      view.Scan({request.key(), request.range_end()}, at, [&](const Pair& pair) {
+        ++count;  // exact whatever the limit: clients page with it
+        if (request.count_only()) return true;
+        if (filtered && !PassesFilters(request, pair)) return true;
+        if (++passed <= keep) ToKeyValue(pair, with_value, response->add_kvs());
+        return true;
+      }));
+  response->set_count(count);
+  if (request.count_only()) return absl::OkStatus();
+
+  if (sorted) Sort(request, response);
+  if (request.limit() > 0 && passed > request.limit()) {
+    response->set_more(true);
+    if (response->kvs_size() > request.limit()) {
+      const int limit = static_cast<int>(request.limit());
+      response->mutable_kvs()->DeleteSubrange(limit, response->kvs_size() - limit);
+    }
+  }
+  if (request.keys_only() && with_value) {
+    for (KeyValue& pair : *response->mutable_kvs()) pair.clear_value();
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TxnPath> ChoosePath(View& view, const TxnRequest& txn, int64_t at) {
+  TxnPath path;
+  KEELSON_RETURN_IF_ERROR(AppendPath(view, txn, at, &path));
+  return path;
+}
+
+const google::protobuf::RepeatedPtrField<RequestOp>& Branch(const TxnRequest& txn,
+                                                            bool succeeded) {
+  return succeeded ? txn.success() : txn.failure();
+}
+
+absl::Status VisitPath(const TxnRequest& txn, const TxnPath& path,
+                       absl::FunctionRef<absl::Status(const RequestOp&)> visit) {
+  size_t next = 0;
+  return Visit(txn, path, &next, visit);
+}
+
+}  // namespace keelson::kvstore::internal

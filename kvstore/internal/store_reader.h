@@ -1,0 +1,36 @@
+// The Store: reads of the current generation, on any thread.
+#ifndef KEELSON_KVSTORE_INTERNAL_STORE_READER_H_
+#define KEELSON_KVSTORE_INTERNAL_STORE_READER_H_
+
+#include "kvstore/internal/generation.h"
+#include "kvstore/store.h"
+
+namespace keelson::kvstore::internal {
+
+class StoreReader final : public Store {
+ public:
+  // `current` is borrowed and holds a generation.
+  explicit StoreReader(const CurrentGeneration& current) : current_(current) {}
+
+  int64_t Revision() const override;
+  int64_t CompactedRevision() const override;
+  absl::Status Range(const etcdserverpb::RangeRequest& request,
+                     etcdserverpb::RangeResponse* response) const override;
+  absl::Status ReadTxn(const etcdserverpb::TxnRequest& request,
+                       etcdserverpb::TxnResponse* response) const override;
+  absl::StatusOr<History> ReadHistory(const KeyRange& range, int64_t from, bool prev_kv,
+                                      size_t max_changes, size_t max_bytes) const override;
+  absl::StatusOr<mvccpb::KeyValue> GetAt(std::string_view key, int64_t revision) const override;
+  Sizes GetSizes() const override;
+  std::vector<LeaseInfo> Leases() const override;
+  int64_t LeaseTtl(int64_t id) const override;
+  std::vector<std::string> LeaseKeys(int64_t id) const override;
+  std::vector<MemberAttributes> Members() const override;
+
+ private:
+  const CurrentGeneration& current_;
+};
+
+}  // namespace keelson::kvstore::internal
+
+#endif  // KEELSON_KVSTORE_INTERNAL_STORE_READER_H_

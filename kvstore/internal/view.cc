@@ -1,0 +1,228 @@
+#include "kvstore/internal/view.h"
+
+#include <limits>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace keelson::kvstore::internal {
+namespace {
+
+constexpr uint32_t kLastSub = std::numeric_limits<uint32_t>::max();
+
+absl::Status DamagedRow(std::string_view row) {
+  return absl::DataLossError(absl::StrCat(
+      "a row of the key space cannot be read: key ",
+      absl::BytesToHexString(absl::string_view(row.data(), row.size()))));
+}
+
+void FromOverlay(const mvccpb::KeyValue& from, Revision revision, Pair* pair) {
+  pair->key = from.key();
+  pair->modified = revision;
+  pair->create_revision = from.create_revision();
+  pair->version = from.version();
+  pair->lease = from.lease();
+  pair->value = from.value();
+}
+
+void FromRow(const DataValue& from, Revision revision, Pair* pair) {
+  pair->modified = revision;
+  pair->create_revision = from.create_revision;
+  pair->version = from.version;
+  pair->lease = from.lease;
+  pair->value = from.value;
+}
+
+// Walks the engine's live pairs of a range as of one revision.
+class EngineScan {
+ public:
+  EngineScan(const Engine& engine, const Bounds& bounds, int64_t at) : at_(at) {
+    Engine::IterateOptions options;
+    AppendRowPrefix(bounds.key, &target_);
+    if (bounds.OneKey()) {
+      options.upper_bound = target_;
+      AdvancePastPrefix(&options.upper_bound);
+    } else if (!bounds.Open()) {
+      AppendRowPrefix(bounds.range_end, &options.upper_bound);
+    }
+    iterator_ = engine.NewIterator(Family::kData, options);
+    iterator_->Seek(target_);
+  }
+
+  // Moves to the next live pair and returns true, or returns false at the end.
+  absl::StatusOr<bool> Next() {
+    if (!prefix_.empty()) SkipVersions();
+    while (iterator_->Valid()) {
+      std::string_view prefix;
+      Revision revision;
+      if (!DecodeDataRow(iterator_->key(), &prefix, &revision)) {
+        return DamagedRow(iterator_->key());
+      }
+      if (revision.main > at_) {
+        EncodeDataRowOfPrefix(prefix, {at_, kLastSub}, &target_);
+        iterator_->Seek(target_);
+        continue;
+      }
+      prefix_.assign(prefix);
+      DataValue value;
+      if (!DecodeDataValue(iterator_->value(), &value)) return DamagedRow(iterator_->key());
+      if (value.deleted) {
+        SkipVersions();
+        continue;
+      }
+      if (!DecodeRowPrefix(prefix_, &scratch_, &pair_.key)) return DamagedRow(iterator_->key());
+      FromRow(value, revision, &pair_);
+      return true;
+    }
+    KEELSON_RETURN_IF_ERROR(iterator_->status());
+    return false;
+  }
+
+  [[nodiscard]] const Pair& pair() const { return pair_; }
+
+ private:
+  // Leaves the versions of the key behind that the iterator stands on. Stepping is cheaper
+  // than seeking while there are few.
+  void SkipVersions() {
+    constexpr int kSteps = 4;
+    for (int step = 0; step < kSteps; ++step) {
+      iterator_->Next();
+      if (!iterator_->Valid() || !OnSameKey()) return;
+    }
+    target_ = prefix_;
+    AdvancePastPrefix(&target_);
+    iterator_->Seek(target_);
+  }
+
+  [[nodiscard]] bool OnSameKey() const {
+    const std::string_view row = iterator_->key();
+    return row.size() == prefix_.size() + kRevisionBytes &&
+           row.substr(0, prefix_.size()) == prefix_;
+  }
+
+  const int64_t at_;
+  std::unique_ptr<EngineIterator> iterator_;
+  std::string target_;
+  std::string prefix_;   // of the key that the iterator stands on
+  std::string scratch_;  // for keys that are stored escaped
+  Pair pair_;
+};
+
+}  // namespace
+
+void ToKeyValue(const Pair& pair, bool with_value, mvccpb::KeyValue* out) {
+  out->set_key(pair.key.data(), pair.key.size());
+  out->set_create_revision(pair.create_revision);
+  out->set_mod_revision(pair.modified.main);
+  out->set_version(pair.version);
+  out->set_lease(pair.lease);
+  if (with_value) out->set_value(pair.value.data(), pair.value.size());
+}
+
+const Overlay::Version* Overlay::At(const Versions& versions, int64_t at) {
+  for (auto it = versions.rbegin(); it != versions.rend(); ++it) {
+    if (it->revision.main <= at) return &*it;
+  }
+  return nullptr;
+}
+
+bool Bounds::Contains(std::string_view candidate) const {
+  if (OneKey()) return candidate == key;
+  return candidate >= key && (Open() || candidate < range_end);
+}
+
+absl::StatusOr<bool> View::Find(std::string_view key, int64_t at, Pair* pair) {
+  if (overlay_ != nullptr) {
+    if (const auto it = overlay_->map().find(key); it != overlay_->map().end()) {
+      if (const Overlay::Version* version = Overlay::At(it->second, at)) {
+        if (version->deleted) return false;
+        FromOverlay(*version->pair, version->revision, pair);
+        return true;
+      }
+    }
+  }
+
+  if (point_ == nullptr) {
+    Engine::IterateOptions options;
+    options.same_prefix = true;
+    point_ = engine_.NewIterator(Family::kData, options);
+  }
+  EncodeDataRow(key, {at, kLastSub}, &row_);
+  point_->Seek(row_);
+  if (!point_->Valid()) {
+    KEELSON_RETURN_IF_ERROR(point_->status());
+    return false;
+  }
+  const std::string_view found = point_->key();
+  if (found.size() != row_.size() ||
+      found.substr(0, found.size() - kRevisionBytes) !=
+          std::string_view(row_).substr(0, row_.size() - kRevisionBytes)) {
+    return false;
+  }
+  std::string_view prefix;
+  Revision revision;
+  DataValue value;
+  if (!DecodeDataRow(found, &prefix, &revision) || !DecodeDataValue(point_->value(), &value)) {
+    return DamagedRow(found);
+  }
+  if (value.deleted) return false;
+  pair->key = key;
+  FromRow(value, revision, pair);
+  return true;
+}
+
+absl::Status View::Scan(const Bounds& bounds, int64_t at,
+                        absl::FunctionRef<bool(const Pair&)> visit) {
+  if (!bounds.OneKey() && !bounds.Open() && bounds.key >= bounds.range_end) {
+    return absl::OkStatus();
+  }
+  if (bounds.OneKey()) {
+    Pair pair;
+    KEELSON_ASSIGN_OR_RETURN(const bool found, Find(bounds.key, at, &pair));
+    if (found) (void)visit(pair);  // There is no next one to ask for.
+    return absl::OkStatus();
+  }
+  if (overlay_ != nullptr && !overlay_->map().empty()) return ScanUnderOverlay(bounds, at, visit);
+
+  EngineScan scan(engine_, bounds, at);
+  for (;;) {
+    KEELSON_ASSIGN_OR_RETURN(const bool more, scan.Next());
+    if (!more || !visit(scan.pair())) return absl::OkStatus();
+  }
+}
+
+absl::Status View::ScanUnderOverlay(const Bounds& bounds, int64_t at,
+                                    absl::FunctionRef<bool(const Pair&)> visit) {
+  EngineScan below(engine_, bounds, at);
+  KEELSON_ASSIGN_OR_RETURN(bool has_below, below.Next());
+  auto over = overlay_->map().lower_bound(bounds.key);
+  const auto over_end = bounds.Open() ? overlay_->map().end()
+                                      : overlay_->map().lower_bound(bounds.range_end);
+  const Overlay::Version* version = nullptr;
+  const auto settle = [&] {  // goes on to the next key that has a version at `at`
+    for (version = nullptr; over != over_end; ++over) {
+      version = Overlay::At(over->second, at);
+      if (version != nullptr) return;
+    }
+  };
+  for (settle(); has_below || version != nullptr;) {
+    if (version != nullptr && (!has_below || over->first <= below.pair().key)) {
+      const bool hides = has_below && over->first == below.pair().key;
+      if (!version->deleted) {
+        Pair pair;
+        FromOverlay(*version->pair, version->revision, &pair);
+        if (!visit(pair)) return absl::OkStatus();
+      }
+      ++over;
+      settle();
+      if (!hides) continue;
+    } else if (!visit(below.pair())) {
+      return absl::OkStatus();
+    }
+    KEELSON_ASSIGN_OR_RETURN(has_below, below.Next());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace keelson::kvstore::internal

@@ -1,0 +1,19 @@
+#include "kvstore/store.h"
+
+namespace keelson::kvstore {
+namespace {
+
+constexpr std::string_view kEverythingAfter("\0", 1);
+
+}  // namespace
+
+bool KeyRange::Contains(std::string_view candidate) const {
+  if (range_end.empty()) return candidate == key;
+  return candidate >= key && (range_end == kEverythingAfter || candidate < range_end);
+}
+
+bool KeyRange::Empty() const {
+  return !range_end.empty() && range_end != kEverythingAfter && key >= range_end;
+}
+
+}  // namespace keelson::kvstore

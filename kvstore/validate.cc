@@ -1,0 +1,168 @@
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "kvstore/errors.h"
+#include "kvstore/state_machine.h"
+
+namespace keelson::kvstore {
+namespace {
+
+using etcdserverpb::Compare;
+using etcdserverpb::DeleteRangeRequest;
+using etcdserverpb::PutRequest;
+using etcdserverpb::RangeRequest;
+using etcdserverpb::RequestOp;
+using etcdserverpb::TxnRequest;
+using Operations = google::protobuf::RepeatedPtrField<RequestOp>;
+
+absl::Status CheckShape(const TxnRequest& txn, size_t max_operations);
+
+absl::Status CheckOperation(const RequestOp& op, size_t max_operations) {
+  switch (op.request_case()) {
+    case RequestOp::kRequestRange:
+      return ValidateRange(op.request_range());
+    case RequestOp::kRequestPut:
+      return ValidatePut(op.request_put());
+    case RequestOp::kRequestDeleteRange:
+      return ValidateDeleteRange(op.request_delete_range());
+    case RequestOp::kRequestTxn:
+      return CheckShape(op.request_txn(), max_operations);
+    case RequestOp::REQUEST_NOT_SET:
+      break;
+  }
+  return errors::KeyNotFound();
+}
+
+// Everything but duplicates. Nesting is as deep as protobuf parses: 100 messages.
+absl::Status CheckShape(const TxnRequest& txn, size_t max_operations) {
+  const auto count = static_cast<size_t>(
+      std::max({txn.compare_size(), txn.success_size(), txn.failure_size()}));
+  if (count > max_operations) return errors::TooManyOps();
+  for (const Compare& compare : txn.compare()) {
+    if (compare.key().empty()) return errors::EmptyKey();
+  }
+  for (const Operations* branch : {&txn.success(), &txn.failure()}) {
+    for (const RequestOp& op : *branch) {
+      KEELSON_RETURN_IF_ERROR(CheckOperation(op, max_operations - count));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// What a branch may change.
+struct Writes {
+  std::set<std::string_view> puts;
+  std::vector<const DeleteRangeRequest*> deletes;
+};
+
+bool Covers(const DeleteRangeRequest& range, std::string_view key) {
+  if (range.range_end().empty()) return key == range.key();
+  return key >= range.key() &&
+         (range.range_end() == std::string_view("\0", 1) || key < range.range_end());
+}
+
+bool Deletes(const Writes& writes, std::string_view key) {
+  return std::any_of(writes.deletes.begin(), writes.deletes.end(),
+                     [&](const DeleteRangeRequest* range) { return Covers(*range, key); });
+}
+
+// True when both may not happen in one transaction: one key put twice, or put and deleted.
+bool Conflict(const Writes& a, const Writes& b) {
+  return std::any_of(a.puts.begin(), a.puts.end(),
+                     [&](std::string_view key) { return b.puts.count(key) > 0 || Deletes(b, key); }) ||
+         std::any_of(b.puts.begin(), b.puts.end(),
+                     [&](std::string_view key) { return Deletes(a, key); });
+}
+
+absl::Status CollectWrites(const Operations& branch, Writes* writes) {
+  const auto add = [](const Writes& more, Writes* all) {
+    all->puts.insert(more.puts.begin(), more.puts.end());
+    all->deletes.insert(all->deletes.end(), more.deletes.begin(), more.deletes.end());
+  };
+  for (const RequestOp& op : branch) {
+    Writes next;
+    if (op.has_request_put()) {
+      next.puts.insert(op.request_put().key());
+    } else if (op.has_request_delete_range()) {
+      next.deletes.push_back(&op.request_delete_range());
+    } else if (op.has_request_txn()) {
+      // Only one branch of the nested transaction runs: they may not conflict with what
+      // stands beside it, but with each other they may.
+      Writes failure;
+      KEELSON_RETURN_IF_ERROR(CollectWrites(op.request_txn().success(), &next));
+      KEELSON_RETURN_IF_ERROR(CollectWrites(op.request_txn().failure(), &failure));
+      if (Conflict(failure, *writes)) return errors::DuplicateKey();
+      if (Conflict(next, *writes)) return errors::DuplicateKey();
+      add(failure, &next);
+      add(next, writes);
+      continue;
+    }
+    if (Conflict(next, *writes)) return errors::DuplicateKey();
+    add(next, writes);
+  }
+  return absl::OkStatus();
+}
+
+// True if some operation, nested ones included, satisfies `predicate`.
+bool AnyOperation(const TxnRequest& txn, const std::function<bool(const RequestOp&)>& predicate) {
+  for (const Operations* branch : {&txn.success(), &txn.failure()}) {
+    for (const RequestOp& op : *branch) {
+      if (predicate(op)) return true;
+      if (op.has_request_txn() && AnyOperation(op.request_txn(), predicate)) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::Status ValidateRange(const RangeRequest& request) {
+  if (request.key().empty()) return errors::EmptyKey();
+  if (!RangeRequest::SortOrder_IsValid(request.sort_order()) ||
+      !RangeRequest::SortTarget_IsValid(request.sort_target())) {
+    return errors::InvalidSortOption();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidatePut(const PutRequest& request) {
+  if (request.key().empty()) return errors::EmptyKey();
+  if (request.ignore_value() && !request.value().empty()) return errors::ValueProvided();
+  if (request.ignore_lease() && request.lease() != 0) return errors::LeaseProvided();
+  return absl::OkStatus();
+}
+
+absl::Status ValidateDeleteRange(const DeleteRangeRequest& request) {
+  return request.key().empty() ? errors::EmptyKey() : absl::OkStatus();
+}
+
+absl::Status ValidateTxn(const TxnRequest& request, size_t max_txn_ops) {
+  KEELSON_RETURN_IF_ERROR(CheckShape(request, max_txn_ops));
+  for (const Operations* branch : {&request.success(), &request.failure()}) {
+    if (branch->size() == 1 && !branch->at(0).has_request_txn()) continue;  // the usual case
+    Writes writes;
+    KEELSON_RETURN_IF_ERROR(CollectWrites(*branch, &writes));
+  }
+  return absl::OkStatus();
+}
+
+bool IsReadOnly(const TxnRequest& request) {
+  return !AnyOperation(request, [](const RequestOp& op) { return !op.has_request_range(); });
+}
+
+bool IsSerializable(const TxnRequest& request) {
+  return !AnyOperation(request, [](const RequestOp& op) {
+    return op.has_request_range() && !op.request_range().serializable();
+  });
+}
+
+bool HasPut(const TxnRequest& request) {
+  return AnyOperation(request, [](const RequestOp& op) { return op.has_request_put(); });
+}
+
+}  // namespace keelson::kvstore
