@@ -1,0 +1,159 @@
+// Talks to a cluster that speaks etcd's v3 protocol: kvstored, or an existing etcd.
+//
+// Requests and answers are the messages of kvstore/api/rpc.proto. `Client` is an interface, so
+// that its users can be tested against a fake, and so that a store in the same process can
+// stand in for a cluster; Connect gives the one over the network.
+//
+//   absl::StatusOr<std::unique_ptr<Client>> client = Connect({.endpoints = {"10.0.0.1:2379"}});
+//   if (!client.ok()) return client.status();
+//   absl::StatusOr<etcdserverpb::PutResponse> put = (*client)->Put(PutOf("name", "value"));
+//
+// Errors of the server keep etcd's code and text (kvstore/errors.h). In addition:
+//   UNAVAILABLE        no endpoint could be reached within the dial timeout, or the connection
+//                      broke. After a write this means "perhaps done": read before repeating.
+//   DEADLINE_EXCEEDED  no answer within the command timeout; for a write the same holds.
+//
+// Failover: the client stays with one endpoint while it works. When it does not, reads move on
+// to the next endpoint and are repeated until the command timeout ends; a write moves on only
+// if it certainly was not sent. Watches and keep-alives reconnect by themselves for ever.
+//
+// Threading: everything here is thread-safe. Calls block. Each Watch and each KeepAlive owns
+// one thread, on which its callbacks run.
+#ifndef KEELSON_KVSTORE_CLIENT_CLIENT_H_
+#define KEELSON_KVSTORE_CLIENT_CLIENT_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "kvstore/api/rpc.pb.h"
+
+namespace keelson::kvstore {
+
+// A running watch. The destructor cancels it and waits for a callback that is running, so it
+// must not be called from that callback.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+
+  // Asks for an answer without events once everything up to now has been delivered.
+  virtual void RequestProgress() = 0;
+};
+
+struct WatchCallbacks {
+  // Called for every answer with events or with progress (no events), in revision order. Answers
+  // the server cut (fragment) arrive joined. After a reconnect nothing is lost or repeated.
+  std::function<void(const etcdserverpb::WatchResponse&)> on_response;
+
+  // Called once, last, when the server ended the watch: OUT_OF_RANGE when the next revision has
+  // been compacted away, otherwise CANCELLED with the server's reason. May be empty.
+  std::function<void(const absl::Status&)> on_end;
+};
+
+// Keeps one lease alive while it exists. The destructor stops the renewals; the lease stays.
+// It waits for a running callback and must not be called from one.
+class KeepAlive {
+ public:
+  virtual ~KeepAlive() = default;
+};
+
+struct KeepAliveCallbacks {
+  // Called after every renewal, which happens each third of the TTL. May be empty.
+  std::function<void(const etcdserverpb::LeaseKeepAliveResponse&)> on_renewed;
+
+  // Called once, last: NOT_FOUND when the server does not know the lease (any more), or
+  // UNAVAILABLE when no renewal succeeded for a whole TTL, so that it must be taken for lost.
+  // Whoever holds a lock by this lease has to stop now.
+  std::function<void(const absl::Status&)> on_lost;
+};
+
+class Client {
+ public:
+  virtual ~Client() = default;
+
+  virtual absl::StatusOr<etcdserverpb::RangeResponse> Range(
+      const etcdserverpb::RangeRequest& request) = 0;
+  virtual absl::StatusOr<etcdserverpb::PutResponse> Put(
+      const etcdserverpb::PutRequest& request) = 0;
+  virtual absl::StatusOr<etcdserverpb::DeleteRangeResponse> DeleteRange(
+      const etcdserverpb::DeleteRangeRequest& request) = 0;
+  // Repeated like a read only when both branches hold nothing but ranges.
+  virtual absl::StatusOr<etcdserverpb::TxnResponse> Txn(
+      const etcdserverpb::TxnRequest& request) = 0;
+  virtual absl::StatusOr<etcdserverpb::CompactionResponse> Compact(
+      const etcdserverpb::CompactionRequest& request) = 0;
+
+  // A grant that was perhaps done is not repeated: the unknown lease ends by itself.
+  virtual absl::StatusOr<etcdserverpb::LeaseGrantResponse> LeaseGrant(
+      const etcdserverpb::LeaseGrantRequest& request) = 0;
+  virtual absl::StatusOr<etcdserverpb::LeaseRevokeResponse> LeaseRevoke(int64_t lease) = 0;
+  // An unknown lease is no error: TTL is -1.
+  virtual absl::StatusOr<etcdserverpb::LeaseTimeToLiveResponse> LeaseTimeToLive(int64_t lease,
+                                                                                bool keys) = 0;
+  virtual absl::StatusOr<etcdserverpb::LeaseLeasesResponse> LeaseLeases() = 0;
+  // Renews once. NOT_FOUND when the lease is unknown or has ended.
+  virtual absl::StatusOr<etcdserverpb::LeaseKeepAliveResponse> LeaseKeepAliveOnce(
+      int64_t lease) = 0;
+  // `ttl` is the granted one; it paces the renewals until the first answer tells better.
+  virtual std::unique_ptr<KeepAlive> KeepLeaseAlive(int64_t lease, absl::Duration ttl,
+                                                    KeepAliveCallbacks callbacks) = 0;
+
+  // Starts at request.start_revision, or with what changes from now on if that is 0.
+  virtual std::unique_ptr<Watcher> Watch(const etcdserverpb::WatchCreateRequest& request,
+                                         WatchCallbacks callbacks) = 0;
+
+  virtual absl::StatusOr<etcdserverpb::MemberListResponse> MemberList() = 0;
+  // Of the member this client talks to; give Connect a single endpoint to ask a certain one.
+  virtual absl::StatusOr<etcdserverpb::StatusResponse> Status() = 0;
+};
+
+struct TlsOptions {
+  std::string ca_file;    // PEM; empty: the system's authorities
+  std::string cert_file;  // PEM; with key_file, what we identify ourselves with
+  std::string key_file;
+  bool skip_verify = false;  // accept any certificate of the server; for tests
+
+  [[nodiscard]] bool Any() const {
+    return !ca_file.empty() || !cert_file.empty() || !key_file.empty() || skip_verify;
+  }
+};
+
+struct ConnectOptions {
+  // "host:port", "http://host:port", "https://host:port" or "unix:///path"; tried in this
+  // order. Without a scheme, TLS is used if `tls` says anything.
+  std::vector<std::string> endpoints = {"127.0.0.1:2379"};
+  absl::Duration dial_timeout = absl::Seconds(2);
+  absl::Duration command_timeout = absl::Seconds(5);
+  // Silence on a connection with calls after which it is probed; and how long a probe may take.
+  absl::Duration keepalive_time = absl::Seconds(10);
+  absl::Duration keepalive_timeout = absl::Seconds(6);
+  TlsOptions tls;
+};
+
+// Checks the options and reads the TLS files; the first call connects.
+// INVALID_ARGUMENT (no or malformed endpoint, half a key pair), or an error that names the file.
+absl::StatusOr<std::unique_ptr<Client>> Connect(const ConnectOptions& options);
+
+// ---- Requests of the common kinds ----
+
+// The range_end that makes [prefix, range_end) hold exactly the keys that begin with `prefix`.
+std::string PrefixEnd(std::string_view prefix);
+
+etcdserverpb::RangeRequest RangeOf(std::string_view key);
+etcdserverpb::RangeRequest RangeOfPrefix(std::string_view prefix);
+etcdserverpb::PutRequest PutOf(std::string_view key, std::string_view value, int64_t lease = 0);
+etcdserverpb::DeleteRangeRequest DeleteOf(std::string_view key);
+etcdserverpb::DeleteRangeRequest DeleteOfPrefix(std::string_view prefix);
+
+// Conditions of a Txn: "the key was last changed by that revision" (0: it does not exist).
+etcdserverpb::Compare ModRevisionIs(std::string_view key, int64_t revision);
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_CLIENT_CLIENT_H_
