@@ -1,0 +1,269 @@
+#include "raft/sim/invariants.h"
+
+#include <algorithm>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+
+namespace keelson::raft::sim {
+
+void Invariants::Fail(const std::string& invariant, const std::string& text) {
+  if (!violation_.has_value()) violation_ = {.invariant = invariant, .text = text};
+}
+
+std::optional<uint64_t> Invariants::CommittedPrefix(Index index) const {
+  if (index == 0) return 0;
+  if (index > committed_.size()) return std::nullopt;
+  return committed_[index - 1].prefix;
+}
+
+void Invariants::CheckRead(NodeId node, const Wal::Recovered& recovered) {
+  const DiskLog& disk = *nodes_[node].disk;
+  if (recovered.hard_state.term < disk.durable_state.term) {
+    return Fail("DUR", absl::StrCat("node ", node, " had synced term ", disk.durable_state.term,
+                                    " and read back term ", recovered.hard_state.term));
+  }
+  if (recovered.hard_state.term == disk.durable_state.term &&
+      disk.durable_state.vote != kNoNode &&
+      recovered.hard_state.vote != disk.durable_state.vote) {
+    return Fail("DUR", absl::StrCat("node ", node, " had synced a vote for ",
+                                    disk.durable_state.vote, " and read back one for ",
+                                    recovered.hard_state.vote));
+  }
+  // A tail that was being replaced when the node crashed may be the old or the new one.
+  Index replaced = disk.durable.last() + 1;
+  for (const Index tail : disk.pending_tails) replaced = std::min(replaced, tail);
+  if (disk.pending_reset) replaced = 0;
+  for (Index index = recovered.start.index + 1; index < replaced; ++index) {
+    const LogView::Item* durable = disk.durable.At(index);
+    if (durable == nullptr || index == disk.durable.start()) continue;
+    const Index offset = index - recovered.start.index - 1;
+    if (offset >= recovered.entries.size() ||
+        HashEntry(recovered.entries[offset]) != durable->hash) {
+      return Fail("DUR", absl::StrCat("node ", node, " had synced entry ", index, " of term ",
+                                      durable->term, " and did not read it back"));
+    }
+  }
+  if (recovered.start.index > committed()) {
+    Fail("I5", absl::StrCat("the log of node ", node, " starts after entry ",
+                            recovered.start.index, ", which is not committed"));
+  }
+}
+
+void Invariants::OnRecovered(NodeId node, const Wal::Recovered& recovered, Index applied) {
+  CheckRead(node, recovered);
+  NodeRecord& record = nodes_[node];
+  record.applied = applied;
+  record.peek.reset();
+}
+
+void Invariants::OnEvent(NodeId node, const Event& event) {
+  const auto* became = std::get_if<event::BecameLeader>(&event);
+  if (became == nullptr) return;
+  const auto [leader, fresh] =
+      leaders_.try_emplace(became->term, Leader{.node = node, .committed_before = committed()});
+  if (!fresh) {
+    Fail("I1", absl::StrCat("nodes ", leader->second.node, " and ", node,
+                            " both became leader of term ", became->term));
+  }
+}
+
+void Invariants::OnAppended(NodeId node, std::span<const Entry> entries) {
+  const LogView& log = nodes_[node].disk->written;
+  for (const Entry& entry : entries) {
+    if (entry.index <= log.start()) continue;
+    const LogView::Item* item = log.At(entry.index);
+    if (item == nullptr) {
+      return Fail("I3", absl::StrCat("node ", node, " left a gap before entry ", entry.index));
+    }
+    const auto [known, fresh] = prefixes_.try_emplace({entry.index, entry.term}, item->prefix);
+    if (!fresh && known->second != item->prefix) {
+      return Fail("I4", absl::StrCat("node ", node, " wrote an entry ", entry.index, " of term ",
+                                     entry.term, " that differs, or follows a log that differs"));
+    }
+    const auto leader = leaders_.find(entry.term);
+    if (leader == leaders_.end() || leader->second.node != node || leader->second.appended) {
+      continue;
+    }
+    leader->second.appended = true;
+    const Index before = leader->second.committed_before;
+    const LogView::Item* last = log.At(before);
+    if (before >= entry.index ||
+        (before >= log.start() && (last == nullptr || last->prefix != CommittedPrefix(before)))) {
+      return Fail("I7", absl::StrCat("node ", node, " became leader of term ", entry.term,
+                                     " without the committed entry ", before));
+    }
+  }
+}
+
+void Invariants::OnSync(NodeId node) {
+  for (const HardState& state : nodes_[node].disk->pending_states) {
+    if (state.vote == kNoNode) continue;
+    const auto [vote, fresh] = votes_.try_emplace({state.term, node}, state.vote);
+    if (!fresh && vote->second != state.vote) {
+      Fail("I2", absl::StrCat("node ", node, " voted for ", vote->second, " and ", state.vote,
+                              " in term ", state.term));
+    }
+  }
+}
+
+void Invariants::OnSend(const Message& message) {
+  const auto record = nodes_.find(message.from);
+  if (record == nodes_.end()) return;
+  const DiskLog& disk = *record->second.disk;
+  const bool answer =
+      message.type == MessageType::kAppResp || message.type == MessageType::kVoteResp;
+  if (!answer) return;
+  if (message.term > disk.durable_state.term) {
+    return Fail("I15", absl::StrCat("node ", message.from, " answers in term ", message.term,
+                                    " but only term ", disk.durable_state.term, " is durable"));
+  }
+  if (message.reject) return;
+  if (message.type == MessageType::kVoteResp) {
+    const auto vote = votes_.find({message.term, message.from});
+    if (vote == votes_.end() || vote->second != message.to) {
+      Fail("I2", absl::StrCat("node ", message.from, " grants its vote of term ", message.term,
+                              " to ", message.to, ", which is not durable"));
+    }
+    return;
+  }
+  // Within one term an acknowledged tail is never cut; an answer of an older term may be
+  // released after a newer leader's batch of the same sync replaced the tail.
+  if (message.term == disk.durable_state.term && message.index > disk.durable.last()) {
+    Fail("I15", absl::StrCat("node ", message.from, " acknowledges entry ", message.index,
+                             " but only ", disk.durable.last(), " is durable"));
+  }
+}
+
+void Invariants::Commit(NodeId node, Index commit) {
+  // Which log is it that a quorum holds durably up to `commit`?
+  std::map<uint64_t, std::vector<NodeId>> holders;
+  for (const NodeId voter : voters_) {
+    const LogView::Item* item = nodes_[voter].disk->durable.At(commit);
+    if (item != nullptr) holders[item->prefix].push_back(voter);
+  }
+  for (const auto& [prefix, who] : holders) {
+    if (who.size() < Quorum()) continue;
+    const LogView& log = nodes_[who.front()].disk->durable;
+    for (Index index = committed() + 1; index <= commit; ++index) {
+      const LogView::Item* item = log.At(index);
+      if (item == nullptr || index == log.start()) {
+        return Fail("I5", absl::StrCat("node ", who.front(), " compacted entry ", index,
+                                       " before it was committed"));
+      }
+      committed_.push_back(*item);
+    }
+    return;
+  }
+  Fail("I6", absl::StrCat("node ", node, " calls entry ", commit,
+                          " committed, which is not durable on a quorum"));
+}
+
+void Invariants::OnPeek(NodeId node, const Node::Snapshot& peek) {
+  NodeRecord& record = nodes_[node];
+  if (record.peek.has_value()) {
+    const Node::Snapshot& last = *record.peek;
+    if (peek.term == last.term && peek.commit == last.commit && peek.applied == last.applied &&
+        peek.first_index == last.first_index) {
+      return;
+    }
+    if (peek.term < last.term || peek.commit < last.commit || peek.applied < last.applied ||
+        peek.first_index < last.first_index) {
+      return Fail("I3", absl::StrCat("node ", node, " went back: term ", last.term, " -> ",
+                                     peek.term, ", commit ", last.commit, " -> ", peek.commit,
+                                     ", applied ", last.applied, " -> ", peek.applied,
+                                     ", first index ", last.first_index, " -> ",
+                                     peek.first_index));
+    }
+  }
+  record.peek = peek;
+  if (peek.commit > committed()) Commit(node, peek.commit);
+  if (violation_.has_value()) return;
+  const LogView& log = record.disk->written;
+  if (const LogView::Item* item = log.At(peek.commit);
+      item != nullptr && item->prefix != CommittedPrefix(peek.commit)) {
+    return Fail("I5", absl::StrCat("node ", node, " holds another entry ", peek.commit,
+                                   " than the committed one, and calls it committed"));
+  }
+  if (peek.applied > peek.commit) {
+    Fail("I8", absl::StrCat("node ", node, " applied ", peek.applied, " but committed only ",
+                            peek.commit));
+  }
+}
+
+void Invariants::OnStatus(NodeId node, const Status& status) {
+  if (status.hard_state.commit > status.last_index || status.applied > status.hard_state.commit) {
+    return Fail("I8", absl::StrCat("node ", node, ": applied ", status.applied, ", commit ",
+                                   status.hard_state.commit, ", last index ",
+                                   status.last_index));
+  }
+  if (status.soft_state.role != Role::kLeader) return;
+  for (const PeerStatus& peer : status.peers) {
+    const auto record = nodes_.find(peer.id);
+    if (record == nodes_.end()) continue;
+    if (peer.match >= peer.next) {
+      return Fail("I9", absl::StrCat("leader ", node, ": match ", peer.match, " >= next ",
+                                     peer.next, " of node ", peer.id));
+    }
+    // A peer of a newer term may have replaced its tail since it acknowledged.
+    if (record->second.disk->durable_state.term > status.hard_state.term) continue;
+    if (peer.match > record->second.disk->durable.last()) {
+      return Fail(peer.id == node ? "I10" : "I9",
+                  absl::StrCat("leader ", node, " counts node ", peer.id, " for entry ",
+                               peer.match, ", but only ", record->second.disk->durable.last(),
+                               " is durable there"));
+    }
+  }
+}
+
+void Invariants::OnApplied(NodeId node, const Entry& entry, const KvState& state, bool last) {
+  NodeRecord& record = nodes_[node];
+  if (entry.index != record.applied + 1) {
+    return Fail("I11", absl::StrCat("node ", node, " applied entry ", entry.index, " after ",
+                                    record.applied));
+  }
+  record.applied = entry.index;
+  if (entry.index > committed()) {
+    return Fail("I11", absl::StrCat("node ", node, " applied entry ", entry.index,
+                                    ", which is not committed"));
+  }
+  if (HashEntry(entry) != committed_[entry.index - 1].hash) {
+    return Fail("I11", absl::StrCat("node ", node, " applied another entry ", entry.index,
+                                    " than the committed one"));
+  }
+  const auto [known, fresh] = applied_.try_emplace(
+      entry.index, Applied{.stream_hash = state.stream_hash, .state_hash = state.state_hash,
+                           .conf_state = std::nullopt});
+  if (!fresh && (known->second.stream_hash != state.stream_hash ||
+                 known->second.state_hash != state.state_hash)) {
+    return Fail("I11", absl::StrCat("the state of node ", node, " after entry ", entry.index,
+                                    " differs from that of the others"));
+  }
+  if (!last) return;
+  if (known->second.conf_state.value_or(state.applied.conf_state) != state.applied.conf_state) {
+    return Fail("I12", absl::StrCat("the membership of node ", node, " after entry ", entry.index,
+                                    " differs from that of the others"));
+  }
+  known->second.conf_state = state.applied.conf_state;
+}
+
+void Invariants::OnRestored(NodeId node, const KvState& state) {
+  NodeRecord& record = nodes_[node];
+  if (state.applied.index < record.applied) {
+    return Fail("I3", absl::StrCat("a snapshot of ", state.applied.index, " replaced the state ",
+                                   record.applied, " of node ", node));
+  }
+  record.applied = state.applied.index;
+  const auto known = applied_.find(state.applied.index);
+  if (known == applied_.end()) {
+    return Fail("I11", absl::StrCat("node ", node, " restored a snapshot of entry ",
+                                    state.applied.index, ", which nobody has applied"));
+  }
+  if (known->second.stream_hash != state.stream_hash ||
+      known->second.state_hash != state.state_hash) {
+    Fail("I11", absl::StrCat("the snapshot that node ", node, " restored is not the state after ",
+                             state.applied.index));
+  }
+}
+
+}  // namespace keelson::raft::sim

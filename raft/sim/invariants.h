@@ -1,0 +1,117 @@
+// What must be true of a Raft cluster after every event (reference: raft.md section 13).
+//
+// The checker sees the nodes from outside: what they write and sync, what they send, what
+// their observers report, what they apply, and where they say they stand. It keeps its own
+// record of the one true sequence of committed entries.
+//
+//   I1   at most one leader a term.
+//   I2   a node votes for one candidate a term, and a visible grant is durable.
+//   I3   term, commit, applied and the log's start never go back; the durable term survives.
+//   I4   two logs with an entry of equal index and term are equal up to it.
+//   I5   what is committed never changes.
+//   I6   what a node calls committed is durable on a quorum.
+//   I7   a new leader has every entry committed before its election.
+//   I8   applied <= commit <= last index.
+//   I9   a leader believes of a peer only what is durable there.
+//   I10  and of itself.
+//   I11  all nodes apply one sequence, without gap or repetition, to equal states.
+//   I12  the membership after an entry is the same everywhere.
+//   I15  no message promises what is not durable.
+//   DUR  a restart finds everything that had been synced.
+#ifndef KEELSON_RAFT_SIM_INVARIANTS_H_
+#define KEELSON_RAFT_SIM_INVARIANTS_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "raft/core.h"
+#include "raft/node.h"
+#include "raft/observer.h"
+#include "raft/sim/kv_machine.h"
+#include "raft/sim/log_view.h"
+#include "raft/types.h"
+#include "raft/wal.h"
+
+namespace keelson::raft::sim {
+
+struct Violation {
+  std::string invariant;  // "I6"
+  std::string text;
+};
+
+class Invariants {
+ public:
+  explicit Invariants(std::vector<NodeId> voters) : voters_(std::move(voters)) {}
+
+  // The disk of `node`; borrowed, and outlives this.
+  void AddDisk(NodeId node, const DiskLog* disk) { nodes_[node].disk = disk; }
+
+  // --- What happens, in the order of events ---
+
+  // The node starts with what its log and machine held. Call before the disk's record is
+  // brought up to date with `recovered`.
+  void OnRecovered(NodeId node, const Wal::Recovered& recovered, Index applied);
+  void OnCrashed(NodeId node) { nodes_[node].peek.reset(); }
+  void OnEvent(NodeId node, const Event& event);
+  // Entries were written, the disk's record is up to date.
+  void OnAppended(NodeId node, std::span<const Entry> entries);
+  // A sync is about to be noted: everything pending on the disk becomes durable.
+  void OnSync(NodeId node);
+  void OnSend(const Message& message);
+  // `last` of its batch: the membership in `state` is that after the entry.
+  void OnApplied(NodeId node, const Entry& entry, const KvState& state, bool last);
+  void OnRestored(NodeId node, const KvState& state);
+  // After every event, for each node that runs.
+  void OnPeek(NodeId node, const Node::Snapshot& peek);
+  void OnStatus(NodeId node, const Status& status);
+
+  // --- What is known ---
+
+  [[nodiscard]] Index committed() const { return committed_.size(); }
+  // The prefix hash of the committed entry `index`, or nothing if it is not committed.
+  [[nodiscard]] std::optional<uint64_t> CommittedPrefix(Index index) const;
+  // How many leaders there have been.
+  [[nodiscard]] size_t elections() const { return leaders_.size(); }
+
+  // The first violation; later ones are not recorded.
+  [[nodiscard]] const std::optional<Violation>& violation() const { return violation_; }
+  void Fail(const std::string& invariant, const std::string& text);
+
+ private:
+  struct NodeRecord {
+    const DiskLog* disk = nullptr;
+    Index applied = 0;  // of its machine, in this incarnation
+    std::optional<Node::Snapshot> peek;
+  };
+  struct Leader {
+    NodeId node = kNoNode;
+    Index committed_before = 0;
+    bool appended = false;  // its first entry has been written
+  };
+  struct Applied {
+    uint64_t stream_hash = 0;
+    uint64_t state_hash = 0;
+    std::optional<ConfState> conf_state;  // of the entries that ended a batch somewhere
+  };
+
+  void Commit(NodeId node, Index commit);
+  void CheckRead(NodeId node, const Wal::Recovered& recovered);
+  [[nodiscard]] size_t Quorum() const { return voters_.size() / 2 + 1; }
+
+  const std::vector<NodeId> voters_;
+  std::map<NodeId, NodeRecord> nodes_;
+  std::map<Term, Leader> leaders_;
+  std::map<std::pair<Term, NodeId>, NodeId> votes_;               // (term, voter) -> candidate
+  std::map<std::pair<Index, Term>, uint64_t> prefixes_;           // I4
+  std::vector<LogView::Item> committed_;                          // entry i at i - 1
+  std::map<Index, Applied> applied_;
+  std::optional<Violation> violation_;
+};
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_INVARIANTS_H_

@@ -1,0 +1,68 @@
+// An Executor on virtual time: one simulated thread of one simulated process.
+#ifndef KEELSON_RAFT_SIM_SIM_EXECUTOR_H_
+#define KEELSON_RAFT_SIM_SIM_EXECUTOR_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+
+#include "absl/time/time.h"
+#include "base/executor.h"
+#include "base/random.h"
+#include "raft/sim/sim_world.h"
+
+namespace keelson::raft::sim {
+
+// Runs tasks in order, one an event, each after a short random delay and not before the one
+// before it is over (see SimWorld::Spend). After Kill nothing runs any more.
+class SimExecutor final : public Executor {
+ public:
+  struct Options {
+    // Mean wait of a ready task before it runs, exponentially distributed.
+    absl::Duration mean_delay = absl::Microseconds(5);
+    // With probability `stall`, an extra wait with mean `stall_delay`: a busy processor.
+    double stall = 0;
+    absl::Duration stall_delay = absl::Milliseconds(20);
+    double clock_rate = 1;  // delays of PostAfter are measured by a clock of this rate
+  };
+
+  // `world` is borrowed and outlives the executor.
+  SimExecutor(SimWorld& world, Random random, const Options& options);
+  ~SimExecutor() override { Kill(); }
+
+  void Post(Task task) override;
+  void PostAfter(absl::Duration delay, Task task) override;
+
+  // Drops what waits and refuses what comes: the process is dead.
+  void Kill();
+
+  // Nothing runs before `until` (true time): the process is stopped (SIGSTOP).
+  void PauseUntil(absl::Duration until);
+
+  [[nodiscard]] size_t waiting() const { return state_->tasks.size(); }
+
+ private:
+  // Shared with the events in the world's queue, which outlive the executor.
+  struct State {
+    SimWorld& world;
+    Random random;
+    const Options options;
+    std::deque<Task> tasks;
+    absl::Duration busy_until;
+    bool scheduled = false;
+    bool dead = false;
+
+    State(SimWorld& the_world, const Random& the_random, const Options& the_options)
+        : world(the_world), random(the_random), options(the_options) {}
+  };
+  static void Push(const std::shared_ptr<State>& state, Task task);
+  static void Schedule(const std::shared_ptr<State>& state);
+  static void Run(const std::shared_ptr<State>& state);
+
+  const std::shared_ptr<State> state_;
+};
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_SIM_EXECUTOR_H_

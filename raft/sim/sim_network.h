@@ -1,0 +1,118 @@
+// The network between simulated nodes: loses, doubles, delays and reorders messages, and
+// cuts links one way or both ways, by seed.
+#ifndef KEELSON_RAFT_SIM_SIM_NETWORK_H_
+#define KEELSON_RAFT_SIM_SIM_NETWORK_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/executor.h"
+#include "base/random.h"
+#include "raft/sim/sim_world.h"
+#include "raft/snapshot_store.h"
+#include "raft/transport.h"
+#include "raft/types.h"
+
+namespace keelson::raft::sim {
+
+class SimNetwork {
+ public:
+  struct Faults {
+    double drop = 0;       // probability that one message is lost
+    double duplicate = 0;  // that it arrives twice
+    bool reorder = false;  // else a link delivers in the order sent, as TCP does
+    absl::Duration min_delay = absl::Microseconds(100);
+    absl::Duration mean_tail = absl::Microseconds(200);  // added, exponentially distributed
+    double snapshot_failure = 0;  // that the transfer of a snapshot breaks
+    absl::Duration snapshot_delay = absl::Milliseconds(5);
+    // That the sender hears of a lost message (Node::ReportUnreachable).
+    double report_loss = 0.3;
+  };
+
+  // One incarnation of a node, as the network sees it. Pointers are borrowed until Detach.
+  struct Endpoint {
+    MessageSink* sink = nullptr;
+    SnapshotStore* snapshots = nullptr;
+    Executor* background = nullptr;  // stores received snapshots
+    // False when the process can do nothing any more though it is still attached (its power
+    // has just been cut): what it sends is not sent.
+    std::function<bool()> alive;
+  };
+
+  struct Counters {
+    uint64_t sent = 0;
+    uint64_t delivered = 0;
+    uint64_t dropped = 0;  // by chance
+    uint64_t blocked = 0;  // by a cut link or a dead receiver
+    uint64_t duplicated = 0;
+    uint64_t snapshots_delivered = 0;
+    uint64_t snapshots_failed = 0;
+  };
+
+  explicit SimNetwork(SimWorld& world);
+
+  void SetFaults(const Faults& faults) { faults_ = faults; }
+
+  // Connects a started node. The transport that it sends through; valid until Detach.
+  Transport& Attach(NodeId node, const Endpoint& endpoint);
+  // The node is dead: it receives nothing, and what it was about to send is lost. What it had
+  // sent before is still on its way.
+  void Detach(NodeId node);
+  // The endpoint may be completed after Attach (the node needs the transport to start).
+  void SetSink(NodeId node, MessageSink* sink) { nodes_[node].endpoint.sink = sink; }
+
+  // Cuts or restores the direction `from` -> `to`.
+  void SetLink(NodeId from, NodeId to, bool up);
+  void HealLinks() { cut_.clear(); }
+  [[nodiscard]] bool LinkUp(NodeId from, NodeId to) const { return cut_.count({from, to}) == 0; }
+
+  // Sees every message that leaves, before any loss.
+  void OnSend(std::function<void(const Message&)> observer) { observer_ = std::move(observer); }
+  // Changes messages on the wire: for planted bugs.
+  void SetMutator(std::function<void(Message&)> mutator) { mutator_ = std::move(mutator); }
+
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+
+ private:
+  class Port;
+  struct NodeState {
+    Endpoint endpoint;
+    bool attached = false;
+    uint64_t incarnation = 0;
+    absl::Duration detached_at;
+    std::unique_ptr<Port> port;
+  };
+
+  void Send(NodeId from, uint64_t incarnation, std::vector<Message> messages);
+  void SendOne(NodeId from, uint64_t incarnation, Message message);
+  void SendSnapshot(NodeId from, uint64_t incarnation, Message message);
+  void DeliverSnapshot(NodeId from, uint64_t incarnation, const Message& message);
+  // The message left its sender at `sent`: true if it can arrive now.
+  bool Arrives(const Message& message, uint64_t incarnation, absl::Duration sent);
+  absl::Duration Delay(NodeId from, NodeId to);
+  void ReportUnreachable(NodeId node, uint64_t incarnation, NodeId peer);
+  void ReportSnapshot(NodeId node, uint64_t incarnation, NodeId peer, bool ok);
+
+  SimWorld& world_;
+  Random random_;
+  Faults faults_;
+  std::map<NodeId, NodeState> nodes_;
+  std::set<std::pair<NodeId, NodeId>> cut_;
+  std::map<std::pair<NodeId, NodeId>, absl::Duration> last_arrival_;  // for links in order
+  std::function<void(const Message&)> observer_;
+  std::function<void(Message&)> mutator_;
+  Counters counters_;
+};
+
+// Copies the snapshot (index, term) from one store to the other, durably.
+absl::Status CopySnapshot(SnapshotStore& from, SnapshotStore& to, Index index, Term term);
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_SIM_NETWORK_H_
