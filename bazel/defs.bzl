@@ -4,6 +4,7 @@
 _WARNINGS = [
     "-Wall",
     "-Wextra",
+    "-Wno-missing-field-initializers",  # designated initializers leave the rest at its default
     "-Wshadow",
     "-Wnon-virtual-dtor",
     "-Wimplicit-fallthrough",
