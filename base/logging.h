@@ -38,7 +38,7 @@ enum class LogFormat {
 struct LogOptions {
   LogLevel level = LogLevel::kInfo;
   LogFormat format = LogFormat::kAuto;
-  std::string component;  // Name of the program or of its part.
+  std::string component = {};  // Name of the program or of its part.
   // Writes lines on a thread of its own, so that a slow stderr never delays a caller; 8,192
   // lines are kept, then the oldest are dropped. Lines not yet written are lost in a crash.
   bool background = false;
