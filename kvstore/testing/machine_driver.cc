@@ -1,6 +1,10 @@
 #include "kvstore/testing/machine_driver.h"
 
+#include <cstdlib>
+
 #include "base/check.h"
+#include "kvstore/engine_rocksdb.h"
+#include "kvstore/internal/machine.h"
 
 namespace keelson::kvstore::testing {
 
@@ -136,5 +140,53 @@ std::string MachineDriver::Dump(int64_t revision) const {
 }
 
 void MachineDriver::CheckOk(const absl::Status& status) { KEELSON_CHECK_OK(status); }
+
+World::World(EngineKind kind)
+    : kind_(kind), directory_(kind == EngineKind::kRocksDb ? NewTestDirectory() : "") {
+  Open();
+}
+
+World::~World() = default;
+
+void World::Open() {
+  if (kind_ == EngineKind::kMemory) {
+    if (machine == nullptr) machine = StateMachine::OpenInMemory({}, &listener);
+  } else {
+    RocksDbOptions options;
+    options.directory = directory_;
+    options.write_buffer_bytes = 4 << 20;
+    options.lose_unflushed_on_close = true;
+    absl::StatusOr<std::unique_ptr<EngineHome>> home = OpenRocksDbHome(options);
+    KEELSON_CHECK_OK(home.status());
+    internal::MachineParts parts;
+    parts.home = *std::move(home);
+    parts.background_sweep = true;
+    absl::StatusOr<std::unique_ptr<internal::Machine>> opened =
+        internal::Machine::Open({}, &listener, std::move(parts));
+    KEELSON_CHECK_OK(opened.status());
+    machine = *std::move(opened);
+  }
+  kv.emplace(*machine, listener);
+  if (raft::SnapshotMetadata applied = machine->Applied(); applied.index > 0) {
+    kv->set_last(std::move(applied));
+  }
+}
+
+void World::Crash() {
+  kv.reset();
+  if (kind_ == EngineKind::kMemory) {
+    machine->Crash();
+  } else {
+    machine.reset();
+  }
+  Open();
+}
+
+std::string NewTestDirectory() {
+  const char* root = std::getenv("TEST_TMPDIR");
+  std::string path = std::string(root == nullptr ? "/tmp" : root) + "/kvstore-XXXXXX";
+  KEELSON_CHECK(::mkdtemp(path.data()) != nullptr) << path;
+  return path;
+}
 
 }  // namespace keelson::kvstore::testing

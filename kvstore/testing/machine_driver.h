@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -131,6 +132,35 @@ class MemorySnapshotReader final : public raft::SnapshotReader {
   const size_t chunk_;
   size_t at_ = 0;
 };
+
+enum class EngineKind { kMemory, kRocksDb };
+
+// A machine on either engine that can be closed, crashed and opened again.
+class World {
+ public:
+  explicit World(EngineKind kind);
+  ~World();
+
+  // Drops the machine, losing what was not flushed, and opens it again. Indices go on from
+  // what survived.
+  void Crash();
+
+  // The folder of the database; RocksDB only.
+  const std::string& directory() const { return directory_; }
+
+  RecordingListener listener;
+  std::unique_ptr<StateMachine> machine;
+  std::optional<MachineDriver> kv;
+
+ private:
+  void Open();
+
+  const EngineKind kind_;
+  const std::string directory_;
+};
+
+// A new empty folder for this test, under $TEST_TMPDIR.
+std::string NewTestDirectory();
 
 }  // namespace keelson::kvstore::testing
 
