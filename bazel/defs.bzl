@@ -21,7 +21,10 @@ def keelson_cc_binary(name, copts = [], **kwargs):
 
 def keelson_cc_test(name, size = "small", copts = [], deps = [], **kwargs):
     """A Catch2 test. The test main comes from //base/testing:catch_main, listed in deps."""
-    native.cc_test(name = name, size = size, copts = _WARNINGS + copts, deps = deps, **kwargs)
+
+    # --config=tsan names the file relative to the folder in which tests run.
+    data = kwargs.pop("data", []) + ["//bazel:tsan_suppressions.txt"]
+    native.cc_test(name = name, size = size, copts = _WARNINGS + copts, data = data, deps = deps, **kwargs)
 
 def keelson_cc_fuzz_test(name, srcs, corpus = [], deps = [], copts = [], **kwargs):
     """A fuzz target: `srcs` define LLVMFuzzerTestOneInput.
@@ -35,7 +38,7 @@ def keelson_cc_fuzz_test(name, srcs, corpus = [], deps = [], copts = [], **kwarg
         srcs = srcs,
         copts = _WARNINGS + copts,
         args = ["$(location %s)" % f for f in corpus],
-        data = corpus,
+        data = corpus + ["//bazel:tsan_suppressions.txt"],
         linkopts = select({
             "//bazel:fuzzing": ["-fsanitize=fuzzer"],
             "//conditions:default": [],
@@ -45,6 +48,20 @@ def keelson_cc_fuzz_test(name, srcs, corpus = [], deps = [], copts = [], **kwarg
             "//conditions:default": ["//base/testing:fuzz_replay_main"],
         }),
         tags = kwargs.pop("tags", []) + ["fuzz"],
+        **kwargs
+    )
+
+def keelson_python_test(name, srcs, data = [], size = "small", **kwargs):
+    """A test in Python's unittest: the one file of `srcs`, run in the folder of the runfiles.
+
+    Not py_test, whose rules and tool chain are a download.
+    """
+    native.sh_test(
+        name = name,
+        size = size,
+        srcs = ["//bazel:python_test.sh"],
+        args = ["$(location %s)" % srcs[0]],
+        data = srcs + data,
         **kwargs
     )
 
