@@ -82,7 +82,7 @@ def read_events(path):
         if "testSummary" in event:
             summary = event["testSummary"]
             files = summary.get("passed", []) + summary.get("failed", [])
-            logs = [urllib.parse.urlparse(file["uri"]).path for file in files if "uri" in file]
+            logs = [urllib.parse.unquote(urllib.parse.urlparse(file["uri"]).path) for file in files if "uri" in file]
             seconds = int(summary.get("totalRunDurationMillis", 0)) / 1000
             outcomes[identity["testSummary"]["label"]] = (summary["overallStatus"], seconds, logs)
         elif "targetCompleted" in identity and not event.get("completed", {}).get("success"):

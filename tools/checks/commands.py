@@ -1,10 +1,14 @@
-"""What documents tell a reader to type exists: verbs of ./keelson, their options, and paths of scripts."""
+"""What documents tell a reader to type exists: verbs of ./keelson, their options, and paths of scripts.
+
+And README.md says of each of its blocks what the test of its commands should do with it.
+"""
 
 import os
 import pathlib
 import re
 
 import common
+import readme_test
 
 # What a document shows on a line of its own, in a fence or as code in a sentence.
 _COMMAND = re.compile(r"(?:^\s*\$?\s*|`)\./keelson((?:[ ][^`\n#;|&)]*)?)", re.MULTILINE)
@@ -52,4 +56,8 @@ def run(_):
         for match in re.finditer(r"`(tools/[\w./-]+|\.ci/\w+)`", text):
             if not os.path.exists(match.group(1)):
                 problems.append(f"{path}: `{match.group(1)}` does not exist")
+    try:
+        readme_test.read_steps(pathlib.Path("README.md").read_text())
+    except readme_test.DocumentError as error:
+        problems.append(f"README.md: {error}")
     return problems

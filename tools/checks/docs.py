@@ -47,7 +47,7 @@ def check_document(path, text, read, exists):
         goal = os.path.normpath(os.path.join(os.path.dirname(path), file)) if file else path
         if goal.startswith("..") or file.startswith("/"):
             problems.append(f"{path}:{line}: '{target}' leaves the tree")
-        elif not exists(goal):
+        elif goal != path and not exists(goal):
             problems.append(f"{path}:{line}: '{target}' does not exist")
         elif anchor and goal.endswith(".md") and anchor not in slugs(text if goal == path else read(goal)):
             problems.append(f"{path}:{line}: '{target}' names a heading that does not exist")
