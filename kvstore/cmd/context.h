@@ -1,0 +1,60 @@
+// What every verb gets: the global flags, the streams, a client and a printer.
+#ifndef KEELSON_KVSTORE_CMD_CONTEXT_H_
+#define KEELSON_KVSTORE_CMD_CONTEXT_H_
+
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kvstore/client/client.h"
+#include "kvstore/cmd/outcome.h"
+#include "kvstore/cmd/printer.h"
+
+namespace keelson::kvctl {
+
+// Text of the global flags, as given.
+struct GlobalFlags {
+  std::string endpoints = "127.0.0.1:2379";
+  std::string dial_timeout = "2s";
+  std::string command_timeout = "5s";
+  std::string keepalive_time = "10s";
+  std::string keepalive_timeout = "6s";
+  std::string ca_file;
+  std::string cert_file;
+  std::string key_file;
+  bool insecure_skip_tls_verify = false;
+  std::string write_out = "simple";
+  bool hex = false;
+};
+
+class Context {
+ public:
+  Context(std::istream& in_stream, std::ostream& out_stream, std::ostream& err_stream)
+      : in(in_stream), out(out_stream), err(err_stream) {}
+
+  // Checks the global flags and makes a client of all endpoints, or of `endpoint` alone.
+  // A failure is an Outcome: the flags have exit codes of their own.
+  Outcome Connect(std::unique_ptr<kvstore::Client>* client);
+  Outcome ConnectTo(const std::vector<std::string>& endpoints,
+                    std::unique_ptr<kvstore::Client>* client);
+  // The endpoints of --endpoints.
+  [[nodiscard]] std::vector<std::string> Endpoints() const;
+  // The printer of --write-out and --hex.
+  Outcome MakePrinter(bool value_only, std::unique_ptr<Printer>* printer);
+
+  std::istream& in;
+  std::ostream& out;
+  std::ostream& err;
+  GlobalFlags flags;
+  // Words behind a "--" of `watch`: a command to run for each event.
+  std::vector<std::string> command;
+  // Set by the verb that was chosen; main runs it.
+  std::function<Outcome()> run;
+};
+
+}  // namespace keelson::kvctl
+
+#endif  // KEELSON_KVSTORE_CMD_CONTEXT_H_

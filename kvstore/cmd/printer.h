@@ -1,0 +1,85 @@
+// The output forms of kvctl: simple, fields, json and table, byte for byte etcdctl 3.4's.
+#ifndef KEELSON_KVSTORE_CMD_PRINTER_H_
+#define KEELSON_KVSTORE_CMD_PRINTER_H_
+
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "kvstore/api/rpc.pb.h"
+#include "kvstore/cmd/outcome.h"
+
+namespace keelson::kvctl {
+
+struct EndpointStatus {
+  std::string endpoint;
+  etcdserverpb::StatusResponse status;
+};
+
+struct EndpointHealth {
+  std::string endpoint;
+  absl::Status status;  // OK: healthy
+  absl::Duration took;
+};
+
+struct PrinterOptions {
+  bool hex = false;         // simple: keys and values as \xNN
+  bool value_only = false;  // simple: no keys
+};
+
+// Writes one answer to the stream it was made with. A form that cannot show something writes
+// nothing and returns kBadFeature, which names the form.
+class Printer {
+ public:
+  virtual ~Printer() = default;
+
+  virtual Outcome Range(const etcdserverpb::RangeResponse&) { return Unsupported(); }
+  virtual Outcome Put(const etcdserverpb::PutResponse&) { return Unsupported(); }
+  virtual Outcome Delete(const etcdserverpb::DeleteRangeResponse&) { return Unsupported(); }
+  virtual Outcome Txn(const etcdserverpb::TxnResponse&) { return Unsupported(); }
+  // `revision` is the one that was asked for.
+  virtual Outcome Compaction(const etcdserverpb::CompactionResponse&, int64_t /*revision*/) {
+    return Unsupported();
+  }
+  virtual Outcome Watch(const etcdserverpb::WatchResponse&) { return Unsupported(); }
+  virtual Outcome Grant(const etcdserverpb::LeaseGrantResponse&) { return Unsupported(); }
+  virtual Outcome Revoke(const etcdserverpb::LeaseRevokeResponse&, int64_t /*lease*/) {
+    return Unsupported();
+  }
+  virtual Outcome TimeToLive(const etcdserverpb::LeaseTimeToLiveResponse&, bool /*keys*/) {
+    return Unsupported();
+  }
+  virtual Outcome Leases(const etcdserverpb::LeaseLeasesResponse&) { return Unsupported(); }
+  virtual Outcome KeepAlive(const etcdserverpb::LeaseKeepAliveResponse&) { return Unsupported(); }
+  virtual Outcome Members(const etcdserverpb::MemberListResponse&) { return Unsupported(); }
+  virtual Outcome Status(const std::vector<EndpointStatus>&) { return Unsupported(); }
+  // The simple form goes to stderr, as etcdctl 3.4 does it.
+  virtual Outcome Health(const std::vector<EndpointHealth>&) { return Unsupported(); }
+
+ protected:
+  [[nodiscard]] virtual std::string Name() const = 0;
+  [[nodiscard]] Outcome Unsupported() const {
+    return Fail(Exit::kBadFeature, Name() + " not supported as output format");
+  }
+};
+
+// `form` is simple, fields, json or table; nullptr for any other. The streams outlive the printer.
+std::unique_ptr<Printer> MakePrinter(const std::string& form, const PrinterOptions& options,
+                                     std::ostream& out, std::ostream& err);
+
+std::unique_ptr<Printer> MakeSimplePrinter(const PrinterOptions& options, std::ostream& out,
+                                           std::ostream& err);
+std::unique_ptr<Printer> MakeFieldsPrinter(std::ostream& out);
+std::unique_ptr<Printer> MakeJsonPrinter(std::ostream& out);
+std::unique_ptr<Printer> MakeTablePrinter(std::ostream& out);
+
+// Cells that simple and table share.
+std::vector<std::string> MemberCells(const etcdserverpb::Member& member);
+std::vector<std::string> StatusCells(const EndpointStatus& status);
+
+}  // namespace keelson::kvctl
+
+#endif  // KEELSON_KVSTORE_CMD_PRINTER_H_

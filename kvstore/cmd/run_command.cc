@@ -1,0 +1,59 @@
+#include "kvstore/cmd/run_command.h"
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "kvstore/cmd/format.h"
+
+namespace keelson::kvctl {
+namespace {
+
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& s : strings) pointers.push_back(s.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+absl::Status Failed(const std::vector<std::string>& command, const std::string& reason) {
+  const std::string words = absl::StrJoin(
+      command, " ", [](std::string* out, const std::string& word) { out->append(Quote(word)); });
+  return absl::AbortedError(absl::StrCat("command [", words, "] error (", reason, ")"));
+}
+
+}  // namespace
+
+absl::Status RunCommand(const std::vector<std::string>& command,
+                        const std::map<std::string, std::string>& environment) {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string text = *variable;
+    if (environment.count(text.substr(0, text.find('='))) == 0) variables.push_back(text);
+  }
+  for (const auto& [name, value] : environment) variables.push_back(absl::StrCat(name, "=", value));
+  std::vector<std::string> words = command;
+
+  pid_t pid = 0;
+  const int error = ::posix_spawnp(&pid, command[0].c_str(), nullptr, nullptr,
+                                   Pointers(words).data(), Pointers(variables).data());
+  if (error == ENOENT) {
+    return Failed(command, absl::StrCat("exec: ", Quote(command[0]),
+                                        ": executable file not found in $PATH"));
+  }
+  if (error != 0) return Failed(command, std::strerror(error));
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0) {
+    if (errno != EINTR) return Failed(command, std::strerror(errno));
+  }
+  if (WIFSIGNALED(status)) return Failed(command, absl::StrCat("signal: ", ::strsignal(WTERMSIG(status))));
+  if (WEXITSTATUS(status) != 0) return Failed(command, absl::StrCat("exit status ", WEXITSTATUS(status)));
+  return absl::OkStatus();
+}
+
+}  // namespace keelson::kvctl
