@@ -13,6 +13,14 @@ _WARNINGS = [
     "-Werror",
 ]
 
+# What a test needs with --config=tsan: the suppressions, which that configuration names relative to
+# the folder in which tests run, and what makes Abseil's locks visible.
+_TSAN_DATA = ["//bazel:tsan_suppressions.txt"]
+_TSAN_DEPS = select({
+    "//bazel:thread_sanitizer": ["//bazel/tsan:absl_synchronization"],
+    "//conditions:default": [],
+})
+
 def keelson_cc_library(name, copts = [], **kwargs):
     native.cc_library(name = name, copts = _WARNINGS + copts, linkstatic = True, **kwargs)
 
@@ -22,9 +30,8 @@ def keelson_cc_binary(name, copts = [], **kwargs):
 def keelson_cc_test(name, size = "small", copts = [], deps = [], **kwargs):
     """A Catch2 test. The test main comes from //base/testing:catch_main, listed in deps."""
 
-    # --config=tsan names the file relative to the folder in which tests run.
-    data = kwargs.pop("data", []) + ["//bazel:tsan_suppressions.txt"]
-    native.cc_test(name = name, size = size, copts = _WARNINGS + copts, data = data, deps = deps, **kwargs)
+    data = kwargs.pop("data", []) + _TSAN_DATA
+    native.cc_test(name = name, size = size, copts = _WARNINGS + copts, data = data, deps = deps + _TSAN_DEPS, **kwargs)
 
 def keelson_cc_fuzz_test(name, srcs, corpus = [], deps = [], copts = [], **kwargs):
     """A fuzz target: `srcs` define LLVMFuzzerTestOneInput.
@@ -38,7 +45,7 @@ def keelson_cc_fuzz_test(name, srcs, corpus = [], deps = [], copts = [], **kwarg
         srcs = srcs,
         copts = _WARNINGS + copts,
         args = ["$(location %s)" % f for f in corpus],
-        data = corpus + ["//bazel:tsan_suppressions.txt"],
+        data = corpus + _TSAN_DATA,
         linkopts = select({
             "//bazel:fuzzing": ["-fsanitize=fuzzer"],
             "//conditions:default": [],
@@ -46,7 +53,7 @@ def keelson_cc_fuzz_test(name, srcs, corpus = [], deps = [], copts = [], **kwarg
         deps = deps + select({
             "//bazel:fuzzing": [],
             "//conditions:default": ["//base/testing:fuzz_replay_main"],
-        }),
+        }) + _TSAN_DEPS,
         tags = kwargs.pop("tags", []) + ["fuzz"],
         **kwargs
     )
