@@ -47,10 +47,10 @@ class IgnoreReads {
 }  // namespace
 
 // REAL(result, mangled name, parameter types...): the library's function, looked up once.
-#define REAL(result, name, ...)                                                \
-  ([] {                                                                        \
-    static const auto real = Real<result (*)(__VA_ARGS__)>(name);              \
-    return real;                                                               \
+#define REAL(result, name, ...)                                   \
+  ([] {                                                           \
+    static const auto real = Real<result (*)(__VA_ARGS__)>(name); \
+    return real;                                                  \
   }())
 
 namespace absl {
