@@ -78,6 +78,8 @@ void MemoryLog::Reset(const Snapshot& snapshot) {
   start_index_ = snapshot.metadata.index;
   start_term_ = snapshot.metadata.term;
   conf_state_ = snapshot.metadata.conf_state;
+  // An older one does not connect to the log any more.
+  if (offered_.has_value() && offered_->metadata.index < start_index_) offered_.reset();
 }
 
 }  // namespace keelson::raft

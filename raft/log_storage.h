@@ -62,7 +62,7 @@ class MemoryLog final : public LogStorage {
   // Forgets entries up to and including `index`, which must be in [FirstIndex-1, LastIndex].
   void Compact(Index index);
 
-  // Replaces everything: the log now starts after `snapshot`.
+  // Replaces everything: the log now starts after `snapshot`. An older offer is withdrawn.
   void Reset(const Snapshot& snapshot);
 
   // Offers `snapshot` to peers that need one; nullopt withdraws the offer.

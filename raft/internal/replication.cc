@@ -99,6 +99,11 @@ bool Raft::MaybeSendSnapshot(NodeId to, Progress& progress) {
   }
   const SnapshotMetadata& metadata = snapshot->metadata;
   KEELSON_CHECK(metadata.index != 0) << "the storage offers an empty snapshot";
+  if (metadata.index + 1 < log_.FirstIndex()) {
+    // It would not connect to the log, and the peer would need another one at once.
+    Emit(event::SnapshotNotSent{to, event::SnapshotWithheld::kNotReady});
+    return false;
+  }
   event::SnapshotSent sent;
   sent.peer = to;
   sent.index = metadata.index;

@@ -89,6 +89,7 @@ bool CoreNetwork::AppendOne(NodeId id) {
   if (work.snapshot.has_value()) {
     const SnapshotMetadata& metadata = work.snapshot->metadata;
     member.log.Reset(*work.snapshot);
+    member.log.OfferSnapshot(*work.snapshot);
     // The state machine takes over the state: everything committed up to there.
     member.applied.clear();
     for (const auto& [index, entry] : committed_) {
