@@ -66,44 +66,48 @@ bool Covers(const DeleteRangeRequest& range, std::string_view key) {
          (range.range_end() == std::string_view("\0", 1) || key < range.range_end());
 }
 
-bool Deletes(const Writes& writes, std::string_view key) {
-  return std::any_of(writes.deletes.begin(), writes.deletes.end(),
-                     [&](const DeleteRangeRequest* range) { return Covers(*range, key); });
+// Adds a put of `key` to `writes`; DuplicateKey if one of that key, or a deletion that covers
+// it, is there already.
+absl::Status AddPut(std::string_view key, Writes* writes) {
+  const bool deleted =
+      std::any_of(writes->deletes.begin(), writes->deletes.end(),
+                  [&](const DeleteRangeRequest* range) { return Covers(*range, key); });
+  if (deleted || !writes->puts.insert(key).second) return errors::DuplicateKey();
+  return absl::OkStatus();
 }
 
-// True when both may not happen in one transaction: one key put twice, or put and deleted.
-bool Conflict(const Writes& a, const Writes& b) {
-  return std::any_of(a.puts.begin(), a.puts.end(),
-                     [&](std::string_view key) { return b.puts.count(key) > 0 || Deletes(b, key); }) ||
-         std::any_of(b.puts.begin(), b.puts.end(),
-                     [&](std::string_view key) { return Deletes(a, key); });
+absl::Status CollectWrites(const Operations& branch, Writes* writes);
+
+// Only one branch of a nested transaction runs: both may put the same key.
+absl::Status CollectNestedWrites(const TxnRequest& txn, Writes* writes) {
+  Writes success;
+  Writes failure;
+  KEELSON_RETURN_IF_ERROR(CollectWrites(txn.success(), &success));
+  KEELSON_RETURN_IF_ERROR(CollectWrites(txn.failure(), &failure));
+  for (const std::string_view key : success.puts) KEELSON_RETURN_IF_ERROR(AddPut(key, writes));
+  for (const std::string_view key : failure.puts) {
+    if (success.puts.count(key) == 0) KEELSON_RETURN_IF_ERROR(AddPut(key, writes));
+  }
+  for (const Writes* nested : {&success, &failure}) {
+    writes->deletes.insert(writes->deletes.end(), nested->deletes.begin(), nested->deletes.end());
+  }
+  return absl::OkStatus();
 }
 
+// Deletions of the level count wherever they stand; those of nested transactions count for
+// what comes after them and for the puts of the level. So etcd 3.4 to 3.7 do: a nested put
+// before a deletion in a later sibling passes.
 absl::Status CollectWrites(const Operations& branch, Writes* writes) {
-  const auto add = [](const Writes& more, Writes* all) {
-    all->puts.insert(more.puts.begin(), more.puts.end());
-    all->deletes.insert(all->deletes.end(), more.deletes.begin(), more.deletes.end());
-  };
   for (const RequestOp& op : branch) {
-    Writes next;
-    if (op.has_request_put()) {
-      next.puts.insert(op.request_put().key());
-    } else if (op.has_request_delete_range()) {
-      next.deletes.push_back(&op.request_delete_range());
-    } else if (op.has_request_txn()) {
-      // Only one branch of the nested transaction runs: they may not conflict with what
-      // stands beside it, but with each other they may.
-      Writes failure;
-      KEELSON_RETURN_IF_ERROR(CollectWrites(op.request_txn().success(), &next));
-      KEELSON_RETURN_IF_ERROR(CollectWrites(op.request_txn().failure(), &failure));
-      if (Conflict(failure, *writes)) return errors::DuplicateKey();
-      if (Conflict(next, *writes)) return errors::DuplicateKey();
-      add(failure, &next);
-      add(next, writes);
-      continue;
+    if (op.has_request_delete_range()) writes->deletes.push_back(&op.request_delete_range());
+  }
+  for (const RequestOp& op : branch) {
+    if (op.has_request_txn()) {
+      KEELSON_RETURN_IF_ERROR(CollectNestedWrites(op.request_txn(), writes));
     }
-    if (Conflict(next, *writes)) return errors::DuplicateKey();
-    add(next, writes);
+  }
+  for (const RequestOp& op : branch) {
+    if (op.has_request_put()) KEELSON_RETURN_IF_ERROR(AddPut(op.request_put().key(), writes));
   }
   return absl::OkStatus();
 }

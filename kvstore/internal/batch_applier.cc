@@ -83,7 +83,8 @@ absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
   switch (command.operation_case()) {
     case Command::kPut:
       KEELSON_RETURN_IF_ERROR(ValidatePut(command.put()));
-      KEELSON_RETURN_IF_ERROR(CheckPut(command.put()));
+      KEELSON_RETURN_IF_ERROR(CheckPutLease(command.put()));
+      KEELSON_RETURN_IF_ERROR(CheckPutKey(command.put()));
       return Put(*command.mutable_put(), Response<PutResponse>(result));
     case Command::kDeleteRange:
       KEELSON_RETURN_IF_ERROR(ValidateDeleteRange(command.delete_range()));
@@ -111,8 +112,12 @@ absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
 
 // ---- Puts and deletions ----
 
-absl::Status BatchApplier::CheckPut(const PutRequest& request) {
-  if (request.lease() != 0 && !Lease(request.lease()).has_value()) return errors::LeaseNotFound();
+absl::Status BatchApplier::CheckPutLease(const PutRequest& request) const {
+  const bool known = request.lease() == 0 || Lease(request.lease()).has_value();
+  return known ? absl::OkStatus() : errors::LeaseNotFound();
+}
+
+absl::Status BatchApplier::CheckPutKey(const PutRequest& request) {
   if (!request.ignore_value() && !request.ignore_lease()) return absl::OkStatus();
   Pair pair;
   KEELSON_ASSIGN_OR_RETURN(const bool found, view_->Find(request.key(), Now(), &pair));
@@ -223,11 +228,14 @@ absl::Status BatchApplier::Txn(TxnRequest& request, CommandResult* result) {
 }
 
 // Everything that can fail is found before anything is changed, against the state before the
-// transaction; puts first, as etcd does.
+// transaction. Puts come first, and of a put the key before the lease, as etcd does it here.
 absl::Status BatchApplier::CheckTxn(const TxnRequest& request, const TxnPath& path) {
-  KEELSON_RETURN_IF_ERROR(VisitPath(request, path, [&](const RequestOp& op) {
-    return op.has_request_put() ? CheckPut(op.request_put()) : absl::OkStatus();
-  }));
+  const absl::Status puts = VisitPath(request, path, [&](const RequestOp& op) {
+    if (!op.has_request_put()) return absl::OkStatus();
+    KEELSON_RETURN_IF_ERROR(CheckPutKey(op.request_put()));
+    return CheckPutLease(op.request_put());
+  });
+  if (!puts.ok()) return puts;
   return VisitPath(request, path, [&](const RequestOp& op) {
     return op.has_request_range()
                ? CheckReadRevision(op.request_range().revision(), revision_, compacted_)

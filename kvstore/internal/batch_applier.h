@@ -76,7 +76,8 @@ class BatchApplier {
   void SetMember(const MemberAttributes& request);
 
   // The conditions that a put must meet before anything is changed.
-  absl::Status CheckPut(const etcdserverpb::PutRequest& request);
+  absl::Status CheckPutLease(const etcdserverpb::PutRequest& request) const;
+  absl::Status CheckPutKey(const etcdserverpb::PutRequest& request);
 
   mvccpb::Event& NewEvent(mvccpb::Event::EventType type);
   void Delete(Ended ended);

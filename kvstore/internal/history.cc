@@ -64,19 +64,31 @@ class EventReader {
         revision.main <= generation_.compacted.load(std::memory_order_acquire)) {
       return absl::OkStatus();
     }
-    KEELSON_ASSIGN_OR_RETURN(const bool found,
-                             ReadVersion(*generation_.engine, change.user_key, change.previous,
-                                         &row_, event->mutable_prev_kv()));
-    if (!found) {
-      event->clear_prev_kv();
-      if (revision.main > generation_.compacted.load(std::memory_order_acquire)) {
-        return Gone(generation_, revision.main);
-      }
-    }
-    return absl::OkStatus();
+    KEELSON_ASSIGN_OR_RETURN(const bool found, ReadPrevious(revision, change, event));
+    if (found) return absl::OkStatus();
+    event->clear_prev_kv();
+    const bool may_be_missing =
+        change.previous.main == revision.main ||
+        revision.main <= generation_.compacted.load(std::memory_order_acquire);
+    return may_be_missing ? absl::OkStatus() : Gone(generation_, revision.main);
   }
 
  private:
+  // The pair before the whole revision; false if there is none.
+  absl::StatusOr<bool> ReadPrevious(Revision revision, const LogValue& change, Event* event) {
+    if (change.previous.main < revision.main) {
+      return ReadVersion(*generation_.engine, change.user_key, change.previous, &row_,
+                         event->mutable_prev_kv());
+    }
+    // A nested transaction put the key before another deleted it.
+    Pair pair;
+    View view(*generation_.engine);
+    KEELSON_ASSIGN_OR_RETURN(const bool found,
+                             view.Find(change.user_key, revision.main - 1, &pair));
+    if (found) ToKeyValue(pair, true, event->mutable_prev_kv());
+    return found;
+  }
+
   const Generation& generation_;
   const bool prev_kv_;
   std::string row_;

@@ -28,7 +28,7 @@ absl::StatusOr<bool> Sweep::Step(size_t rows_max) {
   absl::MutexLock lock(&generation.sweep_mu);  // One step at a time, whoever takes it.
   const int64_t target = generation.compacted.load(std::memory_order_acquire);
   if (generation.swept >= target) return true;
-  // The tombstones at the last swept revision are still there: begin at it, not behind it.
+  // What the last sweep left at its own revision is still there: begin at it, not behind it.
   if (next_.main == 0) next_ = {.main = generation.swept, .sub = 0};
 
   std::string row;
@@ -44,7 +44,8 @@ absl::StatusOr<bool> Sweep::Step(size_t rows_max) {
     if (!DecodeLogRow(iterator->key(), &revision) || !DecodeLogValue(iterator->value(), &change)) {
       return absl::DataLossError("a row of the change log cannot be read");
     }
-    if (change.previous.main != 0) {
+    // Whatever happened at the compacted revision itself stays for watchers that start there.
+    if (change.previous.main != 0 && change.previous.main < target) {
       DeleteVersion(change.user_key, change.previous, &row, *batch);
     }
     if (change.deleted && revision.main < target) {

@@ -1,10 +1,10 @@
 // Removes what a compaction made unreachable (kvstore.md 5.2).
 //
-// A version is dead when its key has a newer one at or before the compacted revision; so is
-// a tombstone before the compacted revision (one exactly there is kept for watchers that
-// start there). The log says for each change which version it replaced: walking the log
-// from the last swept revision to the compacted one finds all the dead without reading the
-// key space. A log row goes together with its data row.
+// A version before the compacted revision is dead when its key has a newer one at or before
+// that, or when it is a tombstone. Changes exactly at the compacted revision are kept for
+// watchers that start there. The log says for each change which version it replaced: walking
+// the log from the last swept revision to the compacted one finds all the dead without
+// reading the key space. A log row goes together with its data row.
 #ifndef KEELSON_KVSTORE_INTERNAL_SWEEP_H_
 #define KEELSON_KVSTORE_INTERNAL_SWEEP_H_
 

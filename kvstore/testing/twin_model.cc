@@ -169,7 +169,10 @@ absl::Status TwinModel::CheckBranch(const TxnRequest& txn, bool puts) const {
     if (op.has_request_txn()) {
       status = CheckBranch(op.request_txn(), puts);
     } else if (puts && op.has_request_put()) {
-      status = CheckPut(op.request_put());
+      const etcdserverpb::PutRequest& put = op.request_put();
+      const bool missing = Live(put.key(), revision_) == nullptr;
+      status = (put.ignore_value() || put.ignore_lease()) && missing ? errors::KeyNotFound()
+                                                                     : CheckPut(put);
     } else if (!puts && op.has_request_range()) {
       const int64_t at = op.request_range().revision();
       if (at > revision_) status = errors::FutureRevision();
@@ -346,10 +349,7 @@ size_t TwinModel::KeptVersions() const {
     for (size_t n = 0; n < versions.size(); ++n) {
       const Version& version = versions[n];
       const bool newest = n + 1 == versions.size() || versions[n + 1].main > compacted_;
-      if (version.main > compacted_ ||
-          (newest && (!version.deleted || version.main == compacted_))) {
-        ++kept;
-      }
+      if (version.main >= compacted_ || (newest && !version.deleted)) ++kept;
     }
   }
   return kept;

@@ -33,7 +33,7 @@ class TwinModel {
   const std::map<int64_t, Store::LeaseInfo>& leases() const { return leases_; }
   int64_t revision() const { return revision_; }
   int64_t compacted() const { return compacted_; }
-  // How many versions kvstore.md 5.2 keeps.
+  // How many versions kvstore.md 5.2 keeps, and with them all changes at the compacted revision.
   size_t KeptVersions() const;
   // Changes of the commands so far, by revision.
   const std::map<int64_t, std::vector<mvccpb::Event>>& events() const { return events_; }
