@@ -1,0 +1,141 @@
+// Raft messages over gRPC.
+//
+//   KEELSON_ASSIGN_OR_RETURN(auto transport, GrpcTransport::Create({
+//       .self = 1, .cluster_id = 0xc1, .listen_address = "10.0.0.1:2380",
+//       .peers = {{2, "10.0.0.2:2380"}, {3, "10.0.0.3:2380"}}, .snapshots = store.get()}));
+//   KEELSON_ASSIGN_OR_RETURN(auto node, Node::Start(..., {.transport = transport.get(), ...}));
+//   KEELSON_RETURN_IF_ERROR(transport->Start(*node));
+//   ...
+//   transport->Stop();  // before the node goes
+//
+// Each peer has two lanes, which are connections of their own: "bulk" for appends and
+// proposals, in the order sent, and "urgent" for all that is small. So a heartbeat never
+// waits behind a megabyte. Snapshots travel on a third connection, one at a time a peer.
+// Whatever waits when a lane becomes free goes out as one batch; payloads are not copied.
+//
+// A lane that breaks reconnects after 10 ms, doubling up to 500 ms. What was queued when an
+// attempt fails is dropped and reported as unreachable: Raft sends again what matters.
+//
+// Threading: thread-safe. The sink is called on gRPC's threads, or on the one that calls
+// Send; it must not call Stop.
+#ifndef KEELSON_RAFT_TRANSPORT_GRPC_TRANSPORT_H_
+#define KEELSON_RAFT_TRANSPORT_GRPC_TRANSPORT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "raft/snapshot_store.h"
+#include "raft/transport.h"
+#include "raft/types.h"
+
+namespace grpc {
+class ServerBuilder;
+}
+
+namespace keelson::raft {
+
+class GrpcTransport final : public Transport {
+ public:
+  // Mutual TLS between members; contents of PEM files.
+  struct Tls {
+    std::string ca;
+    std::string certificate;
+    std::string key;
+    // Name expected in the certificates of peers when it is not their host name.
+    std::string server_name;
+  };
+
+  struct Options {
+    NodeId self = kNoNode;    // required
+    uint64_t cluster_id = 0;  // streams of another cluster are refused
+    // "host:port"; port 0 picks one, see port(). Empty: RegisterOn puts the service on a
+    // server of the caller's.
+    std::string listen_address;
+    std::map<NodeId, std::string> peers;  // "host:port"
+    std::optional<Tls> tls;               // nullopt: plain text
+    // Borrowed, outlives the transport. Null: every Snap message fails.
+    SnapshotStore* snapshots = nullptr;
+
+    // Bounds of each lane's queue; what does not fit is dropped.
+    size_t max_queued_messages = 4096;
+    size_t max_queued_bytes = 64 << 20;  // always at least one message
+    size_t max_batch_bytes = 1 << 20;    // of one write; always at least one message
+    // Longest message that is received; longer ones break the stream. It limits the size of
+    // an entry.
+    size_t max_receive_bytes = 256 << 20;
+    // A snapshot transfer that makes no progress for so long is given up.
+    absl::Duration snapshot_stall_timeout = absl::Seconds(30);
+
+    // Decides whether a caller that says it is `from` is it, by the names in its certificate
+    // (empty without TLS). Null: the certificate authority and the cluster id decide.
+    std::function<absl::Status(NodeId from, const std::vector<std::string>& names)> authorize;
+    // Hears once of each new trouble with a peer (0: of a caller that did not say who it is):
+    // unreachable, refused, speaking nonsense. Again only after it has been well in between.
+    std::function<void(NodeId peer, const absl::Status&)> on_trouble;
+  };
+
+  // INVALID_ARGUMENT for impossible options. Nothing happens before Start.
+  static absl::StatusOr<std::unique_ptr<GrpcTransport>> Create(Options options);
+  ~GrpcTransport() override;
+
+  // Adds the service to a server that the caller builds and runs, instead of
+  // Options::listen_address. The server must be shut down after Stop and before this is
+  // destroyed. Limits of message size, keep-alive and credentials are then the caller's.
+  void RegisterOn(grpc::ServerBuilder& builder);
+
+  // Listens, connects, delivers to `sink`, which outlives Stop. Callers are refused with
+  // UNAVAILABLE before. UNAVAILABLE when the address is taken.
+  absl::Status Start(MessageSink& sink);
+
+  // Closes everything and waits for it. When it returns, the sink is not called any more.
+  // Idempotent; the destructor calls it.
+  void Stop();
+
+  // The port listened on, after Start; 0 without listen_address.
+  [[nodiscard]] int port() const;
+
+  // Sets or replaces the address of a peer. An impossible id (also this node's own) and an empty
+  // address are ignored.
+  void AddPeer(NodeId id, const std::string& address);
+  // Forgets what is queued for it and closes its lanes. Unknown ids are ignored.
+  void RemovePeer(NodeId id);
+
+  // See Transport. A message to an unknown peer is reported as unreachable. Before Start and
+  // after Stop everything is dropped.
+  void Send(std::vector<Message> messages) override;
+
+  struct PeerStats {
+    NodeId id = kNoNode;
+    bool connected = false;      // the urgent lane has a stream that the peer accepted
+    uint64_t sent_bytes = 0;     // of batches and snapshots
+    uint64_t sent_messages = 0;
+    uint64_t sent_batches = 0;
+    uint64_t dropped_messages = 0;
+    uint64_t received_bytes = 0;
+    uint64_t received_messages = 0;
+    uint64_t snapshots_sent = 0;
+    uint64_t snapshots_failed = 0;
+    uint64_t snapshots_received = 0;
+    absl::Duration round_trip;   // of the last probe (one a second on a busy lane); 0: none yet
+  };
+  // By ascending id.
+  [[nodiscard]] std::vector<PeerStats> GetStats() const;
+
+ private:
+  class Impl;
+  explicit GrpcTransport(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace keelson::raft
+
+#endif  // KEELSON_RAFT_TRANSPORT_GRPC_TRANSPORT_H_
