@@ -355,6 +355,11 @@ void SimFileSystem::CutPowerAfter(uint64_t operations) {
   state_->cut_after = operations;
 }
 
+void SimFileSystem::CancelPowerCut() {
+  absl::MutexLock lock(&state_->mu);
+  state_->cut_armed = false;
+}
+
 bool SimFileSystem::power_is_cut() const {
   absl::MutexLock lock(&state_->mu);
   return state_->power_cut;

@@ -125,6 +125,8 @@ class SimFileSystem final : public FileSystem {
   // fails in the middle of the next one, which may have done a part of its work: that call and
   // every later one, also reads, fail with UNAVAILABLE until PowerLoss is called.
   void CutPowerAfter(uint64_t operations);
+  // Takes back a CutPowerAfter that has not come true yet.
+  void CancelPowerCut();
   [[nodiscard]] bool power_is_cut() const;
 
   // The next `operation` on a path that contains `path_part` fails with `error`. Several may

@@ -284,6 +284,10 @@ TEST_CASE("A cut of the power stops every call until the power is back", "[sim_f
   fs.PowerLoss();
   CHECK_FALSE(fs.power_is_cut());
   CHECK(Contents(fs, "f").size() == 3);
+
+  fs.CutPowerAfter(0);
+  fs.CancelPowerCut();
+  KEELSON_REQUIRE_OK(fs.SyncDirectory(""));
 }
 
 TEST_CASE("Handles and locks of before a crash are void", "[sim_fs][crash]") {
