@@ -10,7 +10,7 @@
 //   I4   two logs with an entry of equal index and term are equal up to it.
 //   I5   what is committed never changes.
 //   I6   what a node calls committed is durable on a quorum.
-//   I7   a new leader has every entry committed before its election.
+//   I7   a new leader has every entry committed in an earlier term.
 //   I8   applied <= commit <= last index.
 //   I9   a leader believes of a peer only what is durable there.
 //   I10  and of itself.
@@ -69,6 +69,10 @@ class Invariants {
   void OnPeek(NodeId node, const Node::Snapshot& peek);
   void OnStatus(NodeId node, const Status& status);
 
+  // When all is quiet: every log holds what is committed. (While there is work, a log may lag
+  // behind its node, which has replaced a tail in memory already.)
+  void CheckLogs();
+
   // --- What is known ---
 
   [[nodiscard]] Index committed() const { return committed_.size(); }
@@ -90,7 +94,7 @@ class Invariants {
   struct Leader {
     NodeId node = kNoNode;
     Index committed_before = 0;
-    bool appended = false;  // its first entry has been written
+    Index first_index = 0;  // of its own entries; 0 while none has been written
   };
   struct Applied {
     uint64_t stream_hash = 0;
@@ -98,7 +102,9 @@ class Invariants {
     std::optional<ConfState> conf_state;  // of the entries that ended a batch somewhere
   };
 
-  void Commit(NodeId node, Index commit);
+  void Commit(NodeId node, const Node::Snapshot& peek);
+  // The last entry that a leader of a term before `term` committed.
+  [[nodiscard]] Index CommittedBefore(Term term) const;
   void CheckRead(NodeId node, const Wal::Recovered& recovered);
   [[nodiscard]] size_t Quorum() const { return voters_.size() / 2 + 1; }
 
@@ -108,6 +114,7 @@ class Invariants {
   std::map<std::pair<Term, NodeId>, NodeId> votes_;               // (term, voter) -> candidate
   std::map<std::pair<Index, Term>, uint64_t> prefixes_;           // I4
   std::vector<LogView::Item> committed_;                          // entry i at i - 1
+  std::vector<Term> committed_in_;  // the term of the leader that committed it
   std::map<Index, Applied> applied_;
   std::optional<Violation> violation_;
 };

@@ -40,6 +40,11 @@ class SimExecutor final : public Executor {
   // Nothing runs before `until` (true time): the process is stopped (SIGSTOP).
   void PauseUntil(absl::Duration until);
 
+  // No stalls from here on.
+  void Calm() { state_->options.stall = 0; }
+
+  // When the running task, or the pause, will be over.
+  [[nodiscard]] absl::Duration busy_until() const { return state_->busy_until; }
   [[nodiscard]] size_t waiting() const { return state_->tasks.size(); }
 
  private:
@@ -47,7 +52,7 @@ class SimExecutor final : public Executor {
   struct State {
     SimWorld& world;
     Random random;
-    const Options options;
+    Options options;
     std::deque<Task> tasks;
     absl::Duration busy_until;
     bool scheduled = false;

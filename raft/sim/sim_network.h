@@ -86,7 +86,7 @@ class SimNetwork {
     bool attached = false;
     uint64_t incarnation = 0;
     absl::Duration detached_at;
-    std::unique_ptr<Port> port;
+    std::unique_ptr<Transport> port;
   };
 
   void Send(NodeId from, uint64_t incarnation, std::vector<Message> messages);

@@ -1,0 +1,139 @@
+// Runs the deterministic cluster simulator over a range of seeds.
+//
+//   raft_sim --seeds=1000 --first-seed=1
+//   raft_sim --seeds=1 --first-seed=4711 --trace
+//
+// Exit codes: 0 nothing found, 1 an invariant broke, 2 bad arguments.
+#include <CLI/CLI.hpp>
+
+#include <cinttypes>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include <unistd.h>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "raft/sim/sim_cluster.h"
+
+namespace keelson::raft::sim {
+namespace {
+
+struct Flags {
+  uint64_t seeds = 1000;
+  uint64_t first_seed = 1;
+  int nodes = 3;
+  bool trace = false;
+  bool json = false;
+  std::string bug = "none";
+};
+
+// What a failed KEELSON_CHECK of the code under test leaves to print: which run it was.
+char replay_note[256];
+
+extern "C" void OnAbort(int) {
+  (void)::write(STDERR_FILENO, replay_note, std::strlen(replay_note));  // Nothing else is safe here.
+  (void)std::signal(SIGABRT, SIG_DFL);
+  (void)std::raise(SIGABRT);
+}
+
+void NoteRun(const RunOptions& options) {
+  (void)std::snprintf(replay_note, sizeof replay_note,
+                      "seed %" PRIu64 ": the code under test aborted\nreplay: %s\n", options.seed,
+                      ReplayCommand(options).c_str());
+}
+
+Bug BugOf(const std::string& name) {
+  for (const Bug bug : kBugs) {
+    if (name == BugName(bug)) return bug;
+  }
+  return Bug::kNone;
+}
+
+void PrintText(const RunOptions& options, const RunResult& result) {
+  std::printf("seed %" PRIu64 ": step %" PRIu64 " (%s): %s: %s\n  %s\nreplay: %s\n", result.seed,
+              result.steps, absl::FormatDuration(result.virtual_time).c_str(),
+              result.violation->invariant.c_str(), result.violation->text.c_str(),
+              result.swarm.c_str(), ReplayCommand(options).c_str());
+}
+
+nlohmann::json ToJson(const RunOptions& options, const RunResult& result) {
+  nlohmann::json json = {{"seed", result.seed},
+                         {"steps", result.steps},
+                         {"trace_hash", result.trace_hash},
+                         {"committed", result.committed},
+                         {"elections", result.elections},
+                         {"crashes", result.crashes},
+                         {"partitions", result.partitions},
+                         {"writes", result.history.writes},
+                         {"reads", result.history.reads},
+                         {"messages", result.network.sent},
+                         {"snapshots", result.network.snapshots_delivered},
+                         {"disk_faults", result.disk_faults},
+                         {"swarm", result.swarm}};
+  if (result.violation.has_value()) {
+    json["violation"] = {{"invariant", result.violation->invariant},
+                         {"text", result.violation->text},
+                         {"replay", ReplayCommand(options)}};
+  }
+  return json;
+}
+
+int Run(const Flags& flags) {
+  (void)std::signal(SIGABRT, OnAbort);
+  uint64_t steps = 0;
+  uint64_t failures = 0;
+  Index committed = 0;
+  const absl::Time start = absl::Now();
+  for (uint64_t i = 0; i < flags.seeds; ++i) {
+    const RunOptions options{.seed = flags.first_seed + i, .nodes = flags.nodes,
+                             .trace = flags.trace, .bug = BugOf(flags.bug)};
+    NoteRun(options);
+    const RunResult result = RunSeed(options);
+    steps += result.steps;
+    committed += result.committed;
+    if (flags.json) std::printf("%s\n", ToJson(options, result).dump().c_str());
+    if (!result.violation.has_value()) continue;
+    ++failures;
+    if (!flags.json) PrintText(options, result);
+  }
+  if (!flags.json) {
+    std::printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " events, %" PRIu64
+                " entries committed, %.1f s\n",
+                flags.seeds, failures, steps, committed,
+                absl::ToDoubleSeconds(absl::Now() - start));
+  }
+  return failures == 0 ? 0 : 1;
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app("Runs the deterministic simulator of a raft cluster.");
+  app.add_option("--seeds", flags.seeds, "How many seeds to run")->capture_default_str();
+  app.add_option("--first-seed", flags.first_seed, "The first one")->capture_default_str();
+  app.add_option("--nodes", flags.nodes, "Members of the cluster")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 9));
+  app.add_flag("--trace", flags.trace, "Print every event to standard error");
+  app.add_flag("--json", flags.json, "Print one JSON object a seed");
+  std::vector<std::string> bugs = {"none"};
+  for (const Bug bug : kBugs) bugs.emplace_back(BugName(bug));
+  app.add_option("--bug", flags.bug, "Plant this defect, to see it found")
+      ->capture_default_str()
+      ->check(CLI::IsMember(bugs));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return Run(flags);
+}
+
+}  // namespace
+}  // namespace keelson::raft::sim
+
+int main(int argc, char** argv) { return keelson::raft::sim::Main(argc, argv); }

@@ -1,0 +1,117 @@
+#include "raft/sim/sim_client.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace keelson::raft::sim {
+
+SimClient::SimClient(uint64_t id, SimWorld& world,
+                     const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
+                     const Swarm& swarm, const Bugs& bugs)
+    : id_(id), world_(world), nodes_(nodes), history_(history), swarm_(swarm), bugs_(bugs),
+      random_(world.Stream(absl::StrCat("client ", id))) {}
+
+std::string SimClient::RandomKey() {
+  return absl::StrCat("key", random_.Below(static_cast<uint64_t>(swarm_.keys)));
+}
+
+void SimClient::NextOperation() {
+  const auto mean = static_cast<double>(absl::ToInt64Nanoseconds(swarm_.think_time));
+  world_.After(absl::Nanoseconds(static_cast<int64_t>(random_.Exponential(mean))),
+               [this] { Operate(); });
+}
+
+void SimClient::Operate() {
+  if (stopped_) return;
+  if (random_.Bernoulli(swarm_.read_share)) {
+    BeginRead();
+  } else {
+    BeginWrite();
+  }
+}
+
+void SimClient::Finish() {
+  ++operation_;
+  NextOperation();
+}
+
+void SimClient::BeginWrite() {
+  ++sequence_;
+  KvCommand command{.client = id_, .sequence = sequence_, .key = RandomKey(),
+                    .value = absl::StrCat("value ", id_, "/", sequence_, " ")};
+  command.value.resize(command.value.size() + random_.Below(swarm_.max_value_bytes + 1), 'x');
+  TryWrite(history_.Begin(), command, true);
+}
+
+void SimClient::TryWrite(Index began, const KvCommand& command, bool first_try) {
+  const uint64_t attempt = ++operation_;
+  SimNode& node = RandomNode();
+  world_.Trace("write", {id_, command.sequence, node.id(), first_try});
+  node.Write(
+      command,
+      [this, attempt, began, command](Index revision) {
+        if (attempt != operation_) return;
+        world_.Trace("written", {id_, command.sequence, revision});
+        history_.EndWrite(began, command, revision);
+        Finish();
+      },
+      [this, attempt, command, first_try] {
+        if (attempt != operation_) return;
+        world_.Trace("refused", {id_, command.sequence});
+        // An earlier try may still be on its way.
+        if (first_try) history_.Refused(command);
+        Finish();
+      });
+  if (bugs_.ack_early) {
+    history_.EndWrite(began, command, node.node() == nullptr ? 0 : node.node()->Peek().last_index + 1);
+    return Finish();
+  }
+  world_.After(swarm_.client_timeout, [this, attempt, began, command] {
+    if (attempt != operation_) return;
+    // Unknown: it may take effect or not. Try again under the same number, or give it up.
+    if (!stopped_ && random_.Bernoulli(0.7)) return TryWrite(began, command, false);
+    Finish();
+  });
+}
+
+void SimClient::BeginRead() {
+  const uint64_t attempt = ++operation_;
+  SimNode& node = RandomNode();
+  const std::string key = RandomKey();
+  const Index began = history_.Begin();
+  world_.Trace("read", {id_, node.id()});
+  if (bugs_.stale_reads && node.running()) {
+    const KvState& state = node.state();
+    const auto found = state.keys.find(key);
+    history_.EndRead(began, key, found == state.keys.end() ? nullptr : &found->second,
+                     state.applied.index);
+    return Finish();
+  }
+  node.Read(key, swarm_.client_timeout,
+            [this, attempt, began, key](const KvValue* value, Index revision) {
+              if (attempt != operation_) return;
+              world_.Trace("answer", {id_, revision});
+              history_.EndRead(began, key, value, revision);
+              Finish();
+            });
+  world_.After(swarm_.client_timeout, [this, attempt] {
+    if (attempt == operation_) Finish();
+  });
+}
+
+void SimClient::WriteOnce(SimNode& node, std::function<void(Index)> done) {
+  KvCommand command{.client = id_, .sequence = ++sequence_, .key = "last", .value = "write"};
+  const Index began = history_.Begin();
+  const uint64_t attempt = ++operation_;
+  node.Write(
+      command,
+      [this, attempt, began, command, done = std::move(done)](Index revision) {
+        if (attempt != operation_) return;
+        history_.EndWrite(began, command, revision);
+        done(revision);
+      },
+      [] {});
+}
+
+}  // namespace keelson::raft::sim

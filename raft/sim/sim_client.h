@@ -1,0 +1,62 @@
+// A client of the simulated cluster: one operation at a time, on random nodes, with time-outs
+// and retries; everything it sees goes into the history.
+#ifndef KEELSON_RAFT_SIM_SIM_CLIENT_H_
+#define KEELSON_RAFT_SIM_SIM_CLIENT_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "raft/sim/history.h"
+#include "raft/sim/sim_node.h"
+#include "raft/sim/sim_world.h"
+#include "raft/sim/swarm.h"
+
+namespace keelson::raft::sim {
+
+class SimClient {
+ public:
+  struct Bugs {
+    bool stale_reads = false;  // reads the node's state as it is
+    bool ack_early = false;    // takes a proposal for a success
+  };
+
+  // All borrowed; they outlive the client.
+  SimClient(uint64_t id, SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes,
+            History& history, const Swarm& swarm, const Bugs& bugs);
+
+  // Works until Stop.
+  void Start() { NextOperation(); }
+  void Stop() { stopped_ = true; }
+
+  // A write through `node` that calls `done` when it succeeded; once.
+  void WriteOnce(SimNode& node, std::function<void(Index)> done);
+
+ private:
+  void NextOperation();
+  void Operate();
+  void BeginWrite();
+  void TryWrite(Index began, const KvCommand& command, bool first_try);
+  void BeginRead();
+  void Finish();  // the operation is over, whatever came of it
+  std::string RandomKey();
+  SimNode& RandomNode() { return *nodes_[random_.Below(nodes_.size())]; }
+
+  const uint64_t id_;
+  SimWorld& world_;
+  const std::vector<std::unique_ptr<SimNode>>& nodes_;
+  History& history_;
+  const Swarm& swarm_;
+  const Bugs bugs_;
+  Random random_;
+  bool stopped_ = false;
+  uint64_t sequence_ = 0;   // of the last write
+  uint64_t operation_ = 0;  // grows with each attempt, so that late answers are known
+};
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_SIM_CLIENT_H_

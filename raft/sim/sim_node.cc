@@ -1,0 +1,214 @@
+#include "raft/sim/sim_node.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace keelson::raft::sim {
+namespace {
+
+constexpr char kWalDir[] = "wal";
+constexpr char kSnapshotDir[] = "snap";
+constexpr char kStateFile[] = "state";
+constexpr uint64_t kClusterId = 0x51a;
+
+}  // namespace
+
+SimNode::SimNode(Env env, const Options& options)
+    : env_(env),
+      options_(options),
+      random_(env.world.Stream(absl::StrCat("node ", options.id))),
+      clock_(env.world, options.executor.clock_rate),
+      disk_(random_.Stream("disk"),
+            {.faults = options.disk, .capacity_bytes = 0,
+             .on_latency = [this](absl::Duration time) { env_.world.Spend(time); }}),
+      machine_disk_(random_.Stream("machine disk"),
+                    {.faults = {}, .capacity_bytes = 0,
+                     .on_latency = [this](absl::Duration time) { env_.world.Spend(time); }}) {
+  env_.invariants.AddDisk(options_.id, &disk_log_);
+}
+
+SimNode::~SimNode() { KillExecutors(); }
+
+absl::Status SimNode::Start() {
+  env_.world.Trace("start", {options_.id, ++starts_});
+  process_ = std::make_unique<Process>();
+  absl::Status status = Recover(*process_);
+  if (status.ok()) status = MustCrash();
+  return status;
+}
+
+absl::StatusOr<std::unique_ptr<Wal>> SimNode::OpenWal(Wal::Recovered* recovered) {
+  const Identity identity{.cluster_id = kClusterId, .node_id = options_.id};
+  const Wal::Options wal_options{.segment_bytes = options_.segment_bytes,
+                                 .unsafe_no_sync = false,
+                                 .incarnation = random_() | 1};
+  KEELSON_ASSIGN_OR_RETURN(const bool exists, Wal::Exists(disk_, kWalDir));
+  if (!exists) {
+    const SnapshotMetadata start{.index = 0, .term = 0, .conf_state = options_.members};
+    KEELSON_RETURN_IF_ERROR(Wal::Create(disk_, kWalDir, identity, start, wal_options));
+  }
+  return Wal::Open(disk_, kWalDir, identity, wal_options, recovered);
+}
+
+absl::Status SimNode::Recover(Process& process) {
+  const auto executor = [&](const char* name, double stall) {
+    SimExecutor::Options executor_options = options_.executor;
+    executor_options.stall = calm_ ? 0 : std::max(executor_options.stall, stall);
+    return std::make_unique<SimExecutor>(
+        env_.world, random_.Stream(absl::StrCat(name, " ", starts_)), executor_options);
+  };
+  process.loop = executor("loop", 0);
+  process.append = executor("append", 0);
+  process.apply = executor("apply", options_.slow_apply);
+  process.background = executor("background", options_.slow_apply);
+
+  Wal::Recovered recovered;
+  KEELSON_ASSIGN_OR_RETURN(std::unique_ptr<Wal> wal, OpenWal(&recovered));
+  KEELSON_ASSIGN_OR_RETURN(process.snapshots, SnapshotStore::Open(disk_, kSnapshotDir));
+  KEELSON_ASSIGN_OR_RETURN(
+      process.machine,
+      KvMachine::Open(machine_disk_, kStateFile, options_.members,
+                      random_.Stream(absl::StrCat("machine ", starts_)), options_.machine,
+                      MachineHooks(process)));
+  env_.invariants.OnRecovered(options_.id, recovered, process.machine->Applied().index);
+  process.wal = std::make_unique<SimWal>(options_.id, std::move(wal), recovered, disk_log_,
+                                         env_.invariants, options_.bugs);
+  env_.world.Trace("recovered", {options_.id, recovered.hard_state.term, recovered.hard_state.vote,
+                                 recovered.start.index, recovered.entries.size(),
+                                 process.machine->Applied().index, recovered.torn_bytes});
+
+  Transport& transport = env_.network.Attach(
+      options_.id, {.sink = nullptr, .snapshots = process.snapshots.get(),
+                    .background = process.background.get(),
+                    .alive = [this] { return MustCrash().ok(); }});
+  Node::Options node_options = options_.node;
+  node_options.core.id = options_.id;
+  node_options.on_fatal = [this, &process](const absl::Status& status) {
+    env_.world.Trace("fatal", {options_.id, static_cast<uint64_t>(status.code())});
+    process.fatal = status;
+  };
+  KEELSON_ASSIGN_OR_RETURN(
+      process.node,
+      Node::Start(node_options,
+                  {.clock = &clock_, .loop = process.loop.get(), .append = process.append.get(),
+                   .apply = process.apply.get(), .background = process.background.get(),
+                   .transport = &transport, .wal = process.wal.get(),
+                   .snapshots = process.snapshots.get(), .machine = process.machine.get(),
+                   .observer = this, .random = random_.Stream(absl::StrCat("core ", starts_))},
+                  std::move(recovered)));
+  env_.network.SetSink(options_.id, process.node.get());
+  return absl::OkStatus();
+}
+
+KvMachine::Hooks SimNode::MachineHooks(Process& process) {
+  return {.applied =
+              [this](const Entry& entry, const KvState& state, bool last) {
+                env_.world.Trace("apply", {options_.id, entry.index, entry.term,
+                                           state.state_hash});
+                env_.invariants.OnApplied(options_.id, entry, state, last);
+                env_.history.Applied(entry, state);
+              },
+          .restored =
+              [this](const KvState& state) {
+                env_.world.Trace("restored", {options_.id, state.applied.index});
+                env_.invariants.OnRestored(options_.id, state);
+              },
+          .done =
+              [&process](const KvCommand& command, Index revision) {
+                const auto waiting = process.writes.find({command.client, command.sequence});
+                if (waiting == process.writes.end()) return;
+                const std::function<void(Index)> done = std::move(waiting->second);
+                process.writes.erase(waiting);
+                done(revision);
+              }};
+}
+
+void SimNode::KillExecutors() {
+  if (process_ == nullptr) return;
+  for (SimExecutor* executor : process_->Executors()) executor->Kill();
+}
+
+void SimNode::Crash(CrashKind kind) {
+  env_.world.Trace("crash", {options_.id, static_cast<uint64_t>(kind)});
+  KillExecutors();
+  env_.network.Detach(options_.id);
+  process_.reset();
+  env_.invariants.OnCrashed(options_.id);
+  // A cut power takes both disks with it.
+  for (SimFileSystem* fs : {&disk_, &machine_disk_}) {
+    if (kind == CrashKind::kPower) {
+      fs->PowerLoss();
+    } else {
+      fs->ProcessCrash();
+    }
+  }
+}
+
+void SimNode::Pause(absl::Duration time) {
+  if (process_ == nullptr) return;
+  env_.world.Trace("pause", {options_.id, static_cast<uint64_t>(absl::ToInt64Nanoseconds(time))});
+  for (SimExecutor* executor : process_->Executors()) {
+    executor->PauseUntil(env_.world.now() + time);
+  }
+}
+
+absl::Status SimNode::MustCrash() const {
+  if (disk_.power_is_cut()) return absl::UnavailableError("the power was cut");
+  return process_ == nullptr ? absl::OkStatus() : process_->fatal;
+}
+
+void SimNode::Inspect() {
+  if (process_ != nullptr && process_->node != nullptr) {
+    env_.invariants.OnPeek(options_.id, process_->node->Peek());
+  }
+}
+
+void SimNode::RequestStatus() {
+  if (node() == nullptr) return;
+  node()->GetStatus([this](const Status& status) { env_.invariants.OnStatus(options_.id, status); });
+}
+
+void SimNode::Write(const KvCommand& command, std::function<void(Index)> done,
+                    std::function<void()> refused) {
+  if (node() == nullptr) return;
+  process_->writes[{command.client, command.sequence}] = std::move(done);
+  node()->Propose(Payload(EncodeKvCommand(command)),
+                  [refused = std::move(refused)](const absl::Status&) { refused(); });
+}
+
+void SimNode::Read(const std::string& key, absl::Duration timeout,
+                   std::function<void(const KvValue*, Index)> done) {
+  if (node() == nullptr) return;
+  node()->ReadBarrier(timeout, [this, key, done = std::move(done)](const absl::Status& status) {
+    if (!status.ok()) return;
+    const auto found = state().keys.find(key);
+    done(found == state().keys.end() ? nullptr : &found->second, state().applied.index);
+  });
+}
+
+void SimNode::Calm() {
+  disk_.SetCapacity(0);
+  disk_.SetFaults({});
+  disk_.CancelPowerCut();
+  calm_ = true;
+  if (process_ == nullptr) return;
+  for (SimExecutor* executor : process_->Executors()) executor->Calm();
+}
+
+absl::Duration SimNode::busy_until() const {
+  absl::Duration until;
+  if (process_ == nullptr) return until;
+  for (const SimExecutor* executor : process_->Executors()) {
+    until = std::max(until, executor->busy_until());
+  }
+  return until;
+}
+
+void SimNode::On(NodeId self, const Event& event) {
+  env_.world.Trace("event", {self, event.index()});
+  env_.invariants.OnEvent(self, event);
+}
+
+}  // namespace keelson::raft::sim

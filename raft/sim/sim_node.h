@@ -1,0 +1,142 @@
+// One simulated machine with one member on it: disks, clock, threads, and in each life of
+// its process the production Wal, SnapshotStore and Node with a KvMachine on top.
+#ifndef KEELSON_RAFT_SIM_SIM_NODE_H_
+#define KEELSON_RAFT_SIM_SIM_NODE_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/testing/sim_file_system.h"
+#include "raft/node.h"
+#include "raft/observer.h"
+#include "raft/sim/history.h"
+#include "raft/sim/invariants.h"
+#include "raft/sim/kv_machine.h"
+#include "raft/sim/log_view.h"
+#include "raft/sim/sim_executor.h"
+#include "raft/sim/sim_network.h"
+#include "raft/sim/sim_wal.h"
+#include "raft/sim/sim_world.h"
+#include "raft/snapshot_store.h"
+#include "raft/types.h"
+#include "raft/wal.h"
+
+namespace keelson::raft::sim {
+
+enum class CrashKind : uint8_t {
+  kPower = 0,    // what was not synced meets its fate
+  kProcess = 1,  // what was written stays
+};
+
+class SimNode final : public Observer {
+ public:
+  struct Options {
+    NodeId id = kNoNode;
+    ConfState members;  // at the first start
+    Node::Options node;
+    uint64_t segment_bytes = 32 << 10;
+    KvMachine::Options machine;
+    SimFileSystem::Faults disk;
+    SimExecutor::Options executor;
+    double slow_apply = 0;  // stall probability of the apply thread
+    SimWal::Bugs bugs;
+  };
+
+  // What the machine stands in. Borrowed, outlives it.
+  struct Env {
+    SimWorld& world;
+    SimNetwork& network;
+    Invariants& invariants;
+    History& history;
+  };
+
+  SimNode(Env env, const Options& options);
+  ~SimNode() override;
+
+  // Starts the process: recovers from the disks. On an error it has not started, and Crash must
+  // be called before the next try.
+  absl::Status Start();
+
+  // Ends the process at once. Also valid when it does not run.
+  void Crash(CrashKind kind);
+
+  // Stops the process for `time`: messages and ticks wait.
+  void Pause(absl::Duration time);
+
+  [[nodiscard]] bool running() const { return process_ != nullptr; }
+  // Why the process must end now: its power was cut, or the node reported a fatal error.
+  // OK while it may go on.
+  [[nodiscard]] absl::Status MustCrash() const;
+
+  // Shows the checker where the node stands. Call after every event.
+  void Inspect();
+  // Asks the node for its whole status, which goes to the checker when the loop answers.
+  void RequestStatus();
+
+  // Proposes. `done` with the revision when the command has taken effect here; `refused` when
+  // it certainly never will. Neither is called after a crash, or when nothing is known.
+  void Write(const KvCommand& command, std::function<void(Index)> done,
+             std::function<void()> refused);
+  // A linearizable read: `done` with the value (null: no such key) and the revision seen.
+  void Read(const std::string& key, absl::Duration timeout,
+            std::function<void(const KvValue*, Index)> done);
+
+  // Null unless running.
+  [[nodiscard]] Node* node() const { return process_ == nullptr ? nullptr : process_->node.get(); }
+  [[nodiscard]] const KvState& state() const { return process_->machine->state(); }
+  [[nodiscard]] SimFileSystem& disk() { return disk_; }
+  [[nodiscard]] NodeId id() const { return options_.id; }
+  // From here on its disk and threads are without faults.
+  void Calm();
+  // When what its threads do now, or the pause, will be over.
+  [[nodiscard]] absl::Duration busy_until() const;
+
+  void On(NodeId self, const Event& event) override;
+
+ private:
+  // All that dies with the process. Destroyed from the last member up.
+  struct Process {
+    std::unique_ptr<SimExecutor> loop;
+    std::unique_ptr<SimExecutor> append;
+    std::unique_ptr<SimExecutor> apply;
+    std::unique_ptr<SimExecutor> background;
+    std::unique_ptr<Wal> wal;
+    std::unique_ptr<SnapshotStore> snapshots;
+    std::unique_ptr<KvMachine> machine;
+    std::unique_ptr<Node> node;
+    absl::Status fatal;
+    std::map<std::pair<uint64_t, uint64_t>, std::function<void(Index)>> writes;  // waiting
+
+    [[nodiscard]] std::array<SimExecutor*, 4> Executors() const {
+      return {loop.get(), append.get(), apply.get(), background.get()};
+    }
+  };
+
+  absl::Status Recover(Process& process);
+  absl::StatusOr<std::unique_ptr<Wal>> OpenWal(Wal::Recovered* recovered);
+  KvMachine::Hooks MachineHooks(Process& process);
+  void KillExecutors();
+
+  const Env env_;
+  const Options options_;
+  Random random_;
+  SimClock clock_;
+  SimFileSystem disk_;          // log and snapshots
+  SimFileSystem machine_disk_;  // the state machine's, which never fills up
+  DiskLog disk_log_;
+  uint64_t starts_ = 0;
+  bool calm_ = false;
+  std::unique_ptr<Process> process_;
+};
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_SIM_NODE_H_

@@ -1,0 +1,72 @@
+#include "raft/sim/sim_wal.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace keelson::raft::sim {
+
+SimWal::SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
+               Invariants& invariants, const Bugs& bugs)
+    : node_(node), wal_(std::move(wal)), disk_(disk), invariants_(invariants), bugs_(bugs) {
+  ResetTo(recovered.start);
+  (void)disk_.written.Append(recovered.entries);  // Consecutive: Wal::Open promises it.
+  disk_.written_state = recovered.hard_state;
+  // Open synced what it read.
+  disk_.pending_reset = true;
+  disk_.pending_states = {recovered.hard_state};
+  invariants_.OnAppended(node_, recovered.entries);
+  invariants_.OnSync(node_);
+  disk_.MarkSynced();
+}
+
+void SimWal::ResetTo(const SnapshotMetadata& start) {
+  const std::optional<uint64_t> prefix = invariants_.CommittedPrefix(start.index);
+  if (!prefix.has_value()) {
+    invariants_.Fail("I5", absl::StrCat("the log of node ", node_, " starts after entry ",
+                                        start.index, ", which is not committed"));
+  }
+  disk_.written.Reset(start.index, start.term, prefix.value_or(0));
+  disk_.pending_reset = true;
+}
+
+void SimWal::NoteAppend(const Batch& batch) {
+  if (batch.snapshot.has_value()) ResetTo(*batch.snapshot);
+  if (!batch.entries.empty()) disk_.pending_tails.push_back(batch.entries.front().index);
+  if (batch.hard_state.has_value()) disk_.pending_states.push_back(*batch.hard_state);
+}
+
+absl::Status SimWal::Append(const Batch& batch) {
+  Batch given = batch;
+  if (bugs_.forget_vote && given.hard_state.has_value()) given.hard_state->vote = kNoNode;
+  const absl::Status status = wal_->Append(given);
+  if (status.code() == absl::StatusCode::kResourceExhausted) return status;
+  // After any other failure a part of the batch may be on disk.
+  NoteAppend(batch);
+  KEELSON_RETURN_IF_ERROR(status);
+  if (!disk_.written.Append(batch.entries)) {
+    invariants_.Fail("I3", absl::StrCat("node ", node_, " left a gap before entry ",
+                                        batch.entries.front().index));
+    return status;
+  }
+  if (batch.hard_state.has_value()) disk_.written_state = *batch.hard_state;
+  invariants_.OnAppended(node_, batch.entries);
+  return status;
+}
+
+absl::StatusOr<SyncToken> SimWal::Sync() {
+  if (bugs_.ack_before_sync) return MakeSyncToken();
+  absl::StatusOr<SyncToken> token = wal_->Sync();
+  if (!token.ok()) return token;
+  invariants_.OnSync(node_);
+  disk_.MarkSynced();
+  return token;
+}
+
+absl::Status SimWal::Compact(const SnapshotMetadata& start) {
+  KEELSON_RETURN_IF_ERROR(wal_->Compact(start));
+  disk_.written.Compact(start.index);
+  disk_.durable.Compact(start.index);
+  return absl::OkStatus();
+}
+
+}  // namespace keelson::raft::sim

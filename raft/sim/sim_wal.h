@@ -1,0 +1,46 @@
+// A Wal between a node and its real one, which keeps the simulator's record of the disk.
+#ifndef KEELSON_RAFT_SIM_SIM_WAL_H_
+#define KEELSON_RAFT_SIM_SIM_WAL_H_
+
+#include <memory>
+#include <utility>
+
+#include "raft/sim/invariants.h"
+#include "raft/sim/log_view.h"
+#include "raft/wal.h"
+
+namespace keelson::raft::sim {
+
+class SimWal final : public Wal {
+ public:
+  // A planted bug: Sync says yes without syncing.
+  struct Bugs {
+    bool ack_before_sync = false;
+    // Sync forgets the vote: a restart may vote again in the same term.
+    bool forget_vote = false;
+  };
+
+  // Takes `wal` as just recovered with `recovered` and brings `disk` up to date with it.
+  // `disk` and `invariants` are borrowed and outlive this.
+  SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
+         Invariants& invariants, const Bugs& bugs);
+
+  absl::Status Append(const Batch& batch) override;
+  absl::StatusOr<SyncToken> Sync() override;
+  absl::Status Compact(const SnapshotMetadata& start) override;
+  Stats GetStats() const override { return wal_->GetStats(); }
+
+ private:
+  void NoteAppend(const Batch& batch);
+  void ResetTo(const SnapshotMetadata& start);
+
+  const NodeId node_;
+  const std::unique_ptr<Wal> wal_;
+  DiskLog& disk_;
+  Invariants& invariants_;
+  const Bugs bugs_;
+};
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_SIM_WAL_H_
