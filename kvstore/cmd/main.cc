@@ -101,7 +101,19 @@ Outcome CheckLeftOver(const CLI::App& root) {
   return Done();
 }
 
-void Parse(CLI::App& root, std::vector<std::string> words) {
+// CLI11 takes the word behind "--name=" for its value; here it is an empty value.
+void Parse(CLI::App& root, const std::vector<std::string>& given) {
+  std::vector<std::string> words;
+  bool flags = true;
+  for (const std::string& word : given) {
+    flags = flags && word != "--";
+    if (flags && word.size() > 3 && word[0] == '-' && word[1] == '-' && word.find('=') == word.size() - 1) {
+      words.push_back(word.substr(0, word.size() - 1));
+      words.emplace_back();
+    } else {
+      words.push_back(word);
+    }
+  }
   std::reverse(words.begin(), words.end());  // CLI11 wants the last word first.
   root.parse(std::move(words));
 }

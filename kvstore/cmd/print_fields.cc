@@ -40,11 +40,6 @@ class FieldsPrinter final : public Printer {
     }
     return Done();
   }
-  Outcome Compaction(const etcdserverpb::CompactionResponse& response,
-                     int64_t /*revision*/) override {
-    Header(response.header());
-    return Done();
-  }
   Outcome Watch(const etcdserverpb::WatchResponse& response) override {
     Header(response.header());
     for (const mvccpb::Event& event : response.events()) {

@@ -163,9 +163,6 @@ class JsonPrinter final : public Printer {
   Outcome Put(const etcdserverpb::PutResponse& r) override { return Line(PutJson(r)); }
   Outcome Delete(const etcdserverpb::DeleteRangeResponse& r) override { return Line(DeleteJson(r)); }
   Outcome Txn(const etcdserverpb::TxnResponse& r) override { return Line(TxnJson(r)); }
-  Outcome Compaction(const etcdserverpb::CompactionResponse& r, int64_t /*revision*/) override {
-    return Line(WithHeader(r).Text());
-  }
   Outcome Watch(const etcdserverpb::WatchResponse& r) override {
     return Line(Object()
                     .Raw("Header", HeaderJson(r.header()))

@@ -37,11 +37,6 @@ class SimplePrinter final : public Printer {
     }
     return Done();
   }
-  Outcome Compaction(const etcdserverpb::CompactionResponse& /*response*/,
-                     int64_t revision) override {
-    out_ << "compacted revision " << revision << "\n";
-    return Done();
-  }
   Outcome Watch(const etcdserverpb::WatchResponse& response) override {
     if (response.events().empty()) {
       out_ << "progress notify: " << response.header().revision() << "\n";

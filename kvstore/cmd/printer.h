@@ -40,10 +40,6 @@ class Printer {
   virtual Outcome Put(const etcdserverpb::PutResponse&) { return Unsupported(); }
   virtual Outcome Delete(const etcdserverpb::DeleteRangeResponse&) { return Unsupported(); }
   virtual Outcome Txn(const etcdserverpb::TxnResponse&) { return Unsupported(); }
-  // `revision` is the one that was asked for.
-  virtual Outcome Compaction(const etcdserverpb::CompactionResponse&, int64_t /*revision*/) {
-    return Unsupported();
-  }
   virtual Outcome Watch(const etcdserverpb::WatchResponse&) { return Unsupported(); }
   virtual Outcome Grant(const etcdserverpb::LeaseGrantResponse&) { return Unsupported(); }
   virtual Outcome Revoke(const etcdserverpb::LeaseRevokeResponse&, int64_t /*lease*/) {

@@ -1,0 +1,207 @@
+"""kvctl prints what etcdctl prints, byte for byte, and ends with the same exit code.
+
+Builds: one server on loopback with a fresh data directory, once for each ctl, on the same
+ports, so that ids and revisions come out the same. Runs the same commands through both.
+Only what differs from run to run is masked: lease ids, and how long a health check took.
+"""
+
+import argparse
+import re
+import sys
+
+from interop import Story, expect_equal, low_ports, require_program, started_cluster
+
+FORMS = ("simple", "fields", "json", "table")
+
+# Commands that are run in each output form. A command is a list of words; {L} is a lease that
+# was granted before. A pair is a command and what it gets on standard input.
+COMMANDS = [
+    ["put", "a", "1"],
+    ["put", "a", "2", "--prev-kv"],
+    ["put", "a", "", "--prev-kv"],
+    ["put", "b", "x<y>&z \"quoted\" \\ back"],
+    ["put", "[1,2]", "[3,4]"],
+    ["put", "put", "get"],
+    (["put", "c"], "from\nstdin\n"),
+    ["put", "dash", "--", "-v"],
+    ["put", "h\u00e9", "\x01\t\x7f\u20ac\u200b\U0001f600"],
+    ["get", "a"],
+    ["get", "missing"],
+    ["get", "a", "d"],
+    ["get", "--prefix", ""],
+    ["get", "--from-key", "b"],
+    ["get", "--prefix", "", "--keys-only"],
+    ["get", "--prefix", "", "--limit=2"],
+    ["get", "--prefix", "", "--print-value-only"],
+    ["get", "--prefix", "", "--order=descend", "--sort-by=modify"],
+    ["get", "--prefix", "", "--hex"],
+    ["get", "a", "--rev=2"],
+    ["get", "a", "--consistency=s"],
+    ["del", "missing"],
+    ["del", "c", "--prev-kv"],
+    ["del", "--prefix", "h", "--prev-kv"],
+    ["del", "b", "c"],
+    (["txn"], 'mod("a") > "0"\nver("a") != "77"\n\nput t "a b"\nget t\nget --prefix ""\n'
+              'del t --prev-kv\nput a 3 --prev-kv\n\nget a\n\n'),
+    (["txn"], 'create("a") = "0"\n\nput a x\n\nget a\ndel nothing\n\n'),
+    (["txn"], 'val("a") < "5"\n\n\n\n'),
+    (["txn", "-i"], '\nput "q\\x41\\n" v\n\n\n'),
+    ["lease", "grant", "500"],
+    ["put", "l1", "x", "--lease={L}"],
+    ["put", "l2", "x", "--lease={L}"],
+    ["get", "l1"],
+    ["lease", "timetolive", "{L}", "--keys"],
+    ["lease", "timetolive", "77"],
+    ["lease", "keep-alive", "--once", "{L}"],
+    ["put", "l1", "--ignore-value"],
+    ["put", "l2", "y", "--ignore-lease"],
+    ["lease", "revoke", "{L}"],
+    ["lease", "list"],
+    ["member", "list"],
+    ["endpoint", "status"],
+    ["endpoint", "status", "--cluster"],
+    ["endpoint", "health"],
+    ["endpoint", "health", "--cluster"],
+]
+
+# Commands that fail; the form does not matter.
+FAILURES = [
+    ["get"],
+    ["get", "a", "b", "--prefix"],
+    ["get", "a", "--prefix", "--from-key"],
+    ["get", "a", "--consistency=x"],
+    ["get", "a", "--sort-by=FOO"],
+    ["get", "a", "--order=FOO"],
+    ["get", "a", "--rev=99999"],
+    ["get", "a", "-w", "bogus"],
+    ["get", "a", "-w", "json", "--print-value-only"],
+    ["put"],
+    ["put", "", "x"],
+    ["put", "a", "x", "--ignore-value"],
+    ["put", "nokey", "x", "--ignore-lease"],
+    ["put", "a", "x", "--lease=zz"],
+    ["put", "a", "x", "--lease=1234"],
+    ["del"],
+    ["del", "a", "b", "--prefix"],
+    ["lease", "grant"],
+    ["lease", "grant", "abc"],
+    ["lease", "grant", "99999999999999999999"],
+    ["lease", "grant", "99999999999"],
+    ["lease", "revoke"],
+    ["lease", "revoke", "zz"],
+    ["lease", "revoke", "1234"],
+    ["lease", "timetolive"],
+    ["lease", "timetolive", "zz"],
+    ["lease", "keep-alive"],
+    ["lease", "keep-alive", "1234"],
+    ["lease", "keep-alive", "1234", "--once"],
+    ["compaction"],
+    ["compaction", "abc"],
+    ["compaction", "99999"],
+    ["watch"],
+    ["watch", "z", "a"],
+    ["watch", "z", "a", "--prefix"],
+    ["get", "a", "--cacert=/nonexistent"],
+    ["get", "a", "--cert=/nonexistent"],
+    (["txn"], "garbage\n\n\n\n"),
+    (["txn"], 'foo("a") = "0"\n\n\n\n'),
+    (["txn"], 'mod("a") = "x"\n\n\n\n'),
+    (["txn"], 'mod(a) = "1"\n\n\n\n'),
+    (["txn"], 'mod("a") = 1\n\n\n\n'),
+    (["txn"], 'mod("a")="1"\n\n\n\n'),
+    (["txn"], "\nfoo a\n\n\n"),
+    (["txn"], "\nput a b --bad\n\n\n"),
+    (["txn"], "\nput a\n\n\n"),
+    (["txn"], "\nput a 1\nput a 2\n\n\n"),
+    (["txn"], "\nput a 1\n"),
+    (["txn"], ""),
+    (["watch", "-i"], ""),
+]
+
+# Where ours is clearer on purpose: the exit code is still the same, the text is not compared.
+TEXT_DIFFERS = ("--cacert=/nonexistent", "\nput a b --bad\n\n\n")
+
+
+def mask(text, lease):
+    if lease:
+        text = text.replace("%d" % int(lease, 16), "LEASE").replace(lease, "LEASE")
+    text = re.sub(r"\d+(\.\d+)?(ms|\u00b5s|s)\b(?!\))", "TIME", text)
+    text = re.sub(r"remaining\(\d+s\)", "remaining(TIME)", text)
+    text = re.sub(r'("ttl":|"TTL" : )(499|500)\b', r"\1TTL", text)
+    # The width of a health table follows the time.
+    return re.sub(r"-{3,}| {2,}", " ", text) if "HEALTH" in text else text
+
+
+def own_lines(stderr):
+    """etcdctl's errors without the log lines of its client library."""
+    return "".join(line + "\n" for line in stderr.splitlines()
+                   if not line.startswith('{"level"') and "retry_interceptor" not in line)
+
+
+def run(c, command, form, leases):
+    words, stdin = command if isinstance(command, tuple) else (command, None)
+    words = [w.replace("{L}", leases[-1] if leases else "") for w in words]
+    if form:
+        words = words + ["-w", form] if "--" not in words else ["-w", form] + words
+    done = c.run(*words, stdin=stdin, check=False)
+    if words[:2] == ["lease", "grant"] and done.returncode == 0:
+        found = re.search(r"lease ([0-9a-f]{16})|\"ID\" ?: ?(\d+)", done.stdout)
+        leases.append(found.group(1) or "%016x" % int(found.group(2)))
+    lease = leases[-1] if leases else None
+    errors = own_lines(done.stderr)
+    if words[-1] in TEXT_DIFFERS or stdin in TEXT_DIFFERS:
+        errors = ""
+    return done.returncode, mask(done.stdout, lease), mask(errors, lease)
+
+
+def record(server, ctl, ports):
+    """Every command's name and what came of it, on a fresh server."""
+    results = []
+    with started_cluster(server, ctl, members=1, ports=ports) as (_, c):
+        c.leader()
+        leases = []
+        for form in FORMS:
+            # A table of a grant is refused after the grant: use one of the simple form.
+            if form == "table":
+                run(c, ["lease", "grant", "500"], None, leases)
+            for command in COMMANDS:
+                words = command[0] if isinstance(command, tuple) else command
+                if form == "table" and words[:2] == ["lease", "grant"]:
+                    continue
+                results.append(("%s -w %s" % (" ".join(words), form),
+                                run(c, command, form, leases)))
+        for command in FAILURES:
+            words = command[0] if isinstance(command, tuple) else command
+            results.append((" ".join(words), run(c, command, None, leases)))
+        revision = c.json("get", "a")["header"]["revision"]
+        for form in FORMS[:3]:
+            results.append(("compaction -w " + form,
+                            run(c, ["compaction", str(revision - 5 + FORMS.index(form))], form, leases)))
+        results.append(("compaction again", run(c, ["compaction", str(revision - 5)], None, leases)))
+        results.append(("watch compacted", run(c, ["watch", "a", "--rev=1"], None, leases)))
+        results.append(("get compacted", run(c, ["get", "a", "--rev=1"], None, leases)))
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--server", default="/usr/bin/etcd")
+    parser.add_argument("--ctl", required=True, help="the kvctl to compare with etcdctl")
+    arguments = parser.parse_args()
+    require_program("etcdctl", "etcd-client")
+    require_program("etcd", "etcd-server")
+
+    ports = low_ports(2)
+    theirs = record(arguments.server, "etcdctl", ports)
+    ours = record(arguments.server, arguments.ctl, ports)
+    story = Story("same_output_test")
+    for (name, want), (_, got) in zip(theirs, ours):
+        with story.step(name):
+            expect_equal(got[0], want[0], "exit code; stderr: " + got[2])
+            expect_equal(got[1], want[1], "stdout")
+            expect_equal(got[2], want[2], "stderr")
+    return story.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
