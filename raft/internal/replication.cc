@@ -9,6 +9,16 @@
 #include "raft/internal/raft.h"
 
 namespace keelson::raft::internal {
+namespace {
+
+bool Holds(const ConfState& state, NodeId id) {
+  for (const auto* ids : {&state.voters, &state.learners, &state.voters_outgoing}) {
+    if (std::find(ids->begin(), ids->end(), id) != ids->end()) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 bool Raft::AppendEntries(std::span<Entry> entries) {
   Index index = log_.LastIndex();
@@ -99,8 +109,9 @@ bool Raft::MaybeSendSnapshot(NodeId to, Progress& progress) {
   }
   const SnapshotMetadata& metadata = snapshot->metadata;
   KEELSON_CHECK(metadata.index != 0) << "the storage offers an empty snapshot";
-  if (metadata.index + 1 < log_.FirstIndex()) {
-    // It would not connect to the log, and the peer would need another one at once.
+  if (metadata.index + 1 < log_.FirstIndex() || !Holds(metadata.conf_state, to)) {
+    // It would not connect to the log, or is from before the peer was added, which the peer
+    // would not take. A newer one will do.
     Emit(event::SnapshotNotSent{to, event::SnapshotWithheld::kNotReady});
     return false;
   }
