@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -95,6 +96,19 @@ def tracked_files(*suffixes):
     """Files of the tree that git knows or would take, relative to the root, sorted."""
     listing = output(["git", "ls-files", "--cached", "--others", "--exclude-standard"])
     return sorted({f for f in listing.splitlines() if f.endswith(suffixes) and os.path.isfile(f)})
+
+
+def with_included(names, folders):
+    """`names` and every file of `folders` that they include, directly or not: name -> path."""
+    found, waiting = {}, list(names)
+    while waiting:
+        name = waiting.pop()
+        path = next((path for folder in folders if (path := pathlib.Path(folder, name)).is_file()), None)
+        if name in found or path is None:
+            continue
+        found[name] = path
+        waiting += re.findall(r'^\s*#\s*include "([^"]+)"', path.read_text(errors="replace"), re.MULTILINE)
+    return found
 
 
 def caller_path(path):

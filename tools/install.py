@@ -10,7 +10,6 @@
 
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -46,27 +45,6 @@ def put(source, target, mode=0o644):
 def put_text(text, target):
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text)
-
-
-def find_header(name):
-    """A header of ours by the name it is included by, in the tree or made by the build; else None."""
-    for path in (pathlib.Path(name), pathlib.Path(PREFIX_IN_TREE + "bin", name)):
-        if path.is_file():
-            return path
-    return None
-
-
-def with_included(names):
-    """`names` and every header of ours that they include, directly or not: name -> file."""
-    found, waiting = {}, list(names)
-    while waiting:
-        name = waiting.pop()
-        path = find_header(name)
-        if name in found or path is None:
-            continue
-        found[name] = path
-        waiting += re.findall(r'^\s*#\s*include "([^"]+)"', path.read_text(), re.MULTILINE)
-    return found
 
 
 def merge_archives(archives, target):
@@ -117,8 +95,8 @@ def main(arguments):
     with common.Stage(f"copies below {prefix}"):
         for label in programs:
             put(PREFIX_IN_TREE + "bin/" + path_of(label), prefix / "bin" / label.split(":")[1], 0o755)
-        headers = with_included(path_of(value.get("value")) for rule in public
-                                for value in rule.findall("list[@name='hdrs']/label"))
+        names = [path_of(value.get("value")) for rule in public for value in rule.findall("list[@name='hdrs']/label")]
+        headers = common.with_included(names, [".", PREFIX_IN_TREE + "bin"])
         for name, path in headers.items():
             put(path, prefix / "include/keelson" / name)
 

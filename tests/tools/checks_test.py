@@ -1,9 +1,14 @@
 """Each check of `./keelson check` finds what it is there for, and leaves right code alone."""
 
+import pathlib
+import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
-from checks import commands, cpp_functions, docs, layering, packages, size
+import check
+import common
+from checks import commands, cpp_functions, docs, layering, packages, size, tidy
 from common import Failure
 
 
@@ -153,6 +158,46 @@ class Packages(unittest.TestCase):
         self.assertNotIn("old", new)
         self.assertTrue(new.startswith("before") and new.endswith("after\n"))
         self.assertEqual(packages.with_table(new, rows), new)
+
+
+class Tidy(unittest.TestCase):
+    def changed(self, git, **options):
+        sources = ["a/x.cc", "a/y.cc", "a/z.cc"]
+        with unittest.mock.patch.object(tidy, "_git", lambda *arguments: git.get(arguments, "")), \
+                unittest.mock.patch.object(common, "tracked_files", lambda *_: sources):
+            return tidy.changed_files(check.Options(**options))
+
+    def test_changed_sources_and_those_beside_a_changed_header_are_looked_at(self):
+        git = {("rev-parse", "HEAD"): "new", ("merge-base", "HEAD", "origin/main"): "old",
+               ("diff", "--name-only", "old"): "a/x.cc\na/y.h\nREADME.md",
+               ("ls-files", "--others", "--exclude-standard"): ""}
+        self.assertEqual(self.changed(git), ["a/x.cc", "a/y.cc"])
+        self.assertEqual(self.changed(git, all_files=True), ["a/x.cc", "a/y.cc", "a/z.cc"])
+
+    def test_on_the_main_branch_the_previous_commit_is_the_base(self):
+        git = {("rev-parse", "HEAD"): "new", ("merge-base", "HEAD", "main"): "new",
+               ("rev-parse", "--verify", "HEAD~1"): "previous",
+               ("diff", "--name-only", "previous"): "a/z.cc"}
+        self.assertEqual(self.changed(git), ["a/z.cc"])
+
+    def test_without_history_everything_is_looked_at(self):
+        self.assertEqual(self.changed({("rev-parse", "HEAD"): "new"}), ["a/x.cc", "a/y.cc", "a/z.cc"])
+
+    def test_an_unknown_base_is_refused(self):
+        with self.assertRaises(Failure):
+            self.changed({}, base="nothing")
+
+    def test_a_change_of_an_included_header_is_a_change(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in [("x.cc", '#include "y.h"\n'), ("y.h", '#include "z.h"\n'), ("z.h", "int z;\n"),
+                               (".clang-tidy", "")]:
+                pathlib.Path(folder, name).write_text(text)
+            with unittest.mock.patch.object(tidy.common, "with_included",
+                                            lambda names, _, real=common.with_included: real(names, [folder])):
+                before = tidy.fingerprint("x.cc")
+                self.assertEqual(tidy.fingerprint("x.cc"), before)
+                pathlib.Path(folder, "z.h").write_text("int zz;\n")
+                self.assertNotEqual(tidy.fingerprint("x.cc"), before)
 
 
 class Commands(unittest.TestCase):

@@ -1,7 +1,9 @@
 """clang-tidy 14 finds nothing in the files that changed; .clang-tidy says what it looks for."""
 
 import concurrent.futures
+import hashlib
 import os
+import pathlib
 import re
 import subprocess
 
@@ -10,6 +12,9 @@ from common import Failure
 
 # The compiler options that matter to an analysis. Generated headers are below bazel-bin.
 FLAGS = ["-std=c++20", "-I.", "-Ibazel-bin", "-Wall", "-Wextra", "-Wthread-safety"]
+
+# An empty file for each fingerprint of a source that had no problem.
+CLEAN = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "keelson", "tidy")
 
 
 def _git(*arguments):
@@ -51,11 +56,32 @@ def generate_headers():
         raise Failure("the generated headers do not build")
 
 
+def fingerprint(source):
+    """Names everything of ours that the analysis of `source` depends on."""
+    files = common.with_included([source], [".", "bazel-bin"])
+    digest = hashlib.sha256(repr(FLAGS).encode() + pathlib.Path(".clang-tidy").read_bytes())
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + files[name].read_bytes())
+    return digest.hexdigest()
+
+
 def analyse(source):
+    """The problems of one file. One that was found clean and has not changed is not looked at again."""
+    clean = CLEAN / fingerprint(source)
+    if clean.exists():
+        return []
+    problems = analyse_anew(source)
+    if not problems:
+        CLEAN.mkdir(parents=True, exist_ok=True)
+        clean.touch()
+    return problems
+
+
+def analyse_anew(source):
     result = subprocess.run(["clang-tidy-14", "--quiet", source, "--", *FLAGS],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     here = os.getcwd() + "/"
-    problems = [line.replace(here, "") for line in result.stdout.splitlines()
+    problems = [line.replace(here, "").removeprefix("./") for line in result.stdout.splitlines()
                 if re.search(r": (warning|error): ", line)]
     if result.returncode != 0 and not problems:
         problems = [f"{source}: clang-tidy failed: {result.stderr.strip()[-300:]}"]
