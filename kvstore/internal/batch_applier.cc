@@ -42,7 +42,7 @@ T* Response(CommandResult* result) {
 BatchApplier::BatchApplier(Generation& generation, ApplyListener& listener)
     : generation_(generation),
       listener_(listener),
-      view_(std::in_place, *generation.engine, &overlay_),
+      view_(std::in_place, *generation.engine, generation.latest, &overlay_),
       batch_(generation.engine->NewBatch()),
       revision_(generation.revision.load(std::memory_order_relaxed)),
       compacted_(generation.compacted.load(std::memory_order_relaxed)) {}
@@ -120,16 +120,18 @@ absl::Status BatchApplier::CheckPutLease(const PutRequest& request) const {
 absl::Status BatchApplier::CheckPutKey(const PutRequest& request) {
   if (!request.ignore_value() && !request.ignore_lease()) return absl::OkStatus();
   Pair pair;
-  KEELSON_ASSIGN_OR_RETURN(const bool found, view_->Find(request.key(), Now(), &pair));
+  KEELSON_ASSIGN_OR_RETURN(const bool found, view_->Find(request.key(), Now(), Need::kMetadata, &pair));
   return found ? absl::OkStatus() : errors::KeyNotFound();
 }
 
 absl::Status BatchApplier::Put(PutRequest& request, PutResponse* response) {
+  const bool shows_previous = response != nullptr && request.prev_kv();
+  const Need need = shows_previous || request.ignore_value() ? Need::kPair : Need::kMetadata;
   Pair previous;
-  KEELSON_ASSIGN_OR_RETURN(const bool found, view_->Find(request.key(), Now(), &previous));
+  KEELSON_ASSIGN_OR_RETURN(const bool found, view_->Find(request.key(), Now(), need, &previous));
   if (response != nullptr) {
     response->mutable_header()->set_revision(revision_ + 1);
-    if (found && request.prev_kv()) ToKeyValue(previous, true, response->mutable_prev_kv());
+    if (found && shows_previous) ToKeyValue(previous, true, response->mutable_prev_kv());
   }
 
   const Revision revision{revision_ + 1, sub_};
@@ -162,13 +164,13 @@ absl::Status BatchApplier::Put(PutRequest& request, PutResponse* response) {
 
 absl::Status BatchApplier::DeleteRange(const DeleteRangeRequest& request,
                                        DeleteRangeResponse* response) {
+  const bool shows_previous = response != nullptr && request.prev_kv();
   std::vector<Ended> ended;
-  KEELSON_RETURN_IF_ERROR(
-      view_->Scan({request.key(), request.range_end()}, Now(), [&](const Pair& pair) {
+  KEELSON_RETURN_IF_ERROR(view_->Scan(
+      {request.key(), request.range_end()}, Now(),
+      shows_previous ? Need::kPair : Need::kMetadata, [&](const Pair& pair) {
         ended.push_back({std::string(pair.key), pair.modified, pair.lease});
-        if (response != nullptr && request.prev_kv()) {
-          ToKeyValue(pair, true, response->add_prev_kvs());
-        }
+        if (shows_previous) ToKeyValue(pair, true, response->add_prev_kvs());
         return true;
       }));
   if (response != nullptr) response->set_deleted(static_cast<int64_t>(ended.size()));
@@ -326,7 +328,7 @@ absl::Status BatchApplier::RevokeLease(const LeaseRevokeRequest& request, Comman
   KEELSON_ASSIGN_OR_RETURN(std::vector<std::string> keys, AttachedKeys(request.id()));
   for (std::string& key : keys) {
     Pair pair;
-    KEELSON_ASSIGN_OR_RETURN(const bool found, view_->Find(key, Now(), &pair));
+    KEELSON_ASSIGN_OR_RETURN(const bool found, view_->Find(key, Now(), Need::kMetadata, &pair));
     if (!found) return absl::DataLossError("a key attached to a lease does not exist");
     Ended ended{{}, pair.modified, pair.lease};
     ended.key.swap(key);
@@ -397,6 +399,21 @@ WriteBatch& BatchApplier::Seal(const raft::SnapshotMetadata& after) {
 
 void BatchApplier::Publish() {
   if (!leases_.empty() || !members_.empty()) generation_.tables.Publish(leases_, members_);
+  for (const Store::Change& change : outcome_.changes) {
+    Revision revision{change.revision, 0};
+    for (const Event& event : change.events) {
+      const KeyValue& pair = event.kv();
+      if (event.type() == Event::DELETE) {
+        generation_.latest.Erase(pair.key());
+      } else {
+        generation_.latest.Set(pair.key(), {.modified = revision,
+                                            .create_revision = pair.create_revision(),
+                                            .version = pair.version(),
+                                            .lease = pair.lease()});
+      }
+      ++revision.sub;
+    }
+  }
   generation_.revision.store(revision_, std::memory_order_release);
   generation_.compacted.store(compacted_, std::memory_order_release);
 }

@@ -87,8 +87,9 @@ std::vector<Store::MemberAttributes> SideTables::Members() const {
   return out;
 }
 
-absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Engine> engine) {
-  auto generation = std::make_shared<Generation>();
+absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Engine> engine,
+                                                             size_t cached_keys) {
+  auto generation = std::make_shared<Generation>(cached_keys);
   KEELSON_RETURN_IF_ERROR(LoadRow(*engine, kStateRow, DecodeStateValue, &generation->loaded));
   {
     absl::MutexLock lock(&generation->sweep_mu);

@@ -1,7 +1,7 @@
 // One life of the key space: an engine and the little state that is kept beside it in
 // memory. Restoring a snapshot begins a new generation; readers finish on the old one.
 //
-// The writer publishes a batch in this order: engine, tables, revision, compacted. A reader
+// The writer publishes a batch in this order: engine, tables and cache, revision, compacted. A reader
 // takes the revision first, then opens iterators, then looks at compacted again: as long as
 // that has not passed the revision it read at, no version that it needed was swept away.
 #ifndef KEELSON_KVSTORE_INTERNAL_GENERATION_H_
@@ -20,6 +20,7 @@
 #include "absl/synchronization/mutex.h"
 #include "kvstore/engine.h"
 #include "kvstore/internal/codec.h"
+#include "kvstore/internal/latest_cache.h"
 #include "kvstore/store.h"
 
 namespace keelson::kvstore::internal {
@@ -45,10 +46,14 @@ class SideTables {
 };
 
 struct Generation {
+  explicit Generation(size_t cached_keys) : latest(cached_keys) {}
+
   // Reads what `engine` holds. DATA_LOSS when its rows make no sense.
-  static absl::StatusOr<std::shared_ptr<Generation>> Load(std::unique_ptr<Engine> engine);
+  static absl::StatusOr<std::shared_ptr<Generation>> Load(std::unique_ptr<Engine> engine,
+                                                          size_t cached_keys);
 
   std::unique_ptr<Engine> engine;
+  LatestCache latest;
   SideTables tables;
   std::atomic<int64_t> revision{1};
   std::atomic<int64_t> compacted{0};

@@ -82,9 +82,9 @@ class EventReader {
     }
     // A nested transaction put the key before another deleted it.
     Pair pair;
-    View view(*generation_.engine);
+    View view(*generation_.engine, generation_.latest);
     KEELSON_ASSIGN_OR_RETURN(const bool found,
-                             view.Find(change.user_key, revision.main - 1, &pair));
+                             view.Find(change.user_key, revision.main - 1, Need::kPair, &pair));
     if (found) ToKeyValue(pair, true, event->mutable_prev_kv());
     return found;
   }

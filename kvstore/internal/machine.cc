@@ -48,7 +48,7 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Open(const Options& options,
                                                        MachineParts parts) {
   KEELSON_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, parts.home->Open());
   KEELSON_ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
-                           Generation::Load(std::move(engine)));
+                           Generation::Load(std::move(engine), parts.cached_keys));
   std::unique_ptr<Machine> machine(new Machine(options, listener, std::move(parts)));
   machine->Adopt(std::move(generation));
   KEELSON_RETURN_IF_ERROR(machine->StartSweep());  // One that a crash cut short.
@@ -127,7 +127,7 @@ absl::Status Machine::Restore(raft::SnapshotReader& reader,
   KEELSON_RETURN_IF_ERROR(ReadSnapshot(reader, *batch, write));
 
   KEELSON_ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
-                           Generation::Load(std::move(next)));
+                           Generation::Load(std::move(next), parts_.cached_keys));
   // The rows were captured by a member that had the same state; the position is the caller's.
   generation->loaded.applied = metadata;
   batch->Put(Family::kMeta, kStateRow, {EncodeStateValue(generation->loaded)});
@@ -146,7 +146,8 @@ void Machine::Crash() {
   KEELSON_CHECK(sweeper_ == nullptr) << "only the in-memory engine can crash on demand";
   absl::StatusOr<std::unique_ptr<Engine>> engine = parts_.home->Open();
   KEELSON_CHECK_OK(engine.status());
-  absl::StatusOr<std::shared_ptr<Generation>> generation = Generation::Load(*std::move(engine));
+  absl::StatusOr<std::shared_ptr<Generation>> generation =
+      Generation::Load(*std::move(engine), parts_.cached_keys);
   KEELSON_CHECK_OK(generation.status());
   Adopt(*std::move(generation));
 }

@@ -22,6 +22,7 @@ struct MachineParts {
   std::unique_ptr<EngineHome> home;
   // Sweep on a thread beside Apply; else inside Apply, which is deterministic.
   bool background_sweep = false;
+  size_t cached_keys = 256;  // whose newest version is remembered
   // Waits for disk space; false: give up. Empty: in real time, ended by Interrupt.
   std::function<bool(absl::Duration)> wait_for_space;
 };

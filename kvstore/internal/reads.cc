@@ -101,10 +101,11 @@ bool Holds(const Compare& compare, const Pair& pair) {
 }
 
 absl::StatusOr<bool> Evaluate(View& view, const Compare& compare, int64_t at) {
+  const Need need = compare.target() == Compare::VALUE ? Need::kPair : Need::kMetadata;
   bool any = false;
   bool all = true;
   KEELSON_RETURN_IF_ERROR(
-      view.Scan({compare.key(), compare.range_end()}, at, [&](const Pair& pair) {
+      view.Scan({compare.key(), compare.range_end()}, at, need, [&](const Pair& pair) {
         any = true;
         all = Holds(compare, pair);
         return all;
@@ -157,10 +158,11 @@ absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at,
   const int64_t keep = request.limit() <= 0 || sorted ? std::numeric_limits<int64_t>::max()
                                                       : request.limit();
   const bool with_value = !request.keys_only() || request.sort_target() == RangeRequest::VALUE;
+  const Need need = with_value && !request.count_only() ? Need::kPair : Need::kMetadata;
   int64_t count = 0;
   int64_t passed = 0;
   KEELSON_RETURN_IF_ERROR(
-      view.Scan({request.key(), request.range_end()}, at, [&](const Pair& pair) {
+      view.Scan({request.key(), request.range_end()}, at, need, [&](const Pair& pair) {
         ++count;  // exact whatever the limit: clients page with it
         if (request.count_only()) return true;
         if (filtered && !PassesFilters(request, pair)) return true;

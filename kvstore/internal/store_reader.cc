@@ -30,7 +30,7 @@ absl::Status ReadConsistently(
     absl::FunctionRef<absl::Status(View& view, int64_t current)> read) {
   for (;;) {
     const int64_t current = generation.revision.load(std::memory_order_acquire);
-    View view(*generation.engine);
+    View view(*generation.engine, generation.latest);
     const absl::Status status = read(view, current);
     const int64_t compacted = generation.compacted.load(std::memory_order_acquire);
     if (oldest > 0 && oldest < compacted) {
@@ -101,7 +101,7 @@ absl::Status StoreReader::ReadTxn(const TxnRequest& request, TxnResponse* respon
   for (;;) {
     const int64_t current = generation->revision.load(std::memory_order_acquire);
     int64_t oldest = 0;
-    View view(*generation->engine);
+    View view(*generation->engine, generation->latest);
     response->Clear();
     const absl::Status status =
         RunReadTxn(view, request, current, generation->compacted.load(std::memory_order_acquire),
@@ -131,7 +131,8 @@ absl::StatusOr<mvccpb::KeyValue> StoreReader::GetAt(std::string_view key,
                               generation->compacted.load(std::memory_order_acquire)));
         Pair pair;
         KEELSON_ASSIGN_OR_RETURN(const bool found,
-                                 view.Find(key, revision <= 0 ? current : revision, &pair));
+                                 view.Find(key, revision <= 0 ? current : revision,
+                                           Need::kPair, &pair));
         if (!found) return absl::NotFoundError("the key did not exist at that revision");
         result.Clear();
         ToKeyValue(pair, true, &result);

@@ -132,7 +132,7 @@ bool Bounds::Contains(std::string_view candidate) const {
   return candidate >= key && (Open() || candidate < range_end);
 }
 
-absl::StatusOr<bool> View::Find(std::string_view key, int64_t at, Pair* pair) {
+absl::StatusOr<bool> View::Find(std::string_view key, int64_t at, Need need, Pair* pair) {
   if (overlay_ != nullptr) {
     if (const auto it = overlay_->map().find(key); it != overlay_->map().end()) {
       if (const Overlay::Version* version = Overlay::At(it->second, at)) {
@@ -142,7 +142,36 @@ absl::StatusOr<bool> View::Find(std::string_view key, int64_t at, Pair* pair) {
       }
     }
   }
+  KEELSON_ASSIGN_OR_RETURN(const bool known, FindLatest(key, at, need, pair));
+  return known ? absl::StatusOr<bool>(true) : Seek(key, at, pair);
+}
 
+absl::StatusOr<bool> View::FindLatest(std::string_view key, int64_t at, Need need, Pair* pair) {
+  LatestCache::Entry entry;
+  if (!latest_.Find(key, &entry) || entry.modified.main > at) return false;
+  *pair = {.key = key,
+           .modified = entry.modified,
+           .create_revision = entry.create_revision,
+           .version = entry.version,
+           .lease = entry.lease,
+           .value = {}};
+  if (need == Need::kMetadata) return true;
+  EncodeDataRow(key, entry.modified, &row_);
+  DataValue value;
+  bool good = true;
+  // Not found: superseded, compacted and swept since the entry was read. Then a seek gives
+  // what the caller's own check of the compacted revision will judge.
+  KEELSON_ASSIGN_OR_RETURN(const bool found,
+                           engine_.Get(Family::kData, row_, [&](std::string_view bytes) {
+                             good = DecodeDataValue(bytes, &value);
+                             value_.assign(value.value);
+                           }));
+  if (!good) return DamagedRow(row_);
+  pair->value = value_;
+  return found;
+}
+
+absl::StatusOr<bool> View::Seek(std::string_view key, int64_t at, Pair* pair) {
   if (point_ == nullptr) {
     Engine::IterateOptions options;
     options.same_prefix = true;
@@ -172,14 +201,14 @@ absl::StatusOr<bool> View::Find(std::string_view key, int64_t at, Pair* pair) {
   return true;
 }
 
-absl::Status View::Scan(const Bounds& bounds, int64_t at,
+absl::Status View::Scan(const Bounds& bounds, int64_t at, Need need,
                         absl::FunctionRef<bool(const Pair&)> visit) {
   if (!bounds.OneKey() && !bounds.Open() && bounds.key >= bounds.range_end) {
     return absl::OkStatus();
   }
   if (bounds.OneKey()) {
     Pair pair;
-    KEELSON_ASSIGN_OR_RETURN(const bool found, Find(bounds.key, at, &pair));
+    KEELSON_ASSIGN_OR_RETURN(const bool found, Find(bounds.key, at, need, &pair));
     if (found) (void)visit(pair);  // There is no next one to ask for.
     return absl::OkStatus();
   }

@@ -16,6 +16,7 @@
 #include "kvstore/api/kv.pb.h"
 #include "kvstore/engine.h"
 #include "kvstore/internal/codec.h"
+#include "kvstore/internal/latest_cache.h"
 
 namespace keelson::kvstore::internal {
 
@@ -66,30 +67,40 @@ struct Bounds {
   [[nodiscard]] bool Contains(std::string_view candidate) const;
 };
 
+enum class Need {
+  kMetadata,  // the value of the pair may be left empty
+  kPair,
+};
+
 // Not thread-safe. Errors are the engine's, or DATA_LOSS for a row that cannot be read.
 class View {
  public:
-  // Both are borrowed; `overlay` may be null.
-  explicit View(const Engine& engine, const Overlay* overlay = nullptr)
-      : engine_(engine), overlay_(overlay) {}
+  // All are borrowed; `overlay` may be null.
+  View(const Engine& engine, const LatestCache& latest, const Overlay* overlay = nullptr)
+      : engine_(engine), latest_(latest), overlay_(overlay) {}
 
   // Finds the live pair of `key` as of main revision `at`; false if there is none.
-  absl::StatusOr<bool> Find(std::string_view key, int64_t at, Pair* pair);
+  absl::StatusOr<bool> Find(std::string_view key, int64_t at, Need need, Pair* pair);
 
   // Visits live pairs as of `at` by ascending key, until `visit` returns false.
   // `visit` must not use this View.
-  absl::Status Scan(const Bounds& bounds, int64_t at,
+  absl::Status Scan(const Bounds& bounds, int64_t at, Need need,
                     absl::FunctionRef<bool(const Pair&)> visit);
 
  private:
+  // Finds the newest version by the cache; false when that does not help.
+  absl::StatusOr<bool> FindLatest(std::string_view key, int64_t at, Need need, Pair* pair);
+  absl::StatusOr<bool> Seek(std::string_view key, int64_t at, Pair* pair);
   absl::Status ScanUnderOverlay(const Bounds& bounds, int64_t at,
                                 absl::FunctionRef<bool(const Pair&)> visit);
 
   const Engine& engine_;
+  const LatestCache& latest_;
   const Overlay* const overlay_;
   // Kept from one Find to the next: the engine does not change under a View in use.
   std::unique_ptr<EngineIterator> point_;
   std::string row_;
+  std::string value_;
 };
 
 }  // namespace keelson::kvstore::internal
