@@ -107,6 +107,10 @@ Outcome RunHealth(Context& context, bool cluster) {
 void AddMember(CLI::App& root, Context& context) {
   CLI::App& member = *root.add_subcommand("member", "Membership related commands");
   member.require_subcommand(0, 1);
+  member.footer(
+      "Examples:\n"
+      "  kvctl member list\n"
+      "  kvctl member list -w table");
   CLI::App* list = member.add_subcommand("list", "Lists all members in the cluster");
   list->footer(
       "Columns of the simple form: ID, status, name, peer addresses, client addresses, learner.\n\n"
@@ -119,6 +123,10 @@ void AddMember(CLI::App& root, Context& context) {
 void AddEndpoint(CLI::App& root, Context& context) {
   CLI::App& endpoint = *root.add_subcommand("endpoint", "Endpoint related commands");
   endpoint.require_subcommand(0, 1);
+  endpoint.footer(
+      "Examples:\n"
+      "  kvctl endpoint status -w table\n"
+      "  kvctl endpoint health --cluster");
   const auto cluster = std::make_shared<bool>(false);
   endpoint.add_flag("--cluster", *cluster, "Use all endpoints of the member list");
   CLI::App* status = endpoint.add_subcommand("status", "Prints the status of each endpoint");

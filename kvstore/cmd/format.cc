@@ -77,7 +77,7 @@ size_t Columns(std::string_view text) {
 // sum up to the least; a single longer word widens the limit.
 std::vector<std::string> Wrap(const std::string& text) {
   if (Columns(text) <= kMaxCellColumns) return {text};
-  const std::vector<std::string> words = absl::StrSplit(text, ' ', absl::SkipEmpty());
+  const std::vector<std::string> words = absl::StrSplit(text, ' ');
   const size_t count = words.size();
   size_t limit = kMaxCellColumns;
   for (const std::string& word : words) limit = std::max(limit, Columns(word));
@@ -229,6 +229,8 @@ std::string Table(const std::vector<std::string>& header,
       for (const std::string& line : wrapped.back().back()) {
         widths[i] = std::max(widths[i], Columns(line));
       }
+      // A wrapped cell takes the whole width, even if its lines came out shorter.
+      if (wrapped.back().back().size() > 1) widths[i] = std::max(widths[i], kMaxCellColumns);
     }
   }
 

@@ -68,7 +68,15 @@ TEST_CASE("A table centres its header and aligns cells to the right", "[kvctl][f
         "+-----------------+--------+------------+-------+\n");
 }
 
-TEST_CASE("A long cell is wrapped at spaces into even lines", "[kvctl][format]") {
+TEST_CASE("A long cell is wrapped at spaces, which it keeps, and takes 30 columns",
+          "[kvctl][format]") {
+  CHECK(Table({"errors"}, {{"memberID:16884268368557261862 alarm:NOSPACE "}}) ==
+        "+--------------------------------+\n"
+        "|             ERRORS             |\n"
+        "+--------------------------------+\n"
+        "|  memberID:16884268368557261862 |\n"
+        "|                 alarm:NOSPACE  |\n"
+        "+--------------------------------+\n");
   CHECK(Table({"e"}, {{"cannot connect to 127.0.0.1:2379: Connection refused"}}) ==
         "+--------------------------------+\n"
         "|               E                |\n"
@@ -77,6 +85,16 @@ TEST_CASE("A long cell is wrapped at spaces into even lines", "[kvctl][format]")
         "|     127.0.0.1:2379: Connection |\n"
         "|                        refused |\n"
         "+--------------------------------+\n");
+}
+
+TEST_CASE("A word that is too long for a column widens it", "[kvctl][format]") {
+  const std::string word(40, 'w');
+  CHECK(Table({"e"}, {{"a " + word}}) == "+------------------------------------------+\n"
+                                         "|                    E                     |\n"
+                                         "+------------------------------------------+\n"
+                                         "|                                        a |\n"
+                                         "| " + word + " |\n"
+                                         "+------------------------------------------+\n");
 }
 
 TEST_CASE("A table of no rows has a header and its borders", "[kvctl][format]") {

@@ -154,6 +154,10 @@ CLI::App* AddLeaseVerb(CLI::App& lease, Context& context, const char* name, cons
 void AddLease(CLI::App& root, Context& context) {
   CLI::App& lease = *root.add_subcommand("lease", "Lease related commands");
   lease.require_subcommand(0, 1);
+  lease.footer(
+      "Examples:\n"
+      "  kvctl lease grant 60\n"
+      "  kvctl lease list -w json");
   const auto arguments = std::make_shared<LeaseArguments>();
   AddLeaseVerb(lease, context, "grant", "Creates leases", "ttl", RunGrant,
                "Examples:\n"

@@ -29,7 +29,7 @@ TEST_CASE("A comparison names target, key, operator and value", "[kvctl][txn]") 
     CHECK(compare.version() == -1);
   }
   SECTION("value with a quote and a parenthesis") {
-    REQUIRE(ParseCompare(R"(val("k(") = "x\")")", &compare).exit == Exit::kOk);
+    REQUIRE(ParseCompare(R"x(val("k(") = "x\")")x", &compare).exit == Exit::kOk);
     CHECK(compare.key() == "k(");
     CHECK(compare.value() == "x\")");
   }

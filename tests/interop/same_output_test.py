@@ -2,7 +2,8 @@
 
 Builds: one server on loopback with a fresh data directory, once for each ctl, on the same
 ports, so that ids and revisions come out the same. Runs the same commands through both.
-Only what differs from run to run is masked: lease ids, and how long a health check took.
+Only what differs from run to run is masked: lease ids, the size of the database, and how long
+a health check took.
 """
 
 import argparse
@@ -126,6 +127,8 @@ def mask(text, lease):
     if lease:
         text = text.replace("%d" % int(lease, 16), "LEASE").replace(lease, "LEASE")
     text = re.sub(r"\d+(\.\d+)?(ms|\u00b5s|s)\b(?!\))", "TIME", text)
+    text = re.sub(r'("dbSize(InUse)?":|"DBSize" : )\d+', r"\1SIZE", text)
+    text = re.sub(r"\d+ kB", "SIZE", text)
     text = re.sub(r"remaining\(\d+s\)", "remaining(TIME)", text)
     text = re.sub(r'("ttl":|"TTL" : )(499|500)\b', r"\1TTL", text)
     # The width of a health table follows the time.

@@ -170,8 +170,10 @@ EndpointPool::Picked EndpointPool::Pick(absl::Time deadline) {
     bool patient = true;  // Those before this one may still succeed.
     for (size_t i = 0; i < endpoints_.size(); ++i) {
       const size_t index = (first + i) % endpoints_.size();
-      const bool connect = i == 0 || !patient || absl::Now() - start > kHeadStart * i;
-      const grpc_connectivity_state state = endpoints_[index].channel->GetState(connect);
+      // Even one that is connected waits for its turn: the current one may have been chosen
+      // because this one, connected or not, could not serve.
+      if (i > 0 && patient && absl::Now() - start < kHeadStart * i) break;
+      const grpc_connectivity_state state = endpoints_[index].channel->GetState(true);
       if (i == 0) first_state = state;
       if (state == GRPC_CHANNEL_READY) {
         absl::MutexLock lock(&mu_);
