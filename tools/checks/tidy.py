@@ -93,6 +93,7 @@ def run(options):
     if not sources:
         return []
     generate_headers()
+    print(f"  clang-tidy looks at {len(sources)} files", flush=True)  # It may take minutes.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         found = [problem for problems in pool.map(analyse, sources) for problem in problems]
     return sorted(set(found))  # One header is seen from several files.
