@@ -18,6 +18,10 @@
 // with ApplyWork. The compiler keeps the order: responses cannot be read from an
 // AppendWork without the SyncToken that a Wal returns from a successful sync.
 //
+// A new group starts from the same membership on each of its first members, in the log's
+// SnapshotMetadata and in no entry. Members that are added later start with an empty log and
+// an empty membership; they are sent a snapshot, which brings it, and never the bare entries.
+//
 // Threading: a Core is a single-threaded value. Given the same inputs and the same
 // Random it makes the same outputs.
 #ifndef KEELSON_RAFT_CORE_H_

@@ -19,6 +19,14 @@ void Raft::HandleAppend(const Message& message) {
     SendAfterAppend(std::move(response));
     return;
   }
+  if (message.index == 0 && tracker_.progress().empty()) {
+    // This node was added later and knows no membership. The first one of the group is in no
+    // entry: taking the log from its start would apply changes to a membership that is not
+    // there. Only a snapshot brings it, which a refusal of index 0 asks for.
+    response.reject = true;
+    SendAfterAppend(std::move(response));
+    return;
+  }
   const std::optional<Index> last_new =
       log_.MaybeAppend({message.log_term, message.index}, message.entries);
   if (last_new.has_value()) {

@@ -21,7 +21,9 @@ DriverLog::DriverLog(Recovery recovery)
 
 absl::StatusOr<Snapshot> DriverLog::LatestSnapshot() const {
   absl::StatusOr<Snapshot> snapshot = log_.LatestSnapshot();
-  if (!snapshot.ok() || snapshot->metadata.index + 1 < log_.FirstIndex()) {
+  // One from before the last membership change is of no use to a member that came with it.
+  if (!snapshot.ok() || snapshot->metadata.index + 1 < log_.FirstIndex() ||
+      memberships_.back().first > snapshot->metadata.index) {
     wanted_ = true;
     return absl::UnavailableError("a snapshot is being made");
   }

@@ -157,6 +157,11 @@ void Raft::HandleAppendRejected(const Message& message, Progress& progress) {
   if (!progress.MaybeDecreaseTo(message.index, probe)) return;
   Emit(event::ProgressDecreased{progress.ToStatus(message.from)});
   if (progress.state() == ProgressState::kReplicate) progress.BecomeProbe();
+  if (message.index == 0) {
+    // Every log has index 0: the peer asks for the membership, see HandleAppend.
+    if (!MaybeSendSnapshot(message.from, progress)) progress.set_flow_paused(true);
+    return;
+  }
   MaybeSendAppend(message.from, progress, /*send_if_empty=*/true);
 }
 

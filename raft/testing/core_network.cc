@@ -218,14 +218,20 @@ void CoreNetwork::Isolate(NodeId id) {
   }
 }
 
+void CoreNetwork::OfferSnapshot(NodeId id) {
+  Member& member = At(id);
+  const Index index = std::min(member.applied_index, member.log.LastIndex());
+  if (index == 0 || index + 1 < member.log.FirstIndex()) return;
+  Snapshot snapshot;
+  snapshot.metadata = {index, member.log.TermAt(index).value(), member.applied_conf};
+  member.log.OfferSnapshot(snapshot);
+}
+
 void CoreNetwork::Compact(NodeId id) {
   Member& member = At(id);
   const Index index = std::min(member.applied_index, member.log.LastIndex());
-  Snapshot snapshot;
-  snapshot.metadata = {index, member.log.TermAt(index).value(), member.applied_conf};
-  if (index == 0 || index + 1 < member.log.FirstIndex()) return;
-  member.log.Compact(index);
-  member.log.OfferSnapshot(snapshot);
+  OfferSnapshot(id);
+  if (index + 1 >= member.log.FirstIndex()) member.log.Compact(index);
 }
 
 void CoreNetwork::CheckLeader(Member& member) {

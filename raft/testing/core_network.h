@@ -114,7 +114,8 @@ class CoreNetwork {
   // entries, and state machine safety.
   [[nodiscard]] const std::string& violation() const { return violation_; }
 
-  // Compacts the member's log up to what it has applied, and offers a snapshot of that.
+  // Offers a snapshot of what the member has applied; Compact also forgets the log up to there.
+  void OfferSnapshot(NodeId id);
   void Compact(NodeId id);
 
  private:
