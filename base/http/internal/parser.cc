@@ -153,6 +153,7 @@ void RequestParser::Parse() {
     if (state_ == State::kHeader && parser.is_header_done()) {
       state_ = State::kBody;
       CheckHeader();
+      if (state_ == State::kFailed) return;  // `parser` is gone.
       parser.eager(true);
     }
     if (state_ == State::kBody && parser.is_done()) {
