@@ -1,117 +1,112 @@
 """kill -9 of the leader under write load, again and again: nothing acknowledged is lost.
 
-Builds: three servers on loopback. Writers put keys of their own, one after another, and note
-each key whose put was acknowledged. Each round kills the leader, waits until a put that began
-afterwards is acknowledged, starts the member again and waits until it has applied what the
-leader had committed. At the end every member must hold every acknowledged key, with its value,
-and all members the same pairs. A put without an answer may or may not be there.
+Builds: three servers on loopback, and acknowledged_writes (see its .cc), which puts without a
+pause through all of them and tells which puts were acknowledged. Each round kills the leader,
+waits until a put that began afterwards is acknowledged, starts the member again and waits until
+it has applied what the leader had committed. At the end every member must hold every acknowledged
+key with its value, and all members the same pairs at the same revision. A put without an answer
+may or may not be there.
 """
 
 import argparse
-import base64
+import os
 import random
+import subprocess
 import sys
 import threading
 import time
 
-from interop import (ClusterError, Story, expect, expect_equal, require_peers, started_cluster,
-                     wait_for)
+from interop import (ClusterError, Story, clean_environment, expect, expect_equal, require_peers,
+                     started_cluster, wait_for)
 
 
-class Writer(threading.Thread):
-    """Puts load/<name>/<n> = <n> for n = 0, 1, ... until stopped."""
+class Load:
+    """The running writers, and what was acknowledged so far."""
 
-    def __init__(self, ctl, name):
-        super().__init__(daemon=True)
-        self.ctl = ctl
-        self.name = name
-        self.next = 0
-        self.acknowledged = {}  # key -> value
-        self.last_begin = 0.0  # when the put that was acknowledged last began
+    def __init__(self, program, endpoints, writers):
+        self.process = subprocess.Popen(
+            [os.path.abspath(program), f"--endpoints={endpoints}", f"--writers={writers}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment())
+        self.acknowledged = []  # (key, value)
+        self.last_begin = 0.0  # when the put that began last among the acknowledged ones began
         self.unanswered = 0
-        self.error = None
-        self.stopping = threading.Event()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
-    def run(self):
-        try:
-            while not self.stopping.is_set():
-                self.put()
-        except Exception as error:  # Reported by the step that joins us.
-            self.error = error
+    def _read(self):
+        for line in self.process.stdout:
+            words = line.split()
+            if words[0] == "unanswered":
+                self.unanswered = int(words[1])
+                return
+            writer, number, begin = int(words[0]), int(words[1]), float(words[2])
+            self.acknowledged.append((f"load/{writer:02d}/{number:07d}", str(number)))
+            self.last_begin = max(self.last_begin, begin)
 
-    def put(self):
-        key, value = f"load/{self.name}/{self.next:06d}", str(self.next)
-        self.next += 1
-        begin = time.monotonic()
-        done = self.ctl.run("put", key, value, "--command-timeout=2s", "--dial-timeout=500ms",
-                            check=False)
-        if done.returncode == 0:
-            expect_equal(done.stdout, "OK\n")
-            self.acknowledged[key] = value
-            self.last_begin = begin
-        else:
-            self.unanswered += 1
+    def count(self):
+        expect(self.process.poll() is None, "the writers have ended")
+        return len(self.acknowledged)
 
     def finish(self):
-        self.stopping.set()
-        self.join()
-        if self.error:
-            raise self.error
+        """Stops the writers and waits for what they have to tell."""
+        self.process.stdin.close()
+        self.reader.join(60)
+        expect_equal(self.process.wait(60), 0, "exit code of the writers")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def kill_and_recover(story, ctl, load, victim):
+    """One round under load."""
+    before = load.count()
+    wait_for("the load is under way", lambda: load.count() >= before + 100)
+    killed = time.monotonic()
+    victim.kill()
+    wait_for("a put that began after the kill is acknowledged", lambda: load.last_begin > killed)
+    failover = load.last_begin - killed
+    alone = load.count()
+    wait_for("writes go on without the member", lambda: load.count() >= alone + 100)
+    victim.start()
+    index = ctl.wait_caught_up(victim)
+    story.say(f"{victim.name} killed; the next put that was acknowledged began after "
+              f"{failover * 1000:.0f} ms; {load.count() - before} puts in this round; "
+              f"rejoined at index {index}")
 
 
 def pairs_of(ctl, member):
-    """Everything under load/, as this member holds it, and the store's revision."""
-    answer = ctl.json("get", "--prefix", "load/", "--consistency=s", endpoints=member.endpoint)
-    pairs = {base64.b64decode(kv["key"]).decode():
-             (base64.b64decode(kv.get("value", "")).decode(), kv["mod_revision"])
-             for kv in answer.get("kvs", [])}
-    return pairs, answer["header"]["revision"]
+    """Everything under load/ as this member holds it: the text, and as a dictionary."""
+    text = ctl.run("get", "--prefix", "load/", "--consistency=s", endpoints=member.endpoint).stdout
+    lines = text.splitlines()
+    return text, dict(zip(lines[::2], lines[1::2]))
 
 
-def kill_and_recover(story, ctl, writers, victim):
-    """One round; returns how long no put was acknowledged."""
-    before = sum(len(w.acknowledged) for w in writers)
-    killed = time.monotonic()
-    victim.kill()
-    wait_for("a put that began after the kill is acknowledged",
-             lambda: any(w.last_begin > killed for w in writers))
-    failover = time.monotonic() - killed
-    target = sum(len(w.acknowledged) for w in writers) + 20
-    wait_for("writes go on without the member",
-             lambda: sum(len(w.acknowledged) for w in writers) >= target)
-    victim.start()
-    index = ctl.wait_caught_up(victim)
-    acknowledged = sum(len(w.acknowledged) for w in writers)
-    story.say(f"{victim.name} killed; next acknowledged put after {failover * 1000:.0f} ms; "
-              f"{acknowledged - before} puts in this round; rejoined at index {index}")
-
-
-def check_nothing_lost(ctl, members, writers):
+def check_nothing_lost(ctl, members, load):
     for member in members:
         ctl.wait_caught_up(member)
-    acknowledged = {}
-    for writer in writers:
-        acknowledged.update(writer.acknowledged)
-    expect(acknowledged, "no put was acknowledged at all")
-    reference = None
+    expect(load.acknowledged, "no put was acknowledged at all")
+    first = None
     for member in members:
-        pairs, revision = pairs_of(ctl, member)
-        lost = sorted(k for k, v in acknowledged.items() if pairs.get(k, (None,))[0] != v)
-        expect(not lost, f"{member.name} has lost {len(lost)} of {len(acknowledged)} acknowledged "
-                         f"puts, such as {lost[:5]}")
-        reference = reference or (pairs, revision)
-        expect_equal(revision, reference[1], f"revision of {member.name}")
-        expect(pairs == reference[0], f"{member.name} holds other pairs than {members[0].name}")
-    return len(acknowledged), len(reference[0])
+        text, pairs = pairs_of(ctl, member)
+        lost = sorted(k for k, v in load.acknowledged if pairs.get(k) != v)
+        expect(not lost, f"{member.name} has lost {len(lost)} of {len(load.acknowledged)} "
+                         f"acknowledged puts, such as {lost[:5]}")
+        revision = ctl.status(member)["header"]["revision"]
+        first = first or (text, revision)
+        expect_equal(revision, first[1], f"revision of {member.name}")
+        expect(text == first[0], f"{member.name} holds other pairs than {members[0].name}")
+    return first[0].count("\n") // 2
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", required=True, help="kvstored or etcd")
     parser.add_argument("--ctl", required=True, help="kvctl or etcdctl")
+    parser.add_argument("--load", required=True, help="acknowledged_writes")
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--writers", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=None, help="of which member is killed")
+    parser.add_argument("--writers", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=None, help="of which follower is killed")
     arguments = parser.parse_args()
     require_peers(arguments.server, arguments.ctl)
     seed = random.randrange(1 << 32) if arguments.seed is None else arguments.seed
@@ -120,36 +115,29 @@ def main():
 
     with started_cluster(arguments.server, arguments.ctl) as (cluster, ctl):
         story = Story("kill9_test", cluster)
-        writers = [Writer(ctl, str(i)) for i in range(arguments.writers)]
+        load = Load(arguments.load, cluster.endpoints, arguments.writers)
         try:
-            with story.step("the cluster takes writes"):
-                for writer in writers:
-                    writer.start()
-                wait_for("each writer has been acknowledged",
-                         lambda: all(w.acknowledged for w in writers))
             for number in range(1, arguments.rounds + 1):
                 with story.step(f"round {number}: kill -9 of the leader, failover, rejoin"):
-                    kill_and_recover(story, ctl, writers, ctl.leader())
-            with story.step("kill -9 of a follower goes unnoticed, and it rejoins"):
+                    kill_and_recover(story, ctl, load, ctl.leader())
+            with story.step("kill -9 of a follower, which rejoins"):
                 leader = ctl.leader()
-                followers = [m for m in cluster.members if m is not leader]
-                kill_and_recover(story, ctl, writers, chance.choice(followers))
+                kill_and_recover(story, ctl, load,
+                                 chance.choice([m for m in cluster.members if m is not leader]))
+            with story.step("every acknowledged put is on every member, and all hold the same"):
+                load.finish()
+                keys = check_nothing_lost(ctl, cluster.members, load)
+                story.say(f"{len(load.acknowledged)} puts acknowledged, {keys} keys, "
+                          f"{load.unanswered} puts without an answer")
+            with story.step("the same after kill -9 of all members at once"):
+                for member in cluster.members:
+                    member.kill()
+                for member in cluster.members:
+                    member.start()
+                cluster.wait_healthy()
+                check_nothing_lost(ctl, cluster.members, load)
         finally:
-            for writer in writers:
-                writer.stopping.set()
-        with story.step("every acknowledged put is on every member, and all hold the same"):
-            for writer in writers:
-                writer.finish()
-            acknowledged, total = check_nothing_lost(ctl, cluster.members, writers)
-            story.say(f"{acknowledged} puts acknowledged, {total} keys, "
-                      f"{sum(w.unanswered for w in writers)} puts without an answer")
-        with story.step("the same after kill -9 of all members at once"):
-            for member in cluster.members:
-                member.kill()
-            for member in cluster.members:
-                member.start()
-            cluster.wait_healthy()
-            check_nothing_lost(ctl, cluster.members, writers)
+            load.kill()
         return story.finish()
 
 

@@ -49,9 +49,10 @@ COMMANDS = [
     (["txn", "-i"], '\nput "q\\x41\\n" v\n\n\n'),
     ["lease", "grant", "500"],
     ["put", "l1", "x", "--lease={L}"],
-    ["put", "l2", "x", "--lease={L}"],
     ["get", "l1"],
-    ["lease", "timetolive", "{L}", "--keys"],
+    ["lease", "timetolive", "{L}", "--keys"],  # With one key: the order of several is not defined.
+    ["put", "l2", "x", "--lease={L}"],
+    ["lease", "timetolive", "{L}"],
     ["lease", "timetolive", "77"],
     ["lease", "keep-alive", "--once", "{L}"],
     ["put", "l1", "--ignore-value"],
