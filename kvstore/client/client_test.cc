@@ -111,9 +111,7 @@ std::unique_ptr<Client> ConnectTo(const std::vector<std::string>& endpoints) {
   return *std::move(client);
 }
 
-grpc::Status Unavailable(const std::string& text) {
-  return {grpc::StatusCode::UNAVAILABLE, text};
-}
+grpc::Status Unavailable(const std::string& text) { return {grpc::StatusCode::UNAVAILABLE, text}; }
 
 // An endpoint of loopback where nobody listens: one that has just been left.
 std::string DeadEndpoint() { return FakeMember().Endpoint(); }
@@ -241,9 +239,8 @@ struct Collected {
   // Waits for `count` answers and returns the revisions of all events.
   std::vector<int64_t> Revisions(size_t count) {
     absl::MutexLock lock(&mu);
-    const auto enough = [this, count]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return responses.size() >= count;
-    };
+    const auto enough = [this, count]()
+                            ABSL_NO_THREAD_SAFETY_ANALYSIS { return responses.size() >= count; };
     REQUIRE(mu.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(20)));
     std::vector<int64_t> revisions;
     for (const WatchResponse& response : responses) {

@@ -110,14 +110,12 @@ class GrpcClient final : public Client {
 
   absl::StatusOr<etcdserverpb::RangeResponse> Range(
       const etcdserverpb::RangeRequest& request) override {
-    return Call<etcdserverpb::RangeResponse>(Repeat::kAlways, [&](auto& e, auto* c, auto* r) {
-      return e.kv->Range(c, request, r);
-    });
+    return Call<etcdserverpb::RangeResponse>(
+        Repeat::kAlways, [&](auto& e, auto* c, auto* r) { return e.kv->Range(c, request, r); });
   }
   absl::StatusOr<etcdserverpb::PutResponse> Put(const etcdserverpb::PutRequest& request) override {
-    return Call<etcdserverpb::PutResponse>(Repeat::kIfNotSent, [&](auto& e, auto* c, auto* r) {
-      return e.kv->Put(c, request, r);
-    });
+    return Call<etcdserverpb::PutResponse>(
+        Repeat::kIfNotSent, [&](auto& e, auto* c, auto* r) { return e.kv->Put(c, request, r); });
   }
   absl::StatusOr<etcdserverpb::DeleteRangeResponse> DeleteRange(
       const etcdserverpb::DeleteRangeRequest& request) override {
@@ -160,10 +158,9 @@ class GrpcClient final : public Client {
         [&](auto& e, auto* c, auto* r) { return e.lease->LeaseTimeToLive(c, request, r); });
   }
   absl::StatusOr<etcdserverpb::LeaseLeasesResponse> LeaseLeases() override {
-    return Call<etcdserverpb::LeaseLeasesResponse>(
-        Repeat::kAlways, [&](auto& e, auto* c, auto* r) {
-          return e.lease->LeaseLeases(c, etcdserverpb::LeaseLeasesRequest(), r);
-        });
+    return Call<etcdserverpb::LeaseLeasesResponse>(Repeat::kAlways, [&](auto& e, auto* c, auto* r) {
+      return e.lease->LeaseLeases(c, etcdserverpb::LeaseLeasesRequest(), r);
+    });
   }
   absl::StatusOr<etcdserverpb::LeaseKeepAliveResponse> LeaseKeepAliveOnce(int64_t lease) override {
     Cancellation never;
@@ -182,9 +179,9 @@ class GrpcClient final : public Client {
   absl::StatusOr<etcdserverpb::MemberListResponse> MemberList() override {
     etcdserverpb::MemberListRequest request;
     request.set_linearizable(true);
-    return Call<etcdserverpb::MemberListResponse>(
-        Repeat::kAlways,
-        [&](auto& e, auto* c, auto* r) { return e.cluster->MemberList(c, request, r); });
+    return Call<etcdserverpb::MemberListResponse>(Repeat::kAlways, [&](auto& e, auto* c, auto* r) {
+      return e.cluster->MemberList(c, request, r);
+    });
   }
   absl::StatusOr<etcdserverpb::StatusResponse> Status() override {
     return Call<etcdserverpb::StatusResponse>(Repeat::kAlways, [&](auto& e, auto* c, auto* r) {
@@ -197,12 +194,12 @@ class GrpcClient final : public Client {
   absl::StatusOr<Response> Call(Repeat repeat, const Method& method) {
     Response response;
     Cancellation never;
-    KEELSON_RETURN_IF_ERROR(CallEndpoint(
-        *pool_, options_, repeat, &never,
-        [&](const EndpointPool::Endpoint& endpoint, grpc::ClientContext* context) {
-          response.Clear();
-          return method(endpoint, context, &response);
-        }));
+    KEELSON_RETURN_IF_ERROR(
+        CallEndpoint(*pool_, options_, repeat, &never,
+                     [&](const EndpointPool::Endpoint& endpoint, grpc::ClientContext* context) {
+                       response.Clear();
+                       return method(endpoint, context, &response);
+                     }));
     return response;
   }
 

@@ -52,8 +52,8 @@ Outcome Context::ConnectTo(const std::vector<std::string>& endpoints,
 }
 
 Outcome Context::MakePrinter(bool value_only, std::unique_ptr<Printer>* printer) {
-  *printer = kvctl::MakePrinter(flags.write_out, {.hex = flags.hex, .value_only = value_only}, out,
-                                err);
+  *printer =
+      kvctl::MakePrinter(flags.write_out, {.hex = flags.hex, .value_only = value_only}, out, err);
   if (*printer == nullptr) return Fail(Exit::kBadFeature, "unsupported output format");
   return Done();
 }

@@ -101,7 +101,8 @@ std::vector<std::string> Wrap(const std::string& text) {
   std::vector<std::string> lines;
   for (size_t first = 0; first < count; first = next[first]) {
     std::string line;
-    for (size_t i = first; i < next[first]; ++i) absl::StrAppend(&line, i == first ? "" : " ", words[i]);
+    for (size_t i = first; i < next[first]; ++i)
+      absl::StrAppend(&line, i == first ? "" : " ", words[i]);
     lines.push_back(line);
   }
   return lines;
@@ -126,8 +127,10 @@ std::string Quote(std::string_view bytes) {
       out.append(bytes.substr(0, rune->size));
     } else if (rune->code < 0x80) {
       absl::StrAppendFormat(&out, "\\x%02x", first);
+    } else if (rune->code < 0x10000) {
+      absl::StrAppendFormat(&out, "\\u%04x", rune->code);
     } else {
-      absl::StrAppendFormat(&out, rune->code < 0x10000 ? "\\u%04x" : "\\U%08x", rune->code);
+      absl::StrAppendFormat(&out, "\\U%08x", rune->code);
     }
     bytes.remove_prefix(rune ? rune->size : 1);
   }
@@ -172,7 +175,8 @@ std::string JsonString(std::string_view text) {
 std::string DurationText(absl::Duration duration) {
   const int64_t total = absl::ToInt64Nanoseconds(duration);
   if (total == 0) return "0s";
-  const uint64_t nanoseconds = total < 0 ? -static_cast<uint64_t>(total) : static_cast<uint64_t>(total);
+  const uint64_t nanoseconds =
+      total < 0 ? -static_cast<uint64_t>(total) : static_cast<uint64_t>(total);
   const auto with_fraction = [](uint64_t value, uint64_t unit, std::string_view name) {
     std::string digits = absl::StrCat(value % unit + unit).substr(1);  // leading zeros kept
     while (!digits.empty() && digits.back() == '0') digits.pop_back();
@@ -205,8 +209,9 @@ std::string SizeText(uint64_t bytes) {
     ++unit;
   }
   // Rounded to tenths first: 9.96 becomes 10.0, which has no decimal.
-  const double value =
-      static_cast<double>(static_cast<uint64_t>(static_cast<double>(bytes) / static_cast<double>(scale) * 10 + 0.5)) / 10;
+  const double value = static_cast<double>(static_cast<uint64_t>(
+                           static_cast<double>(bytes) / static_cast<double>(scale) * 10 + 0.5)) /
+                       10;
   return value < 10 ? absl::StrFormat("%.1f %s", value, kUnits[unit])
                     : absl::StrFormat("%.0f %s", value, kUnits[unit]);
 }

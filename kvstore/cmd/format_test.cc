@@ -14,8 +14,8 @@ TEST_CASE("Quoting keeps printable UTF-8 and escapes the rest", "[kvctl][format]
   CHECK(Quote("\xc3\xa9\xe2\x82\xac") == "\"\xc3\xa9\xe2\x82\xac\"");
   CHECK(Quote("\xe2\x80\x8b") == R"("\u200b")");
   CHECK(Quote("\xff\xc3") == R"("\xff\xc3")");
-  CHECK(Quote("\xed\xa0\x80") == R"("\xed\xa0\x80")");          // a surrogate
-  CHECK(Quote("\xc0\x80") == R"("\xc0\x80")");                  // an overlong zero
+  CHECK(Quote("\xed\xa0\x80") == R"("\xed\xa0\x80")");  // a surrogate
+  CHECK(Quote("\xc0\x80") == R"("\xc0\x80")");          // an overlong zero
   CHECK(Quote("\xf0\x9f\x98\x80") == "\"\xf0\x9f\x98\x80\"");
   CHECK(Quote("\xf4\x90\x80\x80") == R"("\xf4\x90\x80\x80")");  // beyond U+10FFFF
 }
@@ -89,12 +89,15 @@ TEST_CASE("A long cell is wrapped at spaces, which it keeps, and takes 30 column
 
 TEST_CASE("A word that is too long for a column widens it", "[kvctl][format]") {
   const std::string word(40, 'w');
-  CHECK(Table({"e"}, {{"a " + word}}) == "+------------------------------------------+\n"
-                                         "|                    E                     |\n"
-                                         "+------------------------------------------+\n"
-                                         "|                                        a |\n"
-                                         "| " + word + " |\n"
-                                         "+------------------------------------------+\n");
+  CHECK(Table({"e"}, {{"a " + word}}) ==
+        "+------------------------------------------+\n"
+        "|                    E                     |\n"
+        "+------------------------------------------+\n"
+        "|                                        a |\n"
+        "| " +
+            word +
+            " |\n"
+            "+------------------------------------------+\n");
 }
 
 TEST_CASE("A table of no rows has a header and its borders", "[kvctl][format]") {

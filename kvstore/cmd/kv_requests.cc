@@ -46,8 +46,8 @@ Outcome SetBounds(const Arguments& arguments, const char* verb, Request* request
 Outcome SetSort(const GetArguments& arguments, etcdserverpb::RangeRequest* request) {
   using Request = etcdserverpb::RangeRequest;
   static const std::map<std::string, Request::SortTarget> kTargets = {
-      {"", Request::KEY},        {"CREATE", Request::CREATE}, {"KEY", Request::KEY},
-      {"MODIFY", Request::MOD},  {"VALUE", Request::VALUE},   {"VERSION", Request::VERSION},
+      {"", Request::KEY},       {"CREATE", Request::CREATE}, {"KEY", Request::KEY},
+      {"MODIFY", Request::MOD}, {"VALUE", Request::VALUE},   {"VERSION", Request::VERSION},
   };
   static const std::map<std::string, Request::SortOrder> kOrders = {
       {"", Request::NONE}, {"ASCEND", Request::ASCEND}, {"DESCEND", Request::DESCEND}};
@@ -67,9 +67,8 @@ Outcome SetSort(const GetArguments& arguments, etcdserverpb::RangeRequest* reque
 Outcome ParseFlag(const char* flag, const std::string& text, int64_t* value) {
   const Outcome outcome = ParseInt(text, 10, value);
   if (outcome.exit == Exit::kOk) return outcome;
-  return Fail(Exit::kBadArguments,
-              absl::StrCat("invalid argument ", Quote(text), " for \"", flag, "\" flag: ",
-                           outcome.error));
+  return Fail(Exit::kBadArguments, absl::StrCat("invalid argument ", Quote(text), " for \"", flag,
+                                                "\" flag: ", outcome.error));
 }
 
 }  // namespace
@@ -99,8 +98,7 @@ void AddOptions(CLI::App& app, GetArguments& arguments) {
   app.add_option("--consistency", arguments.consistency, "Linearizable (l) or serializable (s)")
       ->capture_default_str();
   app.add_option("--order", arguments.order, "Order of results: ASCEND or DESCEND");
-  app.add_option("--sort-by", arguments.sort_by,
-                 "Sort by: CREATE, KEY, MODIFY, VALUE or VERSION");
+  app.add_option("--sort-by", arguments.sort_by, "Sort by: CREATE, KEY, MODIFY, VALUE or VERSION");
   app.add_option("--limit", arguments.limit, "Most results to return; 0 for all")
       ->capture_default_str();
   app.add_option("--rev", arguments.revision, "Revision to read at; 0 for now")
@@ -134,8 +132,7 @@ Outcome ToRequest(const GetArguments& arguments, etcdserverpb::RangeRequest* req
   Outcome outcome = SetBounds(arguments, "get", request);
   if (outcome.exit != Exit::kOk) return outcome;
   if (arguments.consistency != "l" && arguments.consistency != "s") {
-    return Fail(Exit::kBadFeature,
-                "unknown consistency flag " + Quote(arguments.consistency));
+    return Fail(Exit::kBadFeature, "unknown consistency flag " + Quote(arguments.consistency));
   }
   request->set_serializable(arguments.consistency == "s");
   int64_t number = 0;

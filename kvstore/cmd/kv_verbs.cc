@@ -52,8 +52,7 @@ Outcome RunPut(Context& context, const PutArguments& arguments) {
   Outcome outcome = ToRequest(arguments, read_all, &request);
   if (outcome.exit != Exit::kOk) return outcome;
   return Ask(
-      context, false, request,
-      [](kvstore::Client& client, const auto& r) { return client.Put(r); },
+      context, false, request, [](kvstore::Client& client, const auto& r) { return client.Put(r); },
       [](Printer& printer, const auto& answer) { return printer.Put(answer); });
 }
 
@@ -67,8 +66,7 @@ Outcome RunDelete(Context& context, const DeleteArguments& arguments) {
       [](Printer& printer, const auto& answer) { return printer.Delete(answer); });
 }
 
-Outcome RunCompaction(Context& context, const std::optional<std::string>& revision,
-                      bool physical) {
+Outcome RunCompaction(Context& context, const std::optional<std::string>& revision, bool physical) {
   if (!revision) return Fail(Exit::kBadArguments, "compaction command needs 1 argument");
   etcdserverpb::CompactionRequest request;
   int64_t number = 0;

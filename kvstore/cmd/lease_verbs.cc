@@ -33,7 +33,8 @@ struct LeaseArguments {
 };
 
 Outcome RunGrant(Context& context, const LeaseArguments& arguments) {
-  if (!arguments.argument) return Fail(Exit::kBadArguments, "lease grant command needs TTL argument");
+  if (!arguments.argument)
+    return Fail(Exit::kBadArguments, "lease grant command needs TTL argument");
   int64_t ttl = 0;
   Outcome outcome = ParseInt(*arguments.argument, 10, &ttl);
   if (outcome.exit != Exit::kOk) {
@@ -46,7 +47,8 @@ Outcome RunGrant(Context& context, const LeaseArguments& arguments) {
   request.set_ttl(ttl);
   const auto answer = session.client->LeaseGrant(request);
   if (!answer.ok()) {
-    return Fail(Exit::kError, absl::StrCat("failed to grant lease (", TextOf(answer.status()), ")"));
+    return Fail(Exit::kError,
+                absl::StrCat("failed to grant lease (", TextOf(answer.status()), ")"));
   }
   return session.printer->Grant(*answer);
 }
@@ -65,7 +67,8 @@ Outcome RunRevoke(Context& context, const LeaseArguments& arguments) {
   if (outcome.exit != Exit::kOk) return outcome;
   const auto answer = session.client->LeaseRevoke(lease);
   if (!answer.ok()) {
-    return Fail(Exit::kError, absl::StrCat("failed to revoke lease (", TextOf(answer.status()), ")"));
+    return Fail(Exit::kError,
+                absl::StrCat("failed to revoke lease (", TextOf(answer.status()), ")"));
   }
   return session.printer->Revoke(*answer, lease);
 }
@@ -170,8 +173,7 @@ void AddLease(CLI::App& root, Context& context) {
                "  kvctl lease revoke 32695410dcc0ca06\n"
                "  kvctl lease revoke 32695410dcc0ca06 -w json",
                arguments);
-  AddLeaseVerb(lease, context, "timetolive", "Gets what is left of a lease", "lease",
-               RunTimeToLive,
+  AddLeaseVerb(lease, context, "timetolive", "Gets what is left of a lease", "lease", RunTimeToLive,
                "Examples:\n"
                "  kvctl lease timetolive 32695410dcc0ca06\n"
                "  kvctl lease timetolive 32695410dcc0ca06 --keys",
@@ -184,8 +186,7 @@ void AddLease(CLI::App& root, Context& context) {
       "  kvctl lease list\n"
       "  kvctl lease list -w json",
       arguments);
-  AddLeaseVerb(lease, context, "keep-alive", "Renews a lease until it ends", "lease",
-               RunKeepAlive,
+  AddLeaseVerb(lease, context, "keep-alive", "Renews a lease until it ends", "lease", RunKeepAlive,
                "Examples:\n"
                "  kvctl lease keep-alive 32695410dcc0ca06\n"
                "  kvctl lease keep-alive --once 32695410dcc0ca06",

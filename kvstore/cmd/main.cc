@@ -107,7 +107,8 @@ void Parse(CLI::App& root, const std::vector<std::string>& given) {
   bool flags = true;
   for (const std::string& word : given) {
     flags = flags && word != "--";
-    if (flags && word.size() > 3 && word[0] == '-' && word[1] == '-' && word.find('=') == word.size() - 1) {
+    if (flags && word.size() > 3 && word[0] == '-' && word[1] == '-' &&
+        word.find('=') == word.size() - 1) {
       words.push_back(word.substr(0, word.size() - 1));
       words.emplace_back();
     } else {

@@ -59,7 +59,8 @@ class FieldsPrinter final : public Printer {
     Header(response.header());
     return Done();
   }
-  Outcome TimeToLive(const etcdserverpb::LeaseTimeToLiveResponse& response, bool /*keys*/) override {
+  Outcome TimeToLive(const etcdserverpb::LeaseTimeToLiveResponse& response,
+                     bool /*keys*/) override {
     Header(response.header());
     Line("ID", response.id());
     Line("TTL", response.ttl());

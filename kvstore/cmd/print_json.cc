@@ -161,7 +161,9 @@ class JsonPrinter final : public Printer {
 
   Outcome Range(const etcdserverpb::RangeResponse& r) override { return Line(RangeJson(r)); }
   Outcome Put(const etcdserverpb::PutResponse& r) override { return Line(PutJson(r)); }
-  Outcome Delete(const etcdserverpb::DeleteRangeResponse& r) override { return Line(DeleteJson(r)); }
+  Outcome Delete(const etcdserverpb::DeleteRangeResponse& r) override {
+    return Line(DeleteJson(r));
+  }
   Outcome Txn(const etcdserverpb::TxnResponse& r) override { return Line(TxnJson(r)); }
   Outcome Watch(const etcdserverpb::WatchResponse& r) override {
     return Line(Object()
@@ -182,9 +184,13 @@ class JsonPrinter final : public Printer {
   }
   Outcome TimeToLive(const etcdserverpb::LeaseTimeToLiveResponse& r, bool /*keys*/) override {
     Object object;
-    AddHeader(object, r.header()).Add("id", r.id()).Add("ttl", r.ttl()).Add("granted-ttl",
-                                                                            r.grantedttl());
-    const auto key_json = [](const std::string& key) { return JsonString(absl::Base64Escape(key)); };
+    AddHeader(object, r.header())
+        .Add("id", r.id())
+        .Add("ttl", r.ttl())
+        .Add("granted-ttl", r.grantedttl());
+    const auto key_json = [](const std::string& key) {
+      return JsonString(absl::Base64Escape(key));
+    };
     return Line(object.Raw("keys", r.keys().empty() ? "null" : Array(r.keys(), key_json)).Text());
   }
   Outcome Leases(const etcdserverpb::LeaseLeasesResponse& r) override {
@@ -203,8 +209,12 @@ class JsonPrinter final : public Printer {
     if (!r.members().empty()) object.Raw("members", Array(r.members(), MemberJson));
     return Line(object.Text());
   }
-  Outcome Status(const std::vector<EndpointStatus>& s) override { return Line(Array(s, StatusJson)); }
-  Outcome Health(const std::vector<EndpointHealth>& h) override { return Line(Array(h, HealthJson)); }
+  Outcome Status(const std::vector<EndpointStatus>& s) override {
+    return Line(Array(s, StatusJson));
+  }
+  Outcome Health(const std::vector<EndpointHealth>& h) override {
+    return Line(Array(h, HealthJson));
+  }
 
  private:
   [[nodiscard]] std::string Name() const override { return "json"; }

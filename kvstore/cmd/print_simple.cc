@@ -49,7 +49,8 @@ class SimplePrinter final : public Printer {
     return Done();
   }
   Outcome Grant(const etcdserverpb::LeaseGrantResponse& response) override {
-    out_ << "lease " << LeaseIdText(response.id()) << " granted with TTL(" << response.ttl() << "s)\n";
+    out_ << "lease " << LeaseIdText(response.id()) << " granted with TTL(" << response.ttl()
+         << "s)\n";
     return Done();
   }
   Outcome Revoke(const etcdserverpb::LeaseRevokeResponse& /*response*/, int64_t lease) override {
@@ -76,7 +77,8 @@ class SimplePrinter final : public Printer {
     return Done();
   }
   Outcome KeepAlive(const etcdserverpb::LeaseKeepAliveResponse& response) override {
-    out_ << "lease " << LeaseIdText(response.id()) << " keepalived with TTL(" << response.ttl() << ")\n";
+    out_ << "lease " << LeaseIdText(response.id()) << " keepalived with TTL(" << response.ttl()
+         << ")\n";
     return Done();
   }
   Outcome Members(const etcdserverpb::MemberListResponse& response) override {
@@ -94,11 +96,12 @@ class SimplePrinter final : public Printer {
   Outcome Health(const std::vector<EndpointHealth>& healths) override {
     for (const EndpointHealth& health : healths) {
       if (health.status.ok()) {
-        err_ << health.endpoint << " is healthy: successfully committed proposal: took = "
-             << DurationText(health.took) << "\n";
+        err_ << health.endpoint
+             << " is healthy: successfully committed proposal: took = " << DurationText(health.took)
+             << "\n";
       } else {
-        err_ << health.endpoint << " is unhealthy: failed to commit proposal: "
-             << TextOf(health.status) << "\n";
+        err_ << health.endpoint
+             << " is unhealthy: failed to commit proposal: " << TextOf(health.status) << "\n";
       }
     }
     return Done();
@@ -123,7 +126,8 @@ class TablePrinter final : public Printer {
 
   Outcome Members(const etcdserverpb::MemberListResponse& response) override {
     std::vector<std::vector<std::string>> rows;
-    for (const etcdserverpb::Member& member : response.members()) rows.push_back(MemberCells(member));
+    for (const etcdserverpb::Member& member : response.members())
+      rows.push_back(MemberCells(member));
     out_ << Table({"ID", "Status", "Name", "Peer Addrs", "Client Addrs", "Is Learner"}, rows);
     return Done();
   }

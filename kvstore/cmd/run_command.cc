@@ -43,16 +43,18 @@ absl::Status RunCommand(const std::vector<std::string>& command,
   const int error = ::posix_spawnp(&pid, command[0].c_str(), nullptr, nullptr,
                                    Pointers(words).data(), Pointers(variables).data());
   if (error == ENOENT) {
-    return Failed(command, absl::StrCat("exec: ", Quote(command[0]),
-                                        ": executable file not found in $PATH"));
+    return Failed(
+        command, absl::StrCat("exec: ", Quote(command[0]), ": executable file not found in $PATH"));
   }
   if (error != 0) return Failed(command, std::strerror(error));
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0) {
     if (errno != EINTR) return Failed(command, std::strerror(errno));
   }
-  if (WIFSIGNALED(status)) return Failed(command, absl::StrCat("signal: ", ::strsignal(WTERMSIG(status))));
-  if (WEXITSTATUS(status) != 0) return Failed(command, absl::StrCat("exit status ", WEXITSTATUS(status)));
+  if (WIFSIGNALED(status))
+    return Failed(command, absl::StrCat("signal: ", ::strsignal(WTERMSIG(status))));
+  if (WEXITSTATUS(status) != 0)
+    return Failed(command, absl::StrCat("exit status ", WEXITSTATUS(status)));
   return absl::OkStatus();
 }
 

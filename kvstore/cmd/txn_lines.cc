@@ -18,7 +18,9 @@ using etcdserverpb::Compare;
 constexpr std::string_view kSpaces = " \t\r\n";
 
 void AppendUtf8(uint32_t code, std::string* out) {
-  const auto tail = [&](int shift) { out->push_back(static_cast<char>(0x80 | ((code >> shift) & 0x3f))); };
+  const auto tail = [&](int shift) {
+    out->push_back(static_cast<char>(0x80 | ((code >> shift) & 0x3f)));
+  };
   if (code < 0x80) {
     out->push_back(static_cast<char>(code));
   } else if (code < 0x800) {
@@ -206,15 +208,17 @@ Outcome ParseCompare(const std::string& line, Compare* compare) {
     value = TakeQuoted(&rest);
   }
   if (!value) {
-    return BadInput(absl::StrCat(malformed, "; got ", target, "(", Quote(key.value_or("")), ") ", op,
-                                 " ", Quote("")));
+    return BadInput(absl::StrCat(malformed, "; got ", target, "(", Quote(key.value_or("")), ") ",
+                                 op, " ", Quote("")));
   }
   const auto result = kOperators.find(op);
-  if (result == kOperators.end()) return BadInput(absl::StrCat(malformed, " (unknown operator ", op, ")"));
+  if (result == kOperators.end())
+    return BadInput(absl::StrCat(malformed, " (unknown operator ", op, ")"));
   compare->set_key(*key);
   compare->set_result(result->second);
   const Outcome outcome = SetOperand(target, *value, compare);
-  if (outcome.exit == Exit::kBadFeature) return BadInput(absl::StrCat(malformed, " (", outcome.error, ")"));
+  if (outcome.exit == Exit::kBadFeature)
+    return BadInput(absl::StrCat(malformed, " (", outcome.error, ")"));
   if (outcome.exit != Exit::kOk) return BadInput("invalid txn compare request: " + line);
   return Done();
 }

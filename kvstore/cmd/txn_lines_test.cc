@@ -80,9 +80,9 @@ TEST_CASE("Words may be quoted", "[kvctl][txn]") {
 }
 
 TEST_CASE("A quote that is open or an escape that is none is refused", "[kvctl][txn]") {
-  const std::string line = GENERATE(R"(put "a)", "put 'a", R"("\)", R"("\q")", R"("\x4")",
-                                    R"("\x4g")", R"("\400")", R"("\ud800")", R"("\U00110000")",
-                                    R"("\u12")");
+  const std::string line =
+      GENERATE(R"(put "a)", "put 'a", R"("\)", R"("\q")", R"("\x4")", R"("\x4g")", R"("\400")",
+               R"("\ud800")", R"("\U00110000")", R"("\u12")");
   INFO(line);
   CHECK(SplitWords(line) == std::nullopt);
 }
@@ -101,8 +101,9 @@ TEST_CASE("Operations are read like command lines", "[kvctl][txn]") {
     CHECK(op.request_put().value().empty());
   }
   SECTION("get of a prefix, sorted") {
-    REQUIRE(ParseOperation("get --prefix a/ --sort-by=modify --order descend --limit 3", &op).exit ==
-            Exit::kOk);
+    REQUIRE(
+        ParseOperation("get --prefix a/ --sort-by=modify --order descend --limit 3", &op).exit ==
+        Exit::kOk);
     CHECK(op.request_range().range_end() == "a0");
     CHECK(op.request_range().sort_target() == etcdserverpb::RangeRequest::MOD);
     CHECK(op.request_range().sort_order() == etcdserverpb::RangeRequest::DESCEND);

@@ -55,8 +55,8 @@ Outcome ToRequest(WatchArguments arguments, etcdserverpb::WatchCreateRequest* re
   }
   int64_t revision = 0;
   if (ParseInt(arguments.revision, 10, &revision).exit != Exit::kOk) {
-    return Fail(Exit::kBadArguments,
-                absl::StrCat("invalid argument ", Quote(arguments.revision), " for \"--rev\" flag"));
+    return Fail(Exit::kBadArguments, absl::StrCat("invalid argument ", Quote(arguments.revision),
+                                                  " for \"--rev\" flag"));
   }
   request->set_key(*arguments.key);
   if (arguments.range_end) request->set_range_end(*arguments.range_end);
@@ -80,10 +80,8 @@ class WatchSession {
 
   void Add(const etcdserverpb::WatchCreateRequest& request, std::vector<std::string> command) {
     watchers_.push_back(client_->Watch(
-        request, {.on_response =
-                      [this, command = std::move(command)](const auto& response) {
-                        Print(response, command);
-                      },
+        request, {.on_response = [this, command = std::move(command)](
+                                     const auto& response) { Print(response, command); },
                   .on_end =
                       [this](const absl::Status& status) {
                         absl::MutexLock lock(&mu_);

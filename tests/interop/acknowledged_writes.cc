@@ -37,8 +37,8 @@ struct Shared {
 void Write(Client& client, int writer, Shared& shared) {
   for (int number = 0; !shared.stopping; ++number) {
     const double begin = absl::ToDoubleSeconds(RealClock().Monotonic());
-    const auto put = client.Put(
-        PutOf(absl::StrFormat("load/%02d/%07d", writer, number), absl::StrCat(number)));
+    const auto put =
+        client.Put(PutOf(absl::StrFormat("load/%02d/%07d", writer, number), absl::StrCat(number)));
     if (!put.ok()) {
       ++shared.unanswered;
       continue;

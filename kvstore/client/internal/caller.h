@@ -44,8 +44,7 @@ struct CallOptions {
 
 // Runs `call` against an endpoint of `pool`, again where `repeat` allows, until it succeeds or
 // the command timeout ends. `call` may run more than once and must reset its answer itself.
-using RemoteCall =
-    std::function<grpc::Status(const EndpointPool::Endpoint&, grpc::ClientContext*)>;
+using RemoteCall = std::function<grpc::Status(const EndpointPool::Endpoint&, grpc::ClientContext*)>;
 absl::Status CallEndpoint(EndpointPool& pool, const CallOptions& options, Repeat repeat,
                           Cancellation* cancellation, const RemoteCall& call);
 

@@ -38,8 +38,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 class AcceptAll final : public grpc::experimental::ExternalCertificateVerifier {
  public:
   bool Verify(grpc::experimental::TlsCustomVerificationCheckRequest* /*request*/,
-              std::function<void(grpc::Status)> /*callback*/,
-              grpc::Status* sync_status) override {
+              std::function<void(grpc::Status)> /*callback*/, grpc::Status* sync_status) override {
     *sync_status = grpc::Status::OK;
     return true;
   }
@@ -120,8 +119,9 @@ absl::StatusOr<Target> ParseEndpoint(const std::string& endpoint, bool tls_by_de
   const size_t colon = rest.rfind(':');
   const absl::string_view port =
       colon == absl::string_view::npos ? absl::string_view() : rest.substr(colon + 1);
-  const bool digits = !port.empty() && port.size() <= 5 &&
-                      std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const bool digits =
+      !port.empty() && port.size() <= 5 &&
+      std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
   if (!digits || colon == 0 || absl::StrContains(rest, "/")) {
     return absl::InvalidArgumentError(
         absl::StrCat("endpoint '", endpoint, "' is not of the form host:port"));

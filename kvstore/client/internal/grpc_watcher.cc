@@ -14,8 +14,7 @@ constexpr absl::Duration kPause = absl::Milliseconds(50);
 
 // Errors that another endpoint or another try will not cure.
 bool IsFinal(grpc::StatusCode code) {
-  return code == grpc::StatusCode::UNAUTHENTICATED ||
-         code == grpc::StatusCode::PERMISSION_DENIED ||
+  return code == grpc::StatusCode::UNAUTHENTICATED || code == grpc::StatusCode::PERMISSION_DENIED ||
          code == grpc::StatusCode::INVALID_ARGUMENT || code == grpc::StatusCode::UNIMPLEMENTED;
 }
 
