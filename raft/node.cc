@@ -68,6 +68,7 @@ class NodeImpl final : public Node {
     raft::Options core = options_.core;
     core.applied = log_.applied().index;
     KEELSON_ASSIGN_OR_RETURN(core_, Core::Create(core, log_, env_.random.Stream("core"), env_.observer));
+    HurryFirstElection();
     UpdatePeek();
     ScheduleTick();
     return absl::OkStatus();
@@ -192,6 +193,7 @@ class NodeImpl final : public Node {
   // --- Everything below runs on the loop ---
 
   void Run();
+  void HurryFirstElection();
   void ScheduleTick();
   void OnTick();
   void TakeCompletions(Inbox& inbox);
@@ -261,6 +263,16 @@ void NodeImpl::Run() {
   StepReads();
   HandleReady();
   UpdatePeek();
+}
+
+void NodeImpl::HurryFirstElection() {
+  if (!options_.quick_first_election || !options_.core.pre_vote) return;
+  if (log_.applied().conf_state.voters == std::vector<NodeId>{options_.core.id}) {
+    return Call([this] { core_->Campaign(); });
+  }
+  Random random = env_.random.Stream("first election");
+  const auto ticks = static_cast<uint64_t>(options_.core.election_ticks);
+  core_->SetRandomizedElectionTimeout(static_cast<int>(1 + random.Below(ticks)));
 }
 
 void NodeImpl::ScheduleTick() {
