@@ -60,6 +60,12 @@ void SimNetwork::Detach(NodeId node) {
   state.detached_at = world_.now();
   state.endpoint = {};
   state.port.reset();
+  // Streams to a dead node break; their senders notice.
+  std::vector<uint64_t> broken;
+  for (const auto& [id, transfer] : transfers_) {
+    if (transfer.to == node) broken.push_back(id);
+  }
+  for (const uint64_t id : broken) EndTransfer(id, false);
 }
 
 void SimNetwork::SetLink(NodeId from, NodeId to, bool up) {
@@ -132,47 +138,52 @@ bool SimNetwork::Arrives(const Message& message, uint64_t incarnation, absl::Dur
 void SimNetwork::SendSnapshot(NodeId from, uint64_t incarnation, Message message) {
   const absl::Duration delay =
       Delay(from, message.to) + Exponential(random_, faults_.snapshot_delay);
+  const uint64_t id = next_transfer_++;
+  transfers_[id] = {.from = from, .incarnation = incarnation, .to = message.to};
   if (random_.Bernoulli(faults_.snapshot_failure)) {
-    ++counters_.snapshots_failed;
-    world_.After(delay, [this, from, incarnation, to = message.to] {
-      ReportSnapshot(from, incarnation, to, false);
-    });
+    world_.After(delay, [this, id] { EndTransfer(id, false); });
     return;
   }
-  world_.After(delay, [this, from, incarnation, sent = world_.now(), message = std::move(message)] {
-    const NodeState& sender = nodes_[from];
-    // The stream breaks with either end.
-    if (!Arrives(message, incarnation, sent) || !sender.attached ||
-        sender.incarnation != incarnation) {
-      ++counters_.snapshots_failed;
-      return ReportSnapshot(from, incarnation, message.to, false);
-    }
-    nodes_[message.to].endpoint.background->Post(
-        [this, from, incarnation, message] { DeliverSnapshot(from, incarnation, message); });
+  world_.After(delay, [this, id, sent = world_.now(), message = std::move(message)] {
+    const auto transfer = transfers_.find(id);
+    if (transfer == transfers_.end()) return;
+    if (!Arrives(message, transfer->second.incarnation, sent)) return EndTransfer(id, false);
+    nodes_[message.to].endpoint.background->Post([this, id, message] { DeliverSnapshot(id, message); });
   });
 }
 
-void SimNetwork::DeliverSnapshot(NodeId from, uint64_t incarnation, const Message& message) {
-  const NodeState& sender = nodes_[from];
+void SimNetwork::DeliverSnapshot(uint64_t id, const Message& message) {
+  const auto transfer = transfers_.find(id);
+  if (transfer == transfers_.end()) return;
+  const NodeState& sender = nodes_[message.from];
   const NodeState& receiver = nodes_[message.to];
-  const bool connected = sender.attached && sender.incarnation == incarnation;
-  bool ok = false;
-  if (connected && receiver.attached && receiver.endpoint.sink != nullptr) {
-    ok = CopySnapshot(*sender.endpoint.snapshots, *receiver.endpoint.snapshots,
-                      message.snapshot->metadata.index, message.snapshot->metadata.term)
-             .ok();
-  }
-  ++(ok ? counters_.snapshots_delivered : counters_.snapshots_failed);
-  world_.Trace("snapshot", {from, message.to, message.snapshot->metadata.index, ok});
+  // The stream breaks with its sender.
+  const bool connected =
+      sender.attached && sender.incarnation == transfer->second.incarnation &&
+      LinkUp(message.from, message.to);
+  const bool ok = connected && CopySnapshot(*sender.endpoint.snapshots, *receiver.endpoint.snapshots,
+                                            message.snapshot->metadata.index,
+                                            message.snapshot->metadata.term)
+                                   .ok();
+  world_.Trace("snapshot", {message.from, message.to, message.snapshot->metadata.index, ok});
   if (ok) {
     // Through the world, so that the time the disk took has passed when it arrives.
-    world_.After(absl::ZeroDuration(), [this, message, to_incarnation = receiver.incarnation] {
+    world_.After(absl::ZeroDuration(), [this, message, incarnation = receiver.incarnation] {
       const NodeState& now = nodes_[message.to];
-      if (now.attached && now.incarnation == to_incarnation) now.endpoint.sink->Receive({message});
+      if (now.attached && now.incarnation == incarnation) now.endpoint.sink->Receive({message});
     });
   }
-  world_.After(Delay(message.to, from), [this, from, incarnation, to = message.to, ok] {
-    ReportSnapshot(from, incarnation, to, ok);
+  EndTransfer(id, ok);
+}
+
+void SimNetwork::EndTransfer(uint64_t id, bool ok) {
+  const auto found = transfers_.find(id);
+  if (found == transfers_.end()) return;
+  const Transfer transfer = found->second;
+  transfers_.erase(found);
+  ++(ok ? counters_.snapshots_delivered : counters_.snapshots_failed);
+  world_.After(Delay(transfer.to, transfer.from), [this, transfer, ok] {
+    ReportSnapshot(transfer.from, transfer.incarnation, transfer.to, ok);
   });
 }
 

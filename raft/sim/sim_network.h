@@ -89,10 +89,19 @@ class SimNetwork {
     std::unique_ptr<Transport> port;
   };
 
+  // A snapshot on its way into a receiver's store.
+  struct Transfer {
+    NodeId from = kNoNode;
+    uint64_t incarnation = 0;  // of the sender
+    NodeId to = kNoNode;
+  };
+
   void Send(NodeId from, uint64_t incarnation, std::vector<Message> messages);
   void SendOne(NodeId from, uint64_t incarnation, Message message);
   void SendSnapshot(NodeId from, uint64_t incarnation, Message message);
-  void DeliverSnapshot(NodeId from, uint64_t incarnation, const Message& message);
+  void DeliverSnapshot(uint64_t id, const Message& message);
+  // The sender hears how its transfer ended, after the way back.
+  void EndTransfer(uint64_t id, bool ok);
   // The message left its sender at `sent`: true if it can arrive now.
   bool Arrives(const Message& message, uint64_t incarnation, absl::Duration sent);
   absl::Duration Delay(NodeId from, NodeId to);
@@ -107,6 +116,8 @@ class SimNetwork {
   std::map<std::pair<NodeId, NodeId>, absl::Duration> last_arrival_;  // for links in order
   std::function<void(const Message&)> observer_;
   std::function<void(Message&)> mutator_;
+  std::map<uint64_t, Transfer> transfers_;
+  uint64_t next_transfer_ = 0;
   Counters counters_;
 };
 
