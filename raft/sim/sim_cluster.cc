@@ -253,9 +253,8 @@ void SimCluster::AfterEvent() {
   for (const auto& node : nodes_) {
     node->Inspect();
     if (node->running() && !node->MustCrash().ok()) {
-      // After a failed write or sync the machine is started anew: the page cache of the old
-      // kernel may show what the disk does not hold.
-      CrashNode(*node, CrashKind::kPower,
+      const bool keep = swarm_.keep_cache_after_error && !node->disk().power_is_cut();
+      CrashNode(*node, keep ? CrashKind::kProcess : CrashKind::kPower,
                 faults_on_ ? Exponential(swarm_.restart_delay) : absl::Milliseconds(10));
     }
   }

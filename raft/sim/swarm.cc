@@ -99,6 +99,7 @@ void DrawDisks(Random& random, Swarm& swarm) {
   }
   if (random.Bernoulli(0.2)) disk.write_error = Between(random, 0.0002, 0.01);
   if (random.Bernoulli(0.2)) disk.sync_error = Between(random, 0.0002, 0.01);
+  swarm.keep_cache_after_error = random.Bernoulli(0.5);
   if (random.Bernoulli(0.2)) disk.read_error = Between(random, 0.0002, 0.02);
   if (random.Bernoulli(0.1)) disk.sync_directory_error = Between(random, 0.001, 0.05);
   if (random.Bernoulli(0.25)) {
@@ -138,6 +139,7 @@ std::string Describe(const Swarm& swarm) {
       " pauses=", time(swarm.pause_interval), " transfers=", time(swarm.transfer_interval),
       " drift=", swarm.max_clock_drift, " sync=", time(swarm.disk.sync_latency),
       " sync_error=", swarm.disk.sync_error, " write_error=", swarm.disk.write_error,
+      " keep_cache=", swarm.keep_cache_after_error,
       " full_disks=", time(swarm.full_disk_interval), " clients=", swarm.clients,
       " compact=", swarm.node.compact_every_entries, " keep=", swarm.node.keep_entries,
       " segment=", swarm.segment_bytes, " pre_vote=", swarm.node.core.pre_vote,

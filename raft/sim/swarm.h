@@ -33,6 +33,9 @@ struct Swarm {
 
   absl::Duration crash_interval;      // a random node crashes and restarts
   double power_share = 0.5;           // of these, as a loss of power rather than a killed process
+  // After a failed write or sync only the process starts anew, and the page cache goes on
+  // showing what the disk may not hold.
+  bool keep_cache_after_error = false;
   double cut_share = 0;               // of these, in the middle of a later disk operation
   absl::Duration cluster_crash_interval;  // all nodes at once
   absl::Duration restart_delay = absl::Milliseconds(100);
