@@ -178,10 +178,10 @@ int SharedPortImpl::Timeout() const {
 void SharedPortImpl::Expire() {
   const absl::Duration now = RealClock().Monotonic();
   while (!waiting_.empty() && waiting_.front().deadline <= now) {
+    --sniffing_;
+    ++timeouts_total_;  // Before the client can see that it was closed.
     by_fd_.erase(waiting_.front().fd.get());
     waiting_.pop_front();
-    --sniffing_;
-    ++timeouts_total_;
   }
   if (back_off_until_ && *back_off_until_ <= now) {
     back_off_until_.reset();
