@@ -25,6 +25,9 @@ constexpr size_t kMaxMetadataBytes = 1 << 20;
 constexpr size_t kChunkHeaderBytes = 8;     // bytes, crc
 constexpr size_t kMaxChunkBytes = 1 << 20;
 constexpr size_t kTrailerBytes = 8 + 8 + 8 + 4;  // zero, crc, chunks, total_bytes, file_crc
+// A large snapshot is synced in between, so that neither Commit nor the log's own syncs on
+// the same disk have to wait for gigabytes at once.
+constexpr uint64_t kSyncEveryBytes = 64 << 20;
 constexpr std::string_view kSuffix = ".snap";
 constexpr std::string_view kTemporarySuffix = ".tmp";
 
@@ -130,7 +133,9 @@ class WriterImpl final : public SnapshotWriter {
     const std::array<std::string_view, 2> pieces = {first, second};
     KEELSON_RETURN_IF_ERROR(Keep(file_->WriteAt(offset_, pieces)));
     offset_ += first.size() + second.size();
-    return absl::OkStatus();
+    if (offset_ - synced_ < kSyncEveryBytes) return absl::OkStatus();
+    synced_ = offset_;
+    return Keep(file_->SyncData());
   }
 
   absl::Status WriteChunk(std::string_view data) {
@@ -156,6 +161,7 @@ class WriterImpl final : public SnapshotWriter {
   bool done_ = false;
   std::string buffer_;
   uint64_t offset_ = 0;
+  uint64_t synced_ = 0;
   uint64_t chunks_ = 0;
   uint64_t total_bytes_ = 0;
   uint32_t file_crc_ = 0;

@@ -8,6 +8,7 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -17,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "base/testing/certificates.h"
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
 #include "raft/snapshot_store.h"
@@ -553,6 +555,56 @@ TEST_CASE("Impossible options and a taken port are refused", "[raft][transport][
                       "cannot listen for peers on '" + first.address() + "'");
   KEELSON_CHECK_ERROR(first.transport->Start(first.sink), StatusCode::kFailedPrecondition,
                       "started before");
+}
+
+GrpcTransport::Tls MakeTls(const testing::TestAuthority& authority, const std::string& name) {
+  const testing::IssuedCertificate issued =
+      authority.Issue(name, "DNS:" + name + ",IP:127.0.0.1");
+  return {.ca = authority.ca_pem(),
+          .certificate = issued.cert_pem,
+          .key = issued.key_pem,
+          .server_name = ""};
+}
+
+TEST_CASE("Members prove themselves by certificates", "[raft][transport][tls]") {
+  const testing::TestAuthority authority;
+  GrpcTransport::Options options = MakeOptions(2);
+  options.tls = MakeTls(authority, "member2");
+  absl::Mutex mu;
+  std::vector<std::string> seen;
+  options.authorize = [&](NodeId, const std::vector<std::string>& names) {
+    absl::MutexLock lock(&mu);
+    seen = names;
+    return absl::OkStatus();
+  };
+  Member b(options);
+  b.Start();
+
+  SECTION("of the same authority: welcome, and their names are known") {
+    GrpcTransport::Options caller = MakeOptions(1);
+    caller.tls = MakeTls(authority, "member1");
+    Member a(caller);
+    a.Start();
+    a.transport->AddPeer(2, b.address());
+    SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+    REQUIRE(b.sink.WaitForMessages(1));
+    absl::MutexLock lock(&mu);
+    CHECK(std::find(seen.begin(), seen.end(), "member1") != seen.end());
+  }
+  SECTION("of another authority or without one: no connection") {
+    const testing::TestAuthority stranger("Another authority");
+    GrpcTransport::Options caller = MakeOptions(1);
+    const bool with_certificate = GENERATE(true, false);
+    if (with_certificate) caller.tls = MakeTls(stranger, "member1");
+    if (with_certificate) caller.tls->ca = authority.ca_pem();
+    Member a(caller);
+    a.Start();
+    a.transport->AddPeer(2, b.address());
+    SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+    CHECK(a.sink.WaitForUnreachable());
+    CHECK(a.troubles.WaitFor("stream to node 2"));
+    CHECK(b.sink.messages().empty());
+  }
 }
 
 // ---- Snapshots.
