@@ -195,7 +195,7 @@ def started_cluster(binary, ctl, members=3, ports=None, extra_flags=()):
             try:
                 cluster.start()
             except ClusterError as error:
-                if ports or attempt == 4 or "address already in use" not in str(error).lower():
+                if ports or attempt == 4 or "in use" not in str(error):
                     raise
                 continue
             yield cluster, Ctl(ctl, cluster)

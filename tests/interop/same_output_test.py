@@ -131,7 +131,7 @@ def mask(text, lease):
     text = re.sub(r'("dbSize(InUse)?":|"DBSize" : )\d+', r"\1SIZE", text)
     text = re.sub(r"\d+ kB", "SIZE", text)
     text = re.sub(r"remaining\(\d+s\)", "remaining(TIME)", text)
-    text = re.sub(r'("ttl":|"TTL" : )(499|500)\b', r"\1TTL", text)
+    text = re.sub(r'("ttl":|"TTL" : )(4\d\d|500)\b', r"\1TTL", text)
     # The width of a health table follows the time.
     return re.sub(r"-{3,}| {2,}", " ", text) if "HEALTH" in text else text
 
