@@ -9,21 +9,19 @@
 namespace keelson::kvstore {
 namespace {
 
-absl::Status Foreign(const std::string &data_dir, const std::string &what) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("data directory '", data_dir, "' ", what));
+absl::Status Foreign(const std::string& data_dir, const std::string& what) {
+  return absl::FailedPreconditionError(absl::StrCat("data directory '", data_dir, "' ", what));
 }
 
 // etcd keeps its database in a file member/snap/db; ours is a folder member/db.
-absl::StatusOr<bool> IsEtcd(FileSystem &fs, const std::string &member) {
-  KEELSON_ASSIGN_OR_RETURN(const bool database,
-                           fs.Exists(JoinPath(member, "snap/db")));
+absl::StatusOr<bool> IsEtcd(FileSystem& fs, const std::string& member) {
+  KEELSON_ASSIGN_OR_RETURN(const bool database, fs.Exists(JoinPath(member, "snap/db")));
   return database;
 }
 
-} // namespace
+}  // namespace
 
-DataDir DataDirAt(const std::string &data_dir, const std::string &wal_dir) {
+DataDir DataDirAt(const std::string& data_dir, const std::string& wal_dir) {
   const std::string member = JoinPath(data_dir, "member");
   return {.member = member,
           .wal = wal_dir.empty() ? JoinPath(member, "wal") : wal_dir,
@@ -31,43 +29,35 @@ DataDir DataDirAt(const std::string &data_dir, const std::string &wal_dir) {
           .database = JoinPath(member, "db")};
 }
 
-absl::Status CheckDataDir(FileSystem &fs, const std::string &data_dir) {
+absl::Status CheckDataDir(FileSystem& fs, const std::string& data_dir) {
   KEELSON_ASSIGN_OR_RETURN(const bool exists, fs.Exists(data_dir));
-  if (!exists)
-    return absl::OkStatus();
+  if (!exists) return absl::OkStatus();
 
-  KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                           fs.List(data_dir));
-  for (const std::string &name : names) {
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(data_dir));
+  for (const std::string& name : names) {
     // A file system's own folder may be there when the directory is a mount
     // point.
-    if (name == "member" || name == "lost+found")
-      continue;
-    return Foreign(
-        data_dir,
-        absl::StrCat("holds '", name,
-                     "', which is not of kvstored; use an empty one"));
+    if (name == "member" || name == "lost+found") continue;
+    return Foreign(data_dir,
+                   absl::StrCat("holds '", name, "', which is not of kvstored; use an empty one"));
   }
   const std::string member = JoinPath(data_dir, "member");
   KEELSON_ASSIGN_OR_RETURN(const bool has_member, fs.Exists(member));
-  if (!has_member)
-    return absl::OkStatus();
+  if (!has_member) return absl::OkStatus();
 
   KEELSON_ASSIGN_OR_RETURN(const bool etcd, IsEtcd(fs, member));
   if (etcd) {
-    return Foreign(data_dir, "belongs to etcd, whose files kvstored does not "
-                             "read; use an empty one");
+    return Foreign(data_dir,
+                   "belongs to etcd, whose files kvstored does not "
+                   "read; use an empty one");
   }
-  KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> parts,
-                           fs.List(member));
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> parts, fs.List(member));
   static const std::set<std::string> ours = {"wal", "snap", "db"};
-  for (const std::string &part : parts) {
-    if (ours.contains(part) || part.ends_with(".tmp"))
-      continue;
-    return Foreign(data_dir, absl::StrCat("holds 'member/", part,
-                                          "', which is not of kvstored"));
+  for (const std::string& part : parts) {
+    if (ours.contains(part) || part.ends_with(".tmp")) continue;
+    return Foreign(data_dir, absl::StrCat("holds 'member/", part, "', which is not of kvstored"));
   }
   return absl::OkStatus();
 }
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore

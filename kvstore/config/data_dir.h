@@ -10,14 +10,14 @@
 namespace keelson::kvstore {
 
 struct DataDir {
-  std::string member;    // <data-dir>/member
-  std::string wal;       // <data-dir>/member/wal, or --wal-dir
-  std::string snapshots; // <data-dir>/member/snap
-  std::string database;  // <data-dir>/member/db
+  std::string member;     // <data-dir>/member
+  std::string wal;        // <data-dir>/member/wal, or --wal-dir
+  std::string snapshots;  // <data-dir>/member/snap
+  std::string database;   // <data-dir>/member/db
 };
 
 // The paths; touches nothing. `wal_dir` may be empty.
-DataDir DataDirAt(const std::string &data_dir, const std::string &wal_dir);
+DataDir DataDirAt(const std::string& data_dir, const std::string& wal_dir);
 
 // Looks at what is there without changing it. OK for nothing, an empty folder,
 // or ours.
@@ -26,8 +26,8 @@ DataDir DataDirAt(const std::string &data_dir, const std::string &wal_dir);
 //   FAILED_PRECONDITION  it belongs to etcd, or holds files that are not a
 //   member's. PERMISSION_DENIED    it cannot be read. any other passed through
 //   from `fs`.
-absl::Status CheckDataDir(FileSystem &fs, const std::string &data_dir);
+absl::Status CheckDataDir(FileSystem& fs, const std::string& data_dir);
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore
 
-#endif // KEELSON_KVSTORE_CONFIG_DATA_DIR_H_
+#endif  // KEELSON_KVSTORE_CONFIG_DATA_DIR_H_

@@ -31,28 +31,26 @@
 namespace keelson::kvstore {
 
 class FlagSet {
-public:
+ public:
   // Registers flags. Targets are borrowed and outlive the set; the value in
   // them is the default that Help shows. `help` is one sentence.
-  void String(const std::string &name, std::string *target, std::string help);
-  void Bool(const std::string &name, bool *target, std::string help);
-  void Int64(const std::string &name, int64_t *target, std::string help);
-  void Uint64(const std::string &name, uint64_t *target, std::string help);
-  void Duration(const std::string &name, absl::Duration *target,
-                std::string help);
+  void String(const std::string& name, std::string* target, std::string help);
+  void Bool(const std::string& name, bool* target, std::string help);
+  void Int64(const std::string& name, int64_t* target, std::string help);
+  void Uint64(const std::string& name, uint64_t* target, std::string help);
+  void Duration(const std::string& name, absl::Duration* target, std::string help);
 
   // Another name for a registered flag. Not shown by Help.
-  void Alias(const std::string &alias, const std::string &name);
+  void Alias(const std::string& alias, const std::string& name);
 
   // A flag of the program we stand in for that has no effect here. Setting it
   // leaves one warning. `is_bool` decides whether it may stand without a value.
-  void WithoutEffect(const std::string &name, bool is_bool);
+  void WithoutEffect(const std::string& name, bool is_bool);
 
   // A flag that would change what the user relies on, so it must not be
   // ignored: any value but the empty one and `harmless` is refused with
   // `reason`.
-  void Refused(const std::string &name, bool is_bool, std::string harmless,
-               std::string reason);
+  void Refused(const std::string& name, bool is_bool, std::string harmless, std::string reason);
 
   // Starts a new heading of Help.
   void Section(std::string title);
@@ -66,41 +64,35 @@ public:
   // name spelled as underscores, for flags that ParseArguments did not set.
   // Unknown variables with the prefix leave a warning. Errors as above, naming
   // the variable.
-  absl::Status ParseEnvironment(std::string_view prefix,
-                                std::span<const std::string> environment);
+  absl::Status ParseEnvironment(std::string_view prefix, std::span<const std::string> environment);
 
   // Whether an argument or a variable set `name`.
-  [[nodiscard]] bool IsSet(const std::string &name) const;
+  [[nodiscard]] bool IsSet(const std::string& name) const;
 
   // One line each, in the order they came up.
-  [[nodiscard]] const std::vector<std::string> &warnings() const {
-    return warnings_;
-  }
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
   // All flags with defaults, under their headings.
   [[nodiscard]] std::string Help() const;
 
-private:
+ private:
   struct Flag {
-    std::function<absl::Status(std::string_view)>
-        set; // message: what is wrong with the value
+    std::function<absl::Status(std::string_view)> set;  // message: what is wrong with the value
     bool is_bool = false;
     bool was_set = false;
     bool without_effect = false;
   };
   struct HelpLine {
-    std::string name; // empty for a heading
+    std::string name;  // empty for a heading
     std::string default_value;
     std::string text;
   };
 
-  void Register(const std::string &name, bool is_bool,
-                std::string default_value, std::string help,
+  void Register(const std::string& name, bool is_bool, std::string default_value, std::string help,
                 std::function<absl::Status(std::string_view)> set);
-  Flag *Find(const std::string &name);
-  absl::Status Set(Flag &flag, std::string_view value,
-                   const std::string &origin);
-  [[nodiscard]] std::string Nearest(const std::string &name) const;
+  Flag* Find(const std::string& name);
+  absl::Status Set(Flag& flag, std::string_view value, const std::string& origin);
+  [[nodiscard]] std::string Nearest(const std::string& name) const;
 
   std::map<std::string, Flag> flags_;
   std::map<std::string, std::string> aliases_;
@@ -108,6 +100,6 @@ private:
   std::vector<std::string> warnings_;
 };
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore
 
-#endif // KEELSON_KVSTORE_CONFIG_FLAG_SET_H_
+#endif  // KEELSON_KVSTORE_CONFIG_FLAG_SET_H_

@@ -31,7 +31,7 @@ struct Fixture {
   }
 };
 
-} // namespace
+}  // namespace
 
 TEST_CASE("Flags are spelled as Go programs spell them", "[kvstore][flags]") {
   struct Row {
@@ -50,10 +50,7 @@ TEST_CASE("Flags are spelled as Go programs spell them", "[kvstore][flags]") {
       {"a value like a flag", {"--name", "--pre-vote"}, "--pre-vote", false},
       {"a switch alone", {"--pre-vote"}, "default", true},
       {"a switch with a value", {"--pre-vote=T"}, "default", true},
-      {"the last one wins",
-       {"--name=a", "--name=b", "--pre-vote", "--pre-vote=0"},
-       "b",
-       false},
+      {"the last one wins", {"--name=a", "--name=b", "--pre-vote", "--pre-vote=0"}, "b", false},
       {"a closing --", {"--name=a", "--"}, "a", false},
   }));
   DYNAMIC_SECTION(row.name) {
@@ -66,8 +63,7 @@ TEST_CASE("Flags are spelled as Go programs spell them", "[kvstore][flags]") {
   }
 }
 
-TEST_CASE("Bad arguments are refused in one line that names the flag",
-          "[kvstore][flags]") {
+TEST_CASE("Bad arguments are refused in one line that names the flag", "[kvstore][flags]") {
   struct Row {
     Words arguments;
     std::string message;
@@ -87,15 +83,11 @@ TEST_CASE("Bad arguments are refused in one line that names the flag",
       {{"--pre-vote=maybe"}, "--pre-vote: 'maybe' is not true or false"},
       {{"--quota=1.5"}, "--quota: '1.5' is not a whole number"},
       {{"--quota="}, "--quota: '' is not a whole number"},
-      {{"--quota=99999999999999999999"},
-       "--quota: '99999999999999999999' is not a whole number"},
+      {{"--quota=99999999999999999999"}, "--quota: '99999999999999999999' is not a whole number"},
       {{"--count=-1"}, "--count: '-1' is not a whole number of 0 or more"},
-      {{"--interval=10"},
-       "--interval: '10' is not a duration such as 500ms, 10s or 1h30m"},
-      {{"--interval=inf"},
-       "--interval: 'inf' is not a duration such as 500ms, 10s or 1h30m"},
-      {{"--interval=10 s"},
-       "--interval: '10 s' is not a duration such as 500ms, 10s or 1h30m"},
+      {{"--interval=10"}, "--interval: '10' is not a duration such as 500ms, 10s or 1h30m"},
+      {{"--interval=inf"}, "--interval: 'inf' is not a duration such as 500ms, 10s or 1h30m"},
+      {{"--interval=10 s"}, "--interval: '10 s' is not a duration such as 500ms, 10s or 1h30m"},
       {{"--proxy=on"}, "--proxy: not supported"},
   }));
   DYNAMIC_SECTION(row.message) {
@@ -108,14 +100,12 @@ TEST_CASE("Bad arguments are refused in one line that names the flag",
   }
 }
 
-TEST_CASE("A flag wins over its variable, a variable over the default",
-          "[kvstore][flags]") {
+TEST_CASE("A flag wins over its variable, a variable over the default", "[kvstore][flags]") {
   Fixture f;
   KEELSON_REQUIRE_OK(f.flags.ParseArguments(Words{"--name=flag"}));
 
   KEELSON_REQUIRE_OK(f.flags.ParseEnvironment(
-      "ETCD_", Words{"ETCD_NAME=variable", "ETCD_PRE_VOTE=true",
-                     "ETCD_QUOTA=", "PATH=/bin"}));
+      "ETCD_", Words{"ETCD_NAME=variable", "ETCD_PRE_VOTE=true", "ETCD_QUOTA=", "PATH=/bin"}));
 
   CHECK(f.text == "flag");
   CHECK(f.flag);
@@ -127,33 +117,26 @@ TEST_CASE("A flag wins over its variable, a variable over the default",
         "environment variable ETCD_NAME is overridden by its flag, ignoring");
 }
 
-TEST_CASE("An unknown variable with the prefix is a warning",
-          "[kvstore][flags]") {
+TEST_CASE("An unknown variable with the prefix is a warning", "[kvstore][flags]") {
   Fixture f;
 
-  KEELSON_REQUIRE_OK(
-      f.flags.ParseEnvironment("ETCD_", Words{"ETCD_NO_SUCH=1", "ETCDX=1"}));
+  KEELSON_REQUIRE_OK(f.flags.ParseEnvironment("ETCD_", Words{"ETCD_NO_SUCH=1", "ETCDX=1"}));
 
-  CHECK(f.flags.warnings() ==
-        Words{"unrecognized environment variable ETCD_NO_SUCH, ignoring"});
+  CHECK(f.flags.warnings() == Words{"unrecognized environment variable ETCD_NO_SUCH, ignoring"});
 }
 
 TEST_CASE("A bad variable is an error that names it", "[kvstore][flags]") {
   Fixture f;
 
-  const absl::Status status =
-      f.flags.ParseEnvironment("ETCD_", Words{"ETCD_COUNT=many"});
+  const absl::Status status = f.flags.ParseEnvironment("ETCD_", Words{"ETCD_COUNT=many"});
 
-  CHECK(std::string(status.message()) ==
-        "ETCD_COUNT: 'many' is not a whole number of 0 or more");
+  CHECK(std::string(status.message()) == "ETCD_COUNT: 'many' is not a whole number of 0 or more");
 }
 
-TEST_CASE("A flag without effect is accepted with one warning",
-          "[kvstore][flags]") {
+TEST_CASE("A flag without effect is accepted with one warning", "[kvstore][flags]") {
   Fixture f;
 
-  KEELSON_REQUIRE_OK(
-      f.flags.ParseArguments(Words{"--max-wals", "3", "--proxy=off"}));
+  KEELSON_REQUIRE_OK(f.flags.ParseArguments(Words{"--max-wals", "3", "--proxy=off"}));
 
   CHECK(f.flags.warnings() == Words{"--max-wals has no effect here, ignoring"});
 }
@@ -166,14 +149,12 @@ TEST_CASE("An alias sets the flag it stands for", "[kvstore][flags]") {
   }
   SECTION("as a variable") {
     Fixture f;
-    KEELSON_REQUIRE_OK(
-        f.flags.ParseEnvironment("ETCD_", Words{"ETCD_EXPERIMENTAL_COUNT=9"}));
+    KEELSON_REQUIRE_OK(f.flags.ParseEnvironment("ETCD_", Words{"ETCD_EXPERIMENTAL_COUNT=9"}));
     CHECK(f.count == 9);
   }
 }
 
 TEST_CASE("Help shows flags with their defaults", "[kvstore][flags]") {
   Fixture f;
-  CHECK(f.flags.Help().find("--interval '5s'\n      A time.") !=
-        std::string::npos);
+  CHECK(f.flags.Help().find("--interval '5s'\n      A time.") != std::string::npos);
 }

@@ -9,8 +9,7 @@ using namespace keelson::kvstore;
 // ("starting member ... in cluster ...", "added member ...").
 TEST_CASE("Member and cluster ids are those of etcd", "[kvstore][identity]") {
   SECTION("the default configuration") {
-    const uint64_t id =
-        FoundingMemberId({"http://localhost:2380"}, "etcd-cluster");
+    const uint64_t id = FoundingMemberId({"http://localhost:2380"}, "etcd-cluster");
     CHECK(FormatId(id) == "8e9e05c52164694d");
     CHECK(FormatId(ClusterId({id})) == "cdf818194e3a8c32");
   }
@@ -25,16 +24,13 @@ TEST_CASE("Member and cluster ids are those of etcd", "[kvstore][identity]") {
     CHECK(ClusterId({c, a, b}) == ClusterId({a, b, c}));
   }
   SECTION("a member with two URLs, which are sorted first") {
-    const uint64_t id = FoundingMemberId(
-        {"http://127.0.0.1:2390", "http://10.0.0.1:2380"}, "t2");
+    const uint64_t id = FoundingMemberId({"http://127.0.0.1:2390", "http://10.0.0.1:2380"}, "t2");
     CHECK(FormatId(id) == "87d32bdf53fd835d");
     CHECK(FormatId(ClusterId({id})) == "66d8d096e95775aa");
   }
   SECTION("IPv6 and https") {
-    const uint64_t a =
-        FoundingMemberId({"http://[::1]:2380"}, "etcd-cluster-1");
-    const uint64_t b =
-        FoundingMemberId({"https://example.com:2380"}, "etcd-cluster-1");
+    const uint64_t a = FoundingMemberId({"http://[::1]:2380"}, "etcd-cluster-1");
+    const uint64_t b = FoundingMemberId({"https://example.com:2380"}, "etcd-cluster-1");
     CHECK(FormatId(a) == "3006eae1be54e358");
     CHECK(FormatId(b) == "b3f04ec8f14b997f");
     CHECK(FormatId(ClusterId({a, b})) == "a5bf8e045fdb0678");

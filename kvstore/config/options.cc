@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -34,6 +33,7 @@ struct Raw {
   std::string initial_cluster_state = "new";
   std::string compaction_mode = "periodic";
   std::string compaction_retention = "0";
+  std::string log_level = "info";
   std::string log_format = "console";
   std::string log_outputs = "default";
 };
@@ -42,108 +42,85 @@ absl::Status Bad(absl::string_view flag, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("--", flag, ": ", why));
 }
 
-void RegisterMemberFlags(FlagSet &flags, Raw &raw, Options &options) {
+void RegisterMemberFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Section("Member");
   flags.String("name", &options.name, "Human-readable name for this member.");
-  flags.String("data-dir", &options.data_dir,
-               "The data directory; empty means ${name}.etcd.");
-  flags.String(
-      "wal-dir", &options.wal_dir,
-      "Folder for the write-ahead log; empty means inside the data directory.");
-  flags.Uint64(
-      "snapshot-count", &options.snapshot_count,
-      "Applied entries after which the database is flushed and the log cut.");
+  flags.String("data-dir", &options.data_dir, "The data directory; empty means ${name}.etcd.");
+  flags.String("wal-dir", &options.wal_dir,
+               "Folder for the write-ahead log; empty means inside the data directory.");
+  flags.Uint64("snapshot-count", &options.snapshot_count,
+               "Applied entries after which the database is flushed and the log cut.");
   flags.Uint64("snapshot-catchup-entries", &options.snapshot_catchup_entries,
                "Entries kept in the log for members that lag a little.");
-  flags.Uint64("heartbeat-interval", &raw.heartbeat_ms,
-               "Milliseconds between heartbeats.");
+  flags.Uint64("heartbeat-interval", &raw.heartbeat_ms, "Milliseconds between heartbeats.");
   flags.Uint64("election-timeout", &raw.election_ms,
                "Milliseconds without a leader after which a member stands for "
                "election.");
-  flags.String("listen-peer-urls", &raw.listen_peer_urls,
-               "URLs to listen on for members.");
-  flags.String("listen-client-urls", &raw.listen_client_urls,
-               "URLs to listen on for clients.");
+  flags.String("listen-peer-urls", &raw.listen_peer_urls, "URLs to listen on for members.");
+  flags.String("listen-client-urls", &raw.listen_client_urls, "URLs to listen on for clients.");
   flags.Int64("quota-backend-bytes", &raw.quota_bytes,
               "Database size beyond which writes are refused; 0 means 2 GiB, "
               "negative no limit.");
-  flags.Uint64("max-txn-ops", &options.max_txn_ops,
-               "Operations allowed in one transaction.");
-  flags.Uint64("max-request-bytes", &options.max_request_bytes,
-               "Largest client request in bytes.");
+  flags.Uint64("max-txn-ops", &options.max_txn_ops, "Operations allowed in one transaction.");
+  flags.Uint64("max-request-bytes", &options.max_request_bytes, "Largest client request in bytes.");
   flags.Uint64("max-concurrent-streams", &options.max_concurrent_streams,
                "Streams that one client connection may have open.");
   flags.Duration("grpc-keepalive-min-time", &options.keepalive_min_time,
                  "Least time between pings of a client.");
   flags.Duration("grpc-keepalive-interval", &options.keepalive_interval,
                  "Time between pings to a client; 0 turns them off.");
-  flags.Duration(
-      "grpc-keepalive-timeout", &options.keepalive_timeout,
-      "Time after an unanswered ping until the connection is closed.");
-  flags.Duration("watch-progress-notify-interval",
-                 &options.watch_progress_interval,
+  flags.Duration("grpc-keepalive-timeout", &options.keepalive_timeout,
+                 "Time after an unanswered ping until the connection is closed.");
+  flags.Duration("watch-progress-notify-interval", &options.watch_progress_interval,
                  "Time between progress notifications of idle watchers that "
                  "asked for them.");
-  flags.Alias("experimental-watch-progress-notify-interval",
-              "watch-progress-notify-interval");
-  flags.Alias("experimental-snapshot-catchup-entries",
-              "snapshot-catchup-entries");
+  flags.Alias("experimental-watch-progress-notify-interval", "watch-progress-notify-interval");
+  flags.Alias("experimental-snapshot-catchup-entries", "snapshot-catchup-entries");
 }
 
-void RegisterClusterFlags(FlagSet &flags, Raw &raw, Options &options) {
+void RegisterClusterFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Section("Clustering");
   flags.String("initial-advertise-peer-urls", &raw.advertise_peer_urls,
                "Peer URLs of this member that the others use.");
   flags.String("advertise-client-urls", &raw.advertise_client_urls,
                "Client URLs of this member that clients are told.");
-  flags.String(
-      "initial-cluster", &raw.initial_cluster,
-      "Founding members, name=URL,...; empty means this member alone.");
+  flags.String("initial-cluster", &raw.initial_cluster,
+               "Founding members, name=URL,...; empty means this member alone.");
   flags.String("initial-cluster-state", &raw.initial_cluster_state,
                "'new', or 'existing' for a member that has joined before.");
   flags.String("initial-cluster-token", &options.cluster_token,
                "Word that keeps clusters with the same URLs apart.");
-  flags.Bool("pre-vote", &options.pre_vote,
-             "Ask whether an election can be won before one.");
-  flags.String("auto-compaction-mode", &raw.compaction_mode,
-               "'periodic' or 'revision'.");
+  flags.Bool("pre-vote", &options.pre_vote, "Ask whether an election can be won before one.");
+  flags.String("auto-compaction-mode", &raw.compaction_mode, "'periodic' or 'revision'.");
   flags.String("auto-compaction-retention", &raw.compaction_retention,
                "History to keep: hours or a duration, or revisions; 0 turns "
                "compaction off.");
 }
 
-void RegisterTlsFlags(FlagSet &flags, Options &options) {
+void RegisterTlsFlags(FlagSet& flags, Options& options) {
   flags.Section("Security");
-  const auto side = [&flags](const std::string &prefix, const std::string &what,
-                             TlsFiles &files) {
-    flags.String(prefix + "cert-file", &files.cert_file,
-                 "Certificate for " + what + " traffic.");
-    flags.String(prefix + "key-file", &files.key_file,
-                 "Key for " + what + " traffic.");
-    flags.String(prefix + "trusted-ca-file", &files.trusted_ca_file,
-                 "Certificate authorities trusted for " + what +
-                     " certificates.");
-    flags.Bool(prefix + "client-cert-auth", &files.client_cert_auth,
-               "Refuse " + what +
-                   " connections without a trusted certificate.");
+  const auto side = [&flags](const std::string& prefix, const std::string& what, TlsFiles& files) {
+    flags.String(prefix + "cert-file", &files.cert_file, "Certificate for " + what + " traffic.");
+    flags.String(prefix + "key-file", &files.key_file, "Key for " + what + " traffic.");
+    flags.String(prefix + "trusted-ca-file", &files.ca_file,
+                 "Certificate authorities trusted for " + what + " certificates.");
+    flags.Bool(prefix + "client-cert-auth", &files.require_client_cert,
+               "Refuse " + what + " connections without a trusted certificate.");
   };
   side("", "client", options.client_tls);
   side("peer-", "peer", options.peer_tls);
 }
 
-void RegisterMonitoringFlags(FlagSet &flags, Raw &raw, Options &options) {
+void RegisterMonitoringFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Section("Monitoring and logging");
   flags.String("listen-metrics-urls", &raw.listen_metrics_urls,
                "Further URLs that serve /metrics and the health pages.");
-  flags.String("log-level", &options.log_level,
-               "debug, info, warn, error, panic or fatal.");
+  flags.String("log-level", &raw.log_level, "debug, info, warn, error, panic or fatal.");
   flags.String("log-format", &raw.log_format, "'console' or 'json'.");
-  flags.String("log-outputs", &raw.log_outputs,
-               "'default' or 'stderr', both standard error.");
+  flags.String("log-outputs", &raw.log_outputs, "'default' or 'stderr', both standard error.");
   flags.Section("Unsafe");
-  flags.Bool(
-      "unsafe-no-fsync", &options.unsafe_no_fsync,
-      "Do not sync the log: a power cut loses data. For measuring only.");
+  flags.Bool("unsafe-no-fsync", &options.unsafe_no_fsync,
+             "Do not sync the log: a power cut loses data. For measuring only.");
   flags.Section("Other");
   flags.Bool("version", &raw.version, "Print the version and exit.");
   flags.Bool("help", &raw.help, "Print this text and exit.");
@@ -151,8 +128,8 @@ void RegisterMonitoringFlags(FlagSet &flags, Raw &raw, Options &options) {
 }
 
 // etcd's flags whose job does not exist here or is done without being asked.
-void RegisterFlagsWithoutEffect(FlagSet &flags) {
-  for (const char *name : {"max-snapshots",
+void RegisterFlagsWithoutEffect(FlagSet& flags) {
+  for (const char* name : {"max-snapshots",
                            "max-wals",
                            "backend-bbolt-freelist-type",
                            "backend-batch-interval",
@@ -189,27 +166,25 @@ void RegisterFlagsWithoutEffect(FlagSet &flags) {
                            "discovery-keepalive-timeout"}) {
     flags.WithoutEffect(name, false);
   }
-  for (const char *name :
+  for (const char* name :
        {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
-        "socket-reuse-address", "enable-grpc-gateway", "strict-reconfig-check",
-        "enable-v2", "enable-pprof", "enable-log-rotation",
-        "enable-distributed-tracing", "discovery-insecure-transport", "debug",
-        "peer-skip-client-san-verification"}) {
+        "socket-reuse-address", "enable-grpc-gateway", "strict-reconfig-check", "enable-v2",
+        "enable-pprof", "enable-log-rotation", "enable-distributed-tracing",
+        "discovery-insecure-transport", "debug", "peer-skip-client-san-verification"}) {
     flags.WithoutEffect(name, true);
   }
-  for (const char *name :
-       {"corrupt-check-time", "compaction-batch-limit", "memory-mlock",
-        "warning-apply-duration", "downgrade-check-time", "max-learners",
-        "bootstrap-defrag-threshold-megabytes", "enable-distributed-tracing"}) {
+  for (const char* name : {"corrupt-check-time", "compaction-batch-limit", "memory-mlock",
+                           "warning-apply-duration", "downgrade-check-time", "max-learners",
+                           "bootstrap-defrag-threshold-megabytes", "enable-distributed-tracing"}) {
     flags.Alias(absl::StrCat("experimental-", name), name);
   }
 }
 
 // etcd's flags that cannot be ignored without breaking a promise to who sets
 // them.
-void RegisterRefusedFlags(FlagSet &flags) {
+void RegisterRefusedFlags(FlagSet& flags) {
   const std::string later = "not supported yet; start without it";
-  for (const char *name : {"discovery",
+  for (const char* name : {"discovery",
                            "discovery-token",
                            "discovery-endpoints",
                            "discovery-proxy",
@@ -237,232 +212,187 @@ void RegisterRefusedFlags(FlagSet &flags) {
   flags.Refused("tls-min-version", false, "TLS1.2", later);
   flags.Refused("host-whitelist", false, "*", later);
   flags.Refused("proxy", false, "off", "not supported");
-  flags.Refused(
-      "config-file", false, "",
-      "configuration files are not supported; use flags or ETCD_ variables");
-  for (const char *name :
-       {"auto-tls", "peer-auto-tls", "force-new-cluster",
-        "experimental-enable-v2v3", "discovery-insecure-skip-tls-verify"}) {
+  flags.Refused("config-file", false, "",
+                "configuration files are not supported; use flags or ETCD_ variables");
+  for (const char* name : {"auto-tls", "peer-auto-tls", "force-new-cluster",
+                           "experimental-enable-v2v3", "discovery-insecure-skip-tls-verify"}) {
     flags.Refused(name, true, "false", later);
   }
 }
 
-absl::StatusOr<std::vector<Url>> UrlsOf(absl::string_view flag,
-                                        const std::string &text) {
+absl::StatusOr<std::vector<Url>> UrlsOf(absl::string_view flag, const std::string& text) {
   absl::StatusOr<std::vector<Url>> urls = ParseUrls(text);
-  if (!urls.ok())
-    return Bad(flag, urls.status().message());
+  if (!urls.ok()) return Bad(flag, urls.status().message());
   return urls;
 }
 
-absl::StatusOr<std::vector<Url>> ListenUrlsOf(absl::string_view flag,
-                                              const std::string &text,
-                                              const TlsFiles &tls,
-                                              absl::string_view prefix) {
+absl::StatusOr<std::vector<Url>> ListenUrlsOf(absl::string_view flag, const std::string& text,
+                                              const TlsFiles& tls, absl::string_view prefix) {
   KEELSON_ASSIGN_OR_RETURN(std::vector<Url> urls, UrlsOf(flag, text));
-  for (const Url &url : urls) {
+  for (const Url& url : urls) {
     if (!IsBindable(url)) {
-      return Bad(flag, absl::StrCat("'", url.text,
-                                    "': an IP address to bind is needed"));
+      return Bad(flag, absl::StrCat("'", url.text, "': an IP address to bind is needed"));
     }
-    if (url.tls() && !tls.HasCertificate()) {
-      return Bad(flag, absl::StrCat("'", url.text, "' needs --", prefix,
-                                    "cert-file and --", prefix, "key-file"));
+    if (url.tls() && tls.cert_file.empty()) {
+      return Bad(flag, absl::StrCat("'", url.text, "' needs --", prefix, "cert-file and --", prefix,
+                                    "key-file"));
     }
   }
   return urls;
 }
 
-absl::StatusOr<std::vector<Url>> AdvertiseUrlsOf(absl::string_view flag,
-                                                 const std::string &text) {
+absl::StatusOr<std::vector<Url>> AdvertiseUrlsOf(absl::string_view flag, const std::string& text) {
   KEELSON_ASSIGN_OR_RETURN(std::vector<Url> urls, UrlsOf(flag, text));
-  for (const Url &url : urls) {
+  for (const Url& url : urls) {
     if (url.host == "0.0.0.0" || url.host == "::") {
-      return Bad(flag, absl::StrCat("'", url.text,
-                                    "': nobody can connect to this address"));
+      return Bad(flag, absl::StrCat("'", url.text, "': nobody can connect to this address"));
     }
-    if (url.port == 0)
-      return Bad(flag, absl::StrCat("'", url.text, "': a port is needed"));
+    if (url.port == 0) return Bad(flag, absl::StrCat("'", url.text, "': a port is needed"));
   }
   return urls;
 }
 
-absl::Status CheckTls(const TlsFiles &files, const std::string &prefix) {
+absl::Status CheckTls(const TlsFiles& files, const std::string& prefix) {
   if (files.cert_file.empty() != files.key_file.empty()) {
-    return Bad(files.cert_file.empty() ? prefix + "cert-file"
-                                       : prefix + "key-file",
+    return Bad(files.cert_file.empty() ? prefix + "cert-file" : prefix + "key-file",
                absl::StrCat("must be set together with --",
-                            files.cert_file.empty() ? prefix + "key-file"
-                                                    : prefix + "cert-file"));
+                            files.cert_file.empty() ? prefix + "key-file" : prefix + "cert-file"));
   }
-  if (files.client_cert_auth && files.trusted_ca_file.empty()) {
-    return Bad(prefix + "client-cert-auth",
-               absl::StrCat("needs --", prefix, "trusted-ca-file"));
+  if (files.require_client_cert && files.ca_file.empty()) {
+    return Bad(prefix + "client-cert-auth", absl::StrCat("needs --", prefix, "trusted-ca-file"));
   }
   return absl::OkStatus();
 }
 
-absl::Status SetTimes(const Raw &raw, Options &options) {
-  if (raw.heartbeat_ms == 0)
-    return Bad("heartbeat-interval", "must be above 0");
+absl::Status SetTimes(const Raw& raw, Options& options) {
+  if (raw.heartbeat_ms == 0) return Bad("heartbeat-interval", "must be above 0");
   if (raw.election_ms > 50000) {
-    return Bad("election-timeout",
-               absl::StrCat(raw.election_ms, " ms is above 50000 ms"));
+    return Bad("election-timeout", absl::StrCat(raw.election_ms, " ms is above 50000 ms"));
   }
   if (raw.election_ms < 5 * raw.heartbeat_ms) {
-    return Bad(
-        "election-timeout",
-        absl::StrCat(raw.election_ms,
-                     " ms must be at least 5 times --heartbeat-interval (",
-                     raw.heartbeat_ms, " ms)"));
+    return Bad("election-timeout",
+               absl::StrCat(raw.election_ms, " ms must be at least 5 times --heartbeat-interval (",
+                            raw.heartbeat_ms, " ms)"));
   }
-  options.heartbeat_interval =
-      absl::Milliseconds(static_cast<int64_t>(raw.heartbeat_ms));
-  options.election_timeout =
-      absl::Milliseconds(static_cast<int64_t>(raw.election_ms));
+  options.heartbeat_interval = absl::Milliseconds(static_cast<int64_t>(raw.heartbeat_ms));
+  options.election_timeout = absl::Milliseconds(static_cast<int64_t>(raw.election_ms));
   if (options.watch_progress_interval < absl::Milliseconds(100)) {
     return Bad("watch-progress-notify-interval", "must be at least 100ms");
   }
-  const std::pair<const char *, absl::Duration> not_negative[] = {
+  const std::pair<const char*, absl::Duration> not_negative[] = {
       {"grpc-keepalive-min-time", options.keepalive_min_time},
       {"grpc-keepalive-interval", options.keepalive_interval},
       {"grpc-keepalive-timeout", options.keepalive_timeout}};
-  for (const auto &[flag, value] : not_negative) {
-    if (value < absl::ZeroDuration())
-      return Bad(flag, "must not be negative");
+  for (const auto& [flag, value] : not_negative) {
+    if (value < absl::ZeroDuration()) return Bad(flag, "must not be negative");
   }
   return absl::OkStatus();
 }
 
-absl::Status SetLimits(const Raw &raw, Options &options,
-                       std::vector<std::string> &warnings) {
+absl::Status SetLimits(const Raw& raw, Options& options, std::vector<std::string>& warnings) {
   constexpr uint64_t kMaxRequest = uint64_t{1} << 30;
-  if (options.max_request_bytes == 0 ||
-      options.max_request_bytes > kMaxRequest) {
+  if (options.max_request_bytes == 0 || options.max_request_bytes > kMaxRequest) {
     return Bad("max-request-bytes", absl::StrCat("must be 1 to ", kMaxRequest));
   }
-  if (options.max_txn_ops == 0)
-    return Bad("max-txn-ops", "must be above 0");
-  if (options.snapshot_count == 0)
-    return Bad("snapshot-count", "must be above 0");
-  if (options.max_concurrent_streams == 0 ||
-      options.max_concurrent_streams > 4294967295) {
+  if (options.max_txn_ops == 0) return Bad("max-txn-ops", "must be above 0");
+  if (options.snapshot_count == 0) return Bad("snapshot-count", "must be above 0");
+  if (options.max_concurrent_streams == 0 || options.max_concurrent_streams > 4294967295) {
     return Bad("max-concurrent-streams", "must be 1 to 4294967295");
   }
   constexpr int64_t kWarnQuota = int64_t{8} << 30;
   if (raw.quota_bytes > kWarnQuota) {
-    warnings.push_back(
-        "--quota-backend-bytes is above the suggested maximum of 8 GiB");
+    warnings.push_back("--quota-backend-bytes is above the suggested maximum of 8 GiB");
   }
   if (raw.quota_bytes != 0) {
-    options.quota_backend_bytes =
-        raw.quota_bytes < 0 ? 0 : static_cast<uint64_t>(raw.quota_bytes);
+    options.quota_backend_bytes = raw.quota_bytes < 0 ? 0 : static_cast<uint64_t>(raw.quota_bytes);
   }
   return absl::OkStatus();
 }
 
-absl::Status SetCompaction(const Raw &raw, Options &options) {
-  const std::string &retention = raw.compaction_retention;
+absl::Status SetCompaction(const Raw& raw, Options& options) {
+  const std::string& retention = raw.compaction_retention;
   if (raw.compaction_mode != "periodic" && raw.compaction_mode != "revision") {
     return Bad("auto-compaction-mode",
-               absl::StrCat("'", raw.compaction_mode,
-                            "' is neither 'periodic' nor 'revision'"));
+               absl::StrCat("'", raw.compaction_mode, "' is neither 'periodic' nor 'revision'"));
   }
   int64_t number = 0;
   const bool plain = absl::SimpleAtoi(retention, &number);
-  if (plain && number < 0)
-    return Bad("auto-compaction-retention", "must not be negative");
+  if (plain && number < 0) return Bad("auto-compaction-retention", "must not be negative");
   if (raw.compaction_mode == "revision") {
     if (!plain) {
-      return Bad(
-          "auto-compaction-retention",
-          absl::StrCat("'", retention, "' is not a number of revisions"));
+      return Bad("auto-compaction-retention",
+                 absl::StrCat("'", retention, "' is not a number of revisions"));
     }
     options.compaction_keep_revisions = number;
-    if (number > 0)
-      options.compaction_mode = CompactionMode::kRevision;
+    if (number > 0) options.compaction_mode = CompactionMode::kRevision;
     return absl::OkStatus();
   }
   absl::Duration period = absl::Hours(number);
-  if (!plain &&
-      (!absl::ParseDuration(retention, &period) ||
-       period < absl::ZeroDuration() || period == absl::InfiniteDuration())) {
+  if (!plain && (!absl::ParseDuration(retention, &period) || period < absl::ZeroDuration() ||
+                 period == absl::InfiniteDuration())) {
     return Bad("auto-compaction-retention",
-               absl::StrCat("'", retention,
-                            "' is neither hours nor a duration such as 30m"));
+               absl::StrCat("'", retention, "' is neither hours nor a duration such as 30m"));
   }
   options.compaction_period = period;
-  if (period > absl::ZeroDuration())
-    options.compaction_mode = CompactionMode::kPeriodic;
+  if (period > absl::ZeroDuration()) options.compaction_mode = CompactionMode::kPeriodic;
   return absl::OkStatus();
 }
 
-absl::Status SetLogging(const Raw &raw, Options &options) {
-  static const std::set<std::string> levels = {"debug", "info",  "warn",
-                                               "error", "panic", "fatal"};
-  if (!levels.contains(options.log_level)) {
-    return Bad(
-        "log-level",
-        absl::StrCat("'", options.log_level,
-                     "' is not one of debug, info, warn, error, panic, fatal"));
+absl::Status SetLogging(const Raw& raw, Options& options) {
+  static const std::map<std::string, LogLevel> levels = {
+      {"debug", LogLevel::kDebug}, {"info", LogLevel::kInfo},   {"warn", LogLevel::kWarning},
+      {"error", LogLevel::kError}, {"panic", LogLevel::kError}, {"fatal", LogLevel::kError}};
+  const auto level = levels.find(raw.log_level);
+  if (level == levels.end()) {
+    return Bad("log-level", absl::StrCat("'", raw.log_level,
+                                         "' is not one of debug, info, warn, error, panic, fatal"));
   }
+  options.log_level = level->second;
   if (raw.log_format != "json" && raw.log_format != "console") {
-    return Bad("log-format", absl::StrCat("'", raw.log_format,
-                                          "' is neither 'console' nor 'json'"));
+    return Bad("log-format",
+               absl::StrCat("'", raw.log_format, "' is neither 'console' nor 'json'"));
   }
-  options.log_format =
-      raw.log_format == "json" ? LogFormat::kJson : LogFormat::kConsole;
+  options.log_format = raw.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
   if (raw.log_outputs != "default" && raw.log_outputs != "stderr") {
-    return Bad("log-outputs",
-               absl::StrCat("'", raw.log_outputs,
-                            "' is not supported, only 'default' and 'stderr'"));
+    return Bad("log-outputs", absl::StrCat("'", raw.log_outputs,
+                                           "' is not supported, only 'default' and 'stderr'"));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::map<std::string, std::vector<Url>>>
-ParseInitialCluster(const std::string &text) {
+absl::StatusOr<std::map<std::string, std::vector<Url>>> ParseInitialCluster(
+    const std::string& text) {
   std::map<std::string, std::vector<Url>> members;
   std::map<std::string, std::string> owner_of_url;
   for (absl::string_view piece : absl::StrSplit(text, ',')) {
     piece = absl::StripAsciiWhitespace(piece);
     const size_t equals = piece.find('=');
     if (equals == absl::string_view::npos || equals == 0) {
-      return Bad("initial-cluster",
-                 absl::StrCat("'", piece, "' is not name=URL"));
+      return Bad("initial-cluster", absl::StrCat("'", piece, "' is not name=URL"));
     }
     const std::string name(piece.substr(0, equals));
-    const absl::StatusOr<Url> url =
-        ParseUrl(std::string(piece.substr(equals + 1)));
-    if (!url.ok())
-      return Bad("initial-cluster", url.status().message());
+    const absl::StatusOr<Url> url = ParseUrl(std::string(piece.substr(equals + 1)));
+    if (!url.ok()) return Bad("initial-cluster", url.status().message());
     const auto [at, fresh] = owner_of_url.emplace(url->text, name);
     if (!fresh) {
       return Bad("initial-cluster",
-                 absl::StrCat("'", url->text, "' is given to '", at->second,
-                              "' and '", name, "'"));
+                 absl::StrCat("'", url->text, "' is given to '", at->second, "' and '", name, "'"));
     }
     members[name].push_back(*url);
   }
-  for (auto &[name, urls] : members)
-    std::sort(urls.begin(), urls.end());
+  for (auto& [name, urls] : members) std::sort(urls.begin(), urls.end());
   return members;
 }
 
-absl::Status SetCluster(const FlagSet &flags, const Raw &raw,
-                        Options &options) {
-  if (options.name.empty())
-    return Bad("name", "must not be empty");
-  if (raw.initial_cluster_state != "new" &&
-      raw.initial_cluster_state != "existing") {
+absl::Status SetCluster(const FlagSet& flags, const Raw& raw, Options& options) {
+  if (options.name.empty()) return Bad("name", "must not be empty");
+  if (raw.initial_cluster_state != "new" && raw.initial_cluster_state != "existing") {
     return Bad("initial-cluster-state",
-               absl::StrCat("'", raw.initial_cluster_state,
-                            "' is neither 'new' nor 'existing'"));
+               absl::StrCat("'", raw.initial_cluster_state, "' is neither 'new' nor 'existing'"));
   }
   options.expects_existing_cluster = raw.initial_cluster_state == "existing";
-  KEELSON_ASSIGN_OR_RETURN(
-      options.advertise_peer_urls,
-      AdvertiseUrlsOf("initial-advertise-peer-urls", raw.advertise_peer_urls));
+  KEELSON_ASSIGN_OR_RETURN(options.advertise_peer_urls,
+                           AdvertiseUrlsOf("initial-advertise-peer-urls", raw.advertise_peer_urls));
   std::map<std::string, std::vector<Url>> members;
   if (raw.initial_cluster.empty()) {
     members[options.name] = options.advertise_peer_urls;
@@ -471,70 +401,55 @@ absl::Status SetCluster(const FlagSet &flags, const Raw &raw,
   }
   const auto self = members.find(options.name);
   if (self == members.end()) {
-    return Bad("initial-cluster", absl::StrCat("has no member '", options.name,
-                                               "', the --name of this one"));
+    return Bad("initial-cluster",
+               absl::StrCat("has no member '", options.name, "', the --name of this one"));
   }
-  if (!flags.IsSet("initial-advertise-peer-urls") &&
-      !raw.initial_cluster.empty()) {
+  if (!flags.IsSet("initial-advertise-peer-urls") && !raw.initial_cluster.empty()) {
     options.advertise_peer_urls = self->second;
   }
   if (self->second != options.advertise_peer_urls) {
-    return Bad(
-        "initial-cluster",
-        absl::StrCat("gives '", options.name, "' ",
-                     absl::StrJoin(Texts(self->second), ","),
-                     ", but --initial-advertise-peer-urls is ",
-                     absl::StrJoin(Texts(options.advertise_peer_urls), ",")));
+    return Bad("initial-cluster",
+               absl::StrCat("gives '", options.name, "' ", absl::StrJoin(Texts(self->second), ","),
+                            ", but --initial-advertise-peer-urls is ",
+                            absl::StrJoin(Texts(options.advertise_peer_urls), ",")));
   }
   std::vector<uint64_t> ids;
-  for (const auto &[name, urls] : members) {
+  for (const auto& [name, urls] : members) {
     const uint64_t id = FoundingMemberId(Texts(urls), options.cluster_token);
     ids.push_back(id);
-    options.initial_cluster.push_back(
-        {.name = name, .peer_urls = urls, .id = id});
-    if (name == options.name)
-      options.member_id = id;
+    options.initial_cluster.push_back({.name = name, .peer_urls = urls, .id = id});
+    if (name == options.name) options.member_id = id;
   }
   std::sort(options.initial_cluster.begin(), options.initial_cluster.end(),
-            [](const FoundingMember &a, const FoundingMember &b) {
-              return a.id < b.id;
-            });
+            [](const FoundingMember& a, const FoundingMember& b) { return a.id < b.id; });
   options.cluster_id = ClusterId(ids);
   return absl::OkStatus();
 }
 
-absl::Status SetListeners(const FlagSet &flags, const Raw &raw,
-                          Options &options) {
-  KEELSON_ASSIGN_OR_RETURN(options.listen_peer_urls,
-                           ListenUrlsOf("listen-peer-urls",
-                                        raw.listen_peer_urls, options.peer_tls,
-                                        "peer-"));
-  KEELSON_ASSIGN_OR_RETURN(options.listen_client_urls,
-                           ListenUrlsOf("listen-client-urls",
-                                        raw.listen_client_urls,
-                                        options.client_tls, ""));
-  if (!raw.listen_metrics_urls.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(options.listen_metrics_urls,
-                             ListenUrlsOf("listen-metrics-urls",
-                                          raw.listen_metrics_urls,
-                                          options.client_tls, ""));
-  }
-  if (flags.IsSet("listen-client-urls") &&
-      !flags.IsSet("advertise-client-urls")) {
-    return Bad("advertise-client-urls",
-               "is required when --listen-client-urls is set");
-  }
+absl::Status SetListeners(const FlagSet& flags, const Raw& raw, Options& options) {
   KEELSON_ASSIGN_OR_RETURN(
-      options.advertise_client_urls,
-      AdvertiseUrlsOf("advertise-client-urls", raw.advertise_client_urls));
+      options.listen_peer_urls,
+      ListenUrlsOf("listen-peer-urls", raw.listen_peer_urls, options.peer_tls, "peer-"));
+  KEELSON_ASSIGN_OR_RETURN(
+      options.listen_client_urls,
+      ListenUrlsOf("listen-client-urls", raw.listen_client_urls, options.client_tls, ""));
+  if (!raw.listen_metrics_urls.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(
+        options.listen_metrics_urls,
+        ListenUrlsOf("listen-metrics-urls", raw.listen_metrics_urls, options.client_tls, ""));
+  }
+  if (flags.IsSet("listen-client-urls") && !flags.IsSet("advertise-client-urls")) {
+    return Bad("advertise-client-urls", "is required when --listen-client-urls is set");
+  }
+  KEELSON_ASSIGN_OR_RETURN(options.advertise_client_urls,
+                           AdvertiseUrlsOf("advertise-client-urls", raw.advertise_client_urls));
   return absl::OkStatus();
 }
 
-} // namespace
+}  // namespace
 
-absl::StatusOr<CommandLine>
-ParseCommandLine(std::span<const std::string> arguments,
-                 std::span<const std::string> environment) {
+absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> arguments,
+                                             std::span<const std::string> environment) {
   CommandLine line;
   Raw raw;
   FlagSet flags;
@@ -548,11 +463,12 @@ ParseCommandLine(std::span<const std::string> arguments,
 
   KEELSON_RETURN_IF_ERROR(flags.ParseArguments(arguments));
   if (raw.help) {
-    line.text = absl::StrCat("Usage: kvstored [flags]\n\nA member of a "
-                             "replicated key-value store. Each flag can also "
-                             "be given as a\nvariable: --data-dir as "
-                             "ETCD_DATA_DIR; the flag wins.\n",
-                             help);
+    line.text = absl::StrCat(
+        "Usage: kvstored [flags]\n\nA member of a "
+        "replicated key-value store. Each flag can also "
+        "be given as a\nvariable: --data-dir as "
+        "ETCD_DATA_DIR; the flag wins.\n",
+        help);
     return line;
   }
   if (raw.version) {
@@ -562,7 +478,7 @@ ParseCommandLine(std::span<const std::string> arguments,
   KEELSON_RETURN_IF_ERROR(flags.ParseEnvironment("ETCD_", environment));
   line.warnings = flags.warnings();
 
-  Options &options = line.options;
+  Options& options = line.options;
   KEELSON_RETURN_IF_ERROR(SetTimes(raw, options));
   KEELSON_RETURN_IF_ERROR(SetLimits(raw, options, line.warnings));
   KEELSON_RETURN_IF_ERROR(SetCompaction(raw, options));
@@ -571,13 +487,11 @@ ParseCommandLine(std::span<const std::string> arguments,
   KEELSON_RETURN_IF_ERROR(CheckTls(options.peer_tls, "peer-"));
   KEELSON_RETURN_IF_ERROR(SetListeners(flags, raw, options));
   KEELSON_RETURN_IF_ERROR(SetCluster(flags, raw, options));
-  if (options.data_dir.empty())
-    options.data_dir = options.name + ".etcd";
+  if (options.data_dir.empty()) options.data_dir = options.name + ".etcd";
   if (options.unsafe_no_fsync) {
-    line.warnings.push_back(
-        "--unsafe-no-fsync: a power cut will lose acknowledged writes");
+    line.warnings.push_back("--unsafe-no-fsync: a power cut will lose acknowledged writes");
   }
   return line;
 }
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore

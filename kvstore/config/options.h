@@ -15,35 +15,26 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/logging.h"
+#include "base/tls.h"
 #include "kvstore/config/url.h"
 
 namespace keelson::kvstore {
 
-// Certificates of one side; paths of PEM files.
-struct TlsFiles {
-  std::string cert_file;
-  std::string key_file;
-  std::string trusted_ca_file;
-  bool client_cert_auth = false;
-
-  [[nodiscard]] bool HasCertificate() const { return !cert_file.empty(); }
-};
-
 // A founding member, as --initial-cluster names it.
 struct FoundingMember {
   std::string name;
-  std::vector<Url> peer_urls; // sorted
+  std::vector<Url> peer_urls;  // sorted
   uint64_t id = 0;
 };
 
 enum class CompactionMode : uint8_t { kOff, kPeriodic, kRevision };
-enum class LogFormat : uint8_t { kConsole, kJson };
 
 // Validated: every field is in its range and they fit each other.
 struct Options {
   std::string name = "default";
-  std::string data_dir; // default "<name>.etcd"
-  std::string wal_dir;  // empty: inside data_dir
+  std::string data_dir;  // default "<name>.etcd"
+  std::string wal_dir;   // empty: inside data_dir
   uint64_t snapshot_count = 10000;
   uint64_t snapshot_catchup_entries = 5000;
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
@@ -57,10 +48,9 @@ struct Options {
   std::vector<Url> advertise_peer_urls;
   std::vector<Url> advertise_client_urls;
 
-  std::vector<FoundingMember>
-      initial_cluster; // by ascending id; this member is one of them
+  std::vector<FoundingMember> initial_cluster;  // by ascending id; this member is one of them
   std::string cluster_token = "etcd-cluster";
-  bool expects_existing_cluster = false; // --initial-cluster-state=existing
+  bool expects_existing_cluster = false;  // --initial-cluster-state=existing
   uint64_t member_id = 0;
   uint64_t cluster_id = 0;
 
@@ -74,28 +64,27 @@ struct Options {
   absl::Duration keepalive_timeout = absl::Seconds(20);
   absl::Duration watch_progress_interval = absl::Minutes(10);
   CompactionMode compaction_mode = CompactionMode::kOff;
-  absl::Duration compaction_period;      // kPeriodic
-  int64_t compaction_keep_revisions = 0; // kRevision
+  absl::Duration compaction_period;       // kPeriodic
+  int64_t compaction_keep_revisions = 0;  // kRevision
 
   TlsFiles client_tls;
   TlsFiles peer_tls;
 
-  std::string log_level = "info"; // debug, info, warn, error, panic, fatal
-  LogFormat log_format = LogFormat::kConsole;
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
 };
 
 struct CommandLine {
-  std::optional<std::string> text; // print this and exit instead of running
+  std::optional<std::string> text;  // print this and exit instead of running
   Options options;
-  std::vector<std::string> warnings; // one line each
+  std::vector<std::string> warnings;  // one line each
 };
 
 // `arguments` come without the program's name, `environment` as "NAME=value".
 // INVALID_ARGUMENT: one line that names the flag or variable.
-absl::StatusOr<CommandLine>
-ParseCommandLine(std::span<const std::string> arguments,
-                 std::span<const std::string> environment);
+absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> arguments,
+                                             std::span<const std::string> environment);
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore
 
-#endif // KEELSON_KVSTORE_CONFIG_OPTIONS_H_
+#endif  // KEELSON_KVSTORE_CONFIG_OPTIONS_H_

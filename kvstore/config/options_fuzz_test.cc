@@ -7,7 +7,7 @@
 
 #include "kvstore/config/options.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<std::string> pieces(1);
   for (size_t i = 0; i < size; ++i) {
     if (data[i] == 0) {
@@ -17,8 +17,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
   }
   const auto line = keelson::kvstore::ParseCommandLine(pieces, pieces);
-  if (line.ok() && !line->text.has_value() &&
-      line->options.initial_cluster.empty())
-    std::abort();
+  if (line.ok() && !line->text.has_value() && line->options.initial_cluster.empty()) std::abort();
   return 0;
 }

@@ -10,13 +10,11 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-} // namespace
+}  // namespace
 
-TEST_CASE("Without flags the defaults are those of etcd",
-          "[kvstore][options]") {
-  KEELSON_ASSIGN_OR_FAIL(const CommandLine line,
-                         ParseCommandLine(Words{}, Words{}));
-  const Options &options = line.options;
+TEST_CASE("Without flags the defaults are those of etcd", "[kvstore][options]") {
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(Words{}, Words{}));
+  const Options& options = line.options;
 
   CHECK_FALSE(line.text.has_value());
   CHECK(line.warnings.empty());
@@ -31,16 +29,13 @@ TEST_CASE("Without flags the defaults are those of etcd",
   CHECK(options.cluster_id == 0xcdf818194e3a8c32);
 }
 
-TEST_CASE("A member of three knows the others and itself",
-          "[kvstore][options]") {
-  const Words arguments = {
-      "--name=b",
-      "--initial-cluster=a=http://127.0.0.1:2380,b=http://"
-      "127.0.0.1:2381,c=http://127.0.0.1:2382",
-      "--initial-cluster-token=tok",
-      "--initial-advertise-peer-urls=http://127.0.0.1:2381"};
-  KEELSON_ASSIGN_OR_FAIL(const CommandLine line,
-                         ParseCommandLine(arguments, Words{}));
+TEST_CASE("A member of three knows the others and itself", "[kvstore][options]") {
+  const Words arguments = {"--name=b",
+                           "--initial-cluster=a=http://127.0.0.1:2380,b=http://"
+                           "127.0.0.1:2381,c=http://127.0.0.1:2382",
+                           "--initial-cluster-token=tok",
+                           "--initial-advertise-peer-urls=http://127.0.0.1:2381"};
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{}));
 
   CHECK(line.options.member_id == 0x321b4ccd5c32edea);
   CHECK(line.options.cluster_id == 0x62e51227d18cf864);
@@ -53,120 +48,94 @@ TEST_CASE("A member of three knows the others and itself",
 
 TEST_CASE("Variables stand in for flags", "[kvstore][options]") {
   const Words environment = {"ETCD_NAME=x", "ETCD_ELECTION_TIMEOUT=500",
-                             "ETCD_HEARTBEAT_INTERVAL=50",
-                             "ETCD_QUOTA_BACKEND_BYTES=-1"};
-  KEELSON_ASSIGN_OR_FAIL(
-      const CommandLine line,
-      ParseCommandLine(Words{"--election-timeout=900"}, environment));
+                             "ETCD_HEARTBEAT_INTERVAL=50", "ETCD_QUOTA_BACKEND_BYTES=-1"};
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line,
+                         ParseCommandLine(Words{"--election-timeout=900"}, environment));
   CHECK(line.options.name == "x");
   CHECK(line.options.election_timeout == absl::Milliseconds(900));
   CHECK(line.options.heartbeat_interval == absl::Milliseconds(50));
   CHECK(line.options.quota_backend_bytes == 0);
 }
 
-TEST_CASE("Bad options are refused in one line that names the flag",
-          "[kvstore][options]") {
+TEST_CASE("Bad options are refused in one line that names the flag", "[kvstore][options]") {
   struct Row {
     Words arguments;
     std::string message;
   };
   const auto row = GENERATE(values<Row>({
       {{"--name="}, "--name: must not be empty"},
-      {{"--heartbeat-interval=300"},
-       "--election-timeout: 1000 ms must be at least 5 times"},
+      {{"--heartbeat-interval=300"}, "--election-timeout: 1000 ms must be at least 5 times"},
       {{"--heartbeat-interval=0"}, "--heartbeat-interval: must be above 0"},
-      {{"--election-timeout=50001"},
-       "--election-timeout: 50001 ms is above 50000 ms"},
+      {{"--election-timeout=50001"}, "--election-timeout: 50001 ms is above 50000 ms"},
       {{"--listen-peer-urls=foo"}, "--listen-peer-urls: 'foo': URL scheme"},
-      {{"--listen-peer-urls=http://example.com:1"},
-       "an IP address to bind is needed"},
-      {{"--listen-peer-urls=https://127.0.0.1:1"},
-       "needs --peer-cert-file and --peer-key-file"},
-      {{"--listen-client-urls=http://127.0.0.1:1"},
-       "--advertise-client-urls: is required when"},
+      {{"--listen-peer-urls=http://example.com:1"}, "an IP address to bind is needed"},
+      {{"--listen-peer-urls=https://127.0.0.1:1"}, "needs --peer-cert-file and --peer-key-file"},
+      {{"--listen-client-urls=http://127.0.0.1:1"}, "--advertise-client-urls: is required when"},
       {{"--advertise-client-urls=http://0.0.0.0:1"}, "nobody can connect"},
       {{"--advertise-client-urls=http://a:0"}, "a port is needed"},
       {{"--cert-file=a"}, "--key-file: must be set together with --cert-file"},
-      {{"--peer-key-file=a"},
-       "--peer-cert-file: must be set together with --peer-key-file"},
+      {{"--peer-key-file=a"}, "--peer-cert-file: must be set together with --peer-key-file"},
       {{"--client-cert-auth"}, "--client-cert-auth: needs --trusted-ca-file"},
       {{"--initial-cluster=bad"}, "--initial-cluster: 'bad' is not name=URL"},
       {{"--initial-cluster==http://a:1"}, "is not name=URL"},
-      {{"--initial-cluster=default=http://a"},
-       "--initial-cluster: 'http://a': URL has no port"},
+      {{"--initial-cluster=default=http://a"}, "--initial-cluster: 'http://a': URL has no port"},
       {{"--initial-cluster=a=http://a:1"}, "has no member 'default'"},
-      {{"--initial-cluster=default=http://a:1,b=http://a:1"},
-       "is given to 'default' and 'b'"},
-      {{"--initial-cluster=default=http://a:1",
-        "--initial-advertise-peer-urls=http://b:1"},
+      {{"--initial-cluster=default=http://a:1,b=http://a:1"}, "is given to 'default' and 'b'"},
+      {{"--initial-cluster=default=http://a:1", "--initial-advertise-peer-urls=http://b:1"},
        "but --initial-advertise-peer-urls is http://b:1"},
-      {{"--initial-cluster-state=old"},
-       "'old' is neither 'new' nor 'existing'"},
+      {{"--initial-cluster-state=old"}, "'old' is neither 'new' nor 'existing'"},
       {{"--max-request-bytes=0"}, "--max-request-bytes: must be 1 to"},
       {{"--max-request-bytes=1073741825"}, "--max-request-bytes: must be 1 to"},
       {{"--max-txn-ops=0"}, "--max-txn-ops: must be above 0"},
       {{"--snapshot-count=0"}, "--snapshot-count: must be above 0"},
       {{"--max-concurrent-streams=0"}, "--max-concurrent-streams: must be 1"},
-      {{"--grpc-keepalive-timeout=-1s"},
-       "--grpc-keepalive-timeout: must not be negative"},
+      {{"--grpc-keepalive-timeout=-1s"}, "--grpc-keepalive-timeout: must not be negative"},
       {{"--watch-progress-notify-interval=99ms"}, "must be at least 100ms"},
-      {{"--auto-compaction-mode=x"},
-       "'x' is neither 'periodic' nor 'revision'"},
-      {{"--auto-compaction-retention=x"},
-       "'x' is neither hours nor a duration"},
+      {{"--auto-compaction-mode=x"}, "'x' is neither 'periodic' nor 'revision'"},
+      {{"--auto-compaction-retention=x"}, "'x' is neither hours nor a duration"},
       {{"--auto-compaction-retention=-1"}, "must not be negative"},
       {{"--auto-compaction-mode=revision", "--auto-compaction-retention=1h"},
        "'1h' is not a number of revisions"},
       {{"--log-level=loud"}, "--log-level: 'loud' is not one of"},
       {{"--log-format=xml"}, "--log-format: 'xml' is neither"},
       {{"--log-outputs=/tmp/x"}, "--log-outputs: '/tmp/x' is not supported"},
-      {{"--config-file=x"},
-       "--config-file: configuration files are not supported"},
+      {{"--config-file=x"}, "--config-file: configuration files are not supported"},
       {{"--auto-tls"}, "--auto-tls: not supported yet"},
       {{"--discovery=http://x"}, "--discovery: not supported yet"},
       {{"--listen-clent-urls=x"}, "did you mean --listen-client-urls?"},
   }));
   DYNAMIC_SECTION(row.message) {
-    const absl::StatusOr<CommandLine> line =
-        ParseCommandLine(row.arguments, Words{});
+    const absl::StatusOr<CommandLine> line = ParseCommandLine(row.arguments, Words{});
     KEELSON_CHECK_ERROR(line, absl::StatusCode::kInvalidArgument, row.message);
     CHECK(std::string(line.status().message()).find('\n') == std::string::npos);
   }
 }
 
-TEST_CASE("Compaction is told in hours, a duration or revisions",
-          "[kvstore][options]") {
-  const auto parse = [](const Words &arguments) {
+TEST_CASE("Compaction is told in hours, a duration or revisions", "[kvstore][options]") {
+  const auto parse = [](const Words& arguments) {
     return ParseCommandLine(arguments, Words{})->options;
   };
-  CHECK(parse({"--auto-compaction-retention=2"}).compaction_period ==
-        absl::Hours(2));
-  CHECK(parse({"--auto-compaction-retention=30m"}).compaction_period ==
-        absl::Minutes(30));
-  const Options revision = parse(
-      {"--auto-compaction-mode=revision", "--auto-compaction-retention=1000"});
+  CHECK(parse({"--auto-compaction-retention=2"}).compaction_period == absl::Hours(2));
+  CHECK(parse({"--auto-compaction-retention=30m"}).compaction_period == absl::Minutes(30));
+  const Options revision =
+      parse({"--auto-compaction-mode=revision", "--auto-compaction-retention=1000"});
   CHECK(revision.compaction_mode == CompactionMode::kRevision);
   CHECK(revision.compaction_keep_revisions == 1000);
 }
 
 TEST_CASE("--help and --version win over bad options", "[kvstore][options]") {
-  KEELSON_ASSIGN_OR_FAIL(
-      const CommandLine help,
-      ParseCommandLine(Words{"-h", "--name="}, Words{"ETCD_COUNT=x"}));
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine help,
+                         ParseCommandLine(Words{"-h", "--name="}, Words{"ETCD_COUNT=x"}));
   REQUIRE(help.text.has_value());
   CHECK(help.text->find("--snapshot-count '10000'") != std::string::npos);
-  KEELSON_ASSIGN_OR_FAIL(const CommandLine version,
-                         ParseCommandLine(Words{"--version"}, Words{}));
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine version, ParseCommandLine(Words{"--version"}, Words{}));
   CHECK(version.text.has_value());
 }
 
-TEST_CASE("Flags of etcd without a job here leave one warning each",
-          "[kvstore][options]") {
-  const Words arguments = {"--max-wals=3",     "--enable-v2",
-                           "--logger=zap",     "--proxy=off",
-                           "--auto-tls=false", "--tls-min-version=TLS1.2"};
-  KEELSON_ASSIGN_OR_FAIL(const CommandLine line,
-                         ParseCommandLine(arguments, Words{}));
+TEST_CASE("Flags of etcd without a job here leave one warning each", "[kvstore][options]") {
+  const Words arguments = {"--max-wals=3", "--enable-v2",      "--logger=zap",
+                           "--proxy=off",  "--auto-tls=false", "--tls-min-version=TLS1.2"};
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{}));
   CHECK(line.warnings == Words{"--max-wals has no effect here, ignoring",
                                "--enable-v2 has no effect here, ignoring",
                                "--logger has no effect here, ignoring"});

@@ -14,11 +14,11 @@ namespace keelson::kvstore {
 namespace {
 
 absl::Status Bad(std::string_view text, absl::string_view why) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      "'", absl::string_view(text.data(), text.size()), "': ", why));
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", absl::string_view(text.data(), text.size()), "': ", why));
 }
 
-bool IsAddress(const std::string &host) {
+bool IsAddress(const std::string& host) {
   in6_addr buffer;
   return ::inet_pton(AF_INET, host.c_str(), &buffer) == 1 ||
          ::inet_pton(AF_INET6, host.c_str(), &buffer) == 1;
@@ -27,33 +27,27 @@ bool IsAddress(const std::string &host) {
 // Letters, digits, '.', '-' and '_' for names; also ':' and '%' inside
 // brackets.
 bool HostIsClean(std::string_view host, bool bracketed) {
-  return !host.empty() &&
-         std::all_of(host.begin(), host.end(), [bracketed](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                  (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_' ||
-                  (bracketed && (c == ':' || c == '%'));
-         });
+  return !host.empty() && std::all_of(host.begin(), host.end(), [bracketed](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '-' || c == '_' || (bracketed && (c == ':' || c == '%'));
+  });
 }
 
-} // namespace
+}  // namespace
 
 std::string Url::HostPort() const {
-  return host.find(':') == std::string::npos
-             ? absl::StrCat(host, ":", port)
-             : absl::StrCat("[", host, "]:", port);
+  return host.find(':') == std::string::npos ? absl::StrCat(host, ":", port)
+                                             : absl::StrCat("[", host, "]:", port);
 }
 
 absl::StatusOr<Url> ParseUrl(std::string_view text) {
   Url url;
   url.text = std::string(text);
   const size_t mark = text.find("://");
-  if (mark == std::string_view::npos)
-    return Bad(text, "URL scheme must be http or https");
+  if (mark == std::string_view::npos) return Bad(text, "URL scheme must be http or https");
   url.scheme = std::string(text.substr(0, mark));
   if (url.scheme == "unix" || url.scheme == "unixs") {
-    return Bad(
-        text,
-        "sockets of the file system are not supported, use http or https");
+    return Bad(text, "sockets of the file system are not supported, use http or https");
   }
   if (url.scheme != "http" && url.scheme != "https") {
     return Bad(text, "URL scheme must be http or https");
@@ -65,26 +59,20 @@ absl::StatusOr<Url> ParseUrl(std::string_view text) {
 
   const bool bracketed = rest.starts_with('[');
   const size_t close = bracketed ? rest.find(']') : std::string_view::npos;
-  if (bracketed && close == std::string_view::npos)
-    return Bad(text, "']' is missing");
+  if (bracketed && close == std::string_view::npos) return Bad(text, "']' is missing");
   const size_t colon = bracketed ? close + 1 : rest.find(':');
-  if (colon >= rest.size() || rest[colon] != ':')
-    return Bad(text, "URL has no port");
+  if (colon >= rest.size() || rest[colon] != ':') return Bad(text, "URL has no port");
   if (!bracketed && rest.find(':', colon + 1) != std::string_view::npos) {
     return Bad(text, "an IPv6 address must be in brackets");
   }
-  const std::string_view host =
-      bracketed ? rest.substr(1, close - 1) : rest.substr(0, colon);
-  if (!HostIsClean(host, bracketed))
-    return Bad(text, "URL has no valid host");
+  const std::string_view host = bracketed ? rest.substr(1, close - 1) : rest.substr(0, colon);
+  if (!HostIsClean(host, bracketed)) return Bad(text, "URL has no valid host");
   url.host = std::string(host);
 
   const std::string_view port = rest.substr(colon + 1);
   uint32_t number = 0;
-  if (port.empty() ||
-      port.find_first_not_of("0123456789") != std::string_view::npos ||
-      !absl::SimpleAtoi(absl::string_view(port.data(), port.size()), &number) ||
-      number > 65535) {
+  if (port.empty() || port.find_first_not_of("0123456789") != std::string_view::npos ||
+      !absl::SimpleAtoi(absl::string_view(port.data(), port.size()), &number) || number > 65535) {
     return Bad(text, "the port must be a number up to 65535");
   }
   url.port = static_cast<uint16_t>(number);
@@ -93,27 +81,22 @@ absl::StatusOr<Url> ParseUrl(std::string_view text) {
 
 absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view text) {
   std::vector<Url> urls;
-  for (absl::string_view piece :
-       absl::StrSplit(absl::string_view(text.data(), text.size()), ',')) {
+  for (absl::string_view piece : absl::StrSplit(absl::string_view(text.data(), text.size()), ',')) {
     piece = absl::StripAsciiWhitespace(piece);
-    KEELSON_ASSIGN_OR_RETURN(
-        Url url, ParseUrl(std::string_view(piece.data(), piece.size())));
+    KEELSON_ASSIGN_OR_RETURN(Url url, ParseUrl(std::string_view(piece.data(), piece.size())));
     urls.push_back(std::move(url));
   }
   std::sort(urls.begin(), urls.end());
   return urls;
 }
 
-bool IsBindable(const Url &url) {
-  return url.host == "localhost" || IsAddress(url.host);
-}
+bool IsBindable(const Url& url) { return url.host == "localhost" || IsAddress(url.host); }
 
-std::vector<std::string> Texts(const std::vector<Url> &urls) {
+std::vector<std::string> Texts(const std::vector<Url>& urls) {
   std::vector<std::string> texts;
   texts.reserve(urls.size());
-  for (const Url &url : urls)
-    texts.push_back(url.text);
+  for (const Url& url : urls) texts.push_back(url.text);
   return texts;
 }
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore

@@ -44,8 +44,7 @@ TEST_CASE("What is not exactly that is refused", "[kvstore][url]") {
       {"http://user@localhost:2380", "without a path"},
   }));
   DYNAMIC_SECTION("'" << row.text << "'") {
-    KEELSON_CHECK_ERROR(ParseUrl(row.text), absl::StatusCode::kInvalidArgument,
-                        row.why);
+    KEELSON_CHECK_ERROR(ParseUrl(row.text), absl::StatusCode::kInvalidArgument, row.why);
   }
 }
 

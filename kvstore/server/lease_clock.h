@@ -27,7 +27,7 @@
 namespace keelson::kvstore {
 
 class LeaseClock {
-public:
+ public:
   struct Options {
     absl::Duration election_timeout = absl::Seconds(1);
     // A new leader spreads leases that would end together to at most this many
@@ -43,19 +43,19 @@ public:
   // The largest TTL that may be asked for, in seconds.
   static constexpr int64_t kMaxTtlSeconds = 9'000'000'000;
 
-  explicit LeaseClock(const Options &options) : options_(options) {}
+  explicit LeaseClock(const Options& options) : options_(options) {}
 
   // The least TTL granted: 1.5 election timeouts, in whole seconds, rounded up.
   [[nodiscard]] int64_t MinTtlSeconds() const;
 
   // Replaces all that is known by `leases`. While leading, each starts with its
   // remaining time, or its full TTL where no checkpoint is known.
-  void Reset(absl::Duration now, const std::vector<Store::LeaseInfo> &leases);
+  void Reset(absl::Duration now, const std::vector<Store::LeaseInfo>& leases);
 
   // This member leads from now on: as Reset, each lease with one election
   // timeout more, since its owner may have been talking to the old leader, and
   // spread.
-  void Promote(absl::Duration now, const std::vector<Store::LeaseInfo> &leases);
+  void Promote(absl::Duration now, const std::vector<Store::LeaseInfo>& leases);
   // Another one leads: nothing expires here any more.
   void Demote();
   [[nodiscard]] bool leading() const { return leading_; }
@@ -71,13 +71,12 @@ public:
   int64_t Renew(absl::Duration now, int64_t id);
 
   struct TimeLeft {
-    int64_t seconds = 0; // whole ones; 0 when expired
+    int64_t seconds = 0;  // whole ones; 0 when expired
     int64_t granted_seconds = 0;
   };
   // Empty for an unknown lease. A member that does not lead answers the full
   // TTL.
-  [[nodiscard]] std::optional<TimeLeft> Left(absl::Duration now,
-                                             int64_t id) const;
+  [[nodiscard]] std::optional<TimeLeft> Left(absl::Duration now, int64_t id) const;
 
   // Leases that have ended and are not being revoked already, soonest first.
   std::vector<int64_t> TakeExpired(absl::Duration now);
@@ -86,24 +85,22 @@ public:
   [[nodiscard]] std::vector<int64_t> ByExpiry() const;
   [[nodiscard]] size_t size() const { return leases_.size(); }
 
-private:
+ private:
   struct Lease {
     int64_t ttl_seconds = 0;
-    absl::Duration expiry; // while leading
-    absl::Duration
-        next_handover; // place in due_: expiry, or later once handed out
+    absl::Duration expiry;         // while leading
+    absl::Duration next_handover;  // place in due_: expiry, or later once handed out
   };
 
-  void Schedule(int64_t id, Lease &lease, absl::Duration expiry);
+  void Schedule(int64_t id, Lease& lease, absl::Duration expiry);
   void Spread();
 
   const Options options_;
   bool leading_ = false;
   std::unordered_map<int64_t, Lease> leases_;
-  std::set<std::pair<absl::Duration, int64_t>>
-      due_; // while leading: next_handover, id
+  std::set<std::pair<absl::Duration, int64_t>> due_;  // while leading: next_handover, id
 };
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore
 
-#endif // KEELSON_KVSTORE_SERVER_LEASE_CLOCK_H_
+#endif  // KEELSON_KVSTORE_SERVER_LEASE_CLOCK_H_

@@ -13,13 +13,13 @@ namespace {
 
 const std::string kZero(1, '\0');
 
-std::multiset<int> Matches(const RangeIndex<int> &index, std::string_view key) {
+std::multiset<int> Matches(const RangeIndex<int>& index, std::string_view key) {
   std::multiset<int> found;
   index.ForEachMatch(key, [&](int value) { found.insert(value); });
   return found;
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("A key finds the ranges that hold it", "[kvstore][watch]") {
   RangeIndex<int> index;
@@ -31,14 +31,12 @@ TEST_CASE("A key finds the ranges that hold it", "[kvstore][watch]") {
 
   CHECK(Matches(index, "a") == std::multiset<int>{3, 4});
   CHECK(Matches(index, "b") == std::multiset<int>{1, 2, 3, 4, 5});
-  CHECK(Matches(index, std::string("b") + kZero) ==
-        std::multiset<int>{2, 3, 4, 5});
+  CHECK(Matches(index, std::string("b") + kZero) == std::multiset<int>{2, 3, 4, 5});
   CHECK(Matches(index, "d") == std::multiset<int>{3, 4});
   CHECK(Matches(index, "A") == std::multiset<int>{4});
 }
 
-TEST_CASE("A removed value is found no more, its neighbours are",
-          "[kvstore][watch]") {
+TEST_CASE("A removed value is found no more, its neighbours are", "[kvstore][watch]") {
   RangeIndex<int> index;
   index.Insert({"b", "d"}, 1);
   index.Insert({"b", "d"}, 2);
@@ -64,8 +62,7 @@ TEST_CASE("Random ranges match as a scan of all of them", "[kvstore][watch]") {
   keelson::Random random(seed);
   const auto key = [&] {
     std::string text;
-    for (uint64_t n = random.Below(4); n > 0; --n)
-      text.push_back("\0ab\xff"[random.Below(4)]);
+    for (uint64_t n = random.Below(4); n > 0; --n) text.push_back("\0ab\xff"[random.Below(4)]);
     return text;
   };
   RangeIndex<int> index;
@@ -75,10 +72,8 @@ TEST_CASE("Random ranges match as a scan of all of them", "[kvstore][watch]") {
     if (random.Below(3) != 0 || twin.empty()) {
       KeyRange range{key(), ""};
       const uint64_t kind = random.Below(4);
-      if (kind == 1)
-        range.range_end = kZero;
-      if (kind >= 2)
-        range.range_end = key();
+      if (kind == 1) range.range_end = kZero;
+      if (kind >= 2) range.range_end = key();
       index.Insert(range, step);
       twin.emplace_back(range, step);
     } else {
@@ -88,9 +83,8 @@ TEST_CASE("Random ranges match as a scan of all of them", "[kvstore][watch]") {
     }
     const std::string probe = key();
     std::multiset<int> expected;
-    for (const auto &[range, value] : twin) {
-      if (FakeStore::InRange(range, probe))
-        expected.insert(value);
+    for (const auto& [range, value] : twin) {
+      if (FakeStore::InRange(range, probe)) expected.insert(value);
     }
     REQUIRE(Matches(index, probe) == expected);
   }

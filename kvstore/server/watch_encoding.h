@@ -20,12 +20,12 @@ namespace keelson::kvstore {
 
 // Events as `events` fields, end to end.
 class EncodedEvents {
-public:
-  void Append(const mvccpb::Event &event);
+ public:
+  void Append(const mvccpb::Event& event);
   [[nodiscard]] std::string_view at(size_t i) const;
   [[nodiscard]] size_t size() const { return ends_.size(); }
 
-private:
+ private:
   std::string bytes_;
   std::vector<size_t> ends_;
 };
@@ -33,24 +33,24 @@ private:
 // What happened at one revision. Shared by every stream that has to send some
 // of it; encodes itself when first asked. Thread-safe.
 class PublishedChange {
-public:
+ public:
   // `store` is borrowed and outlives the change; asked for previous pairs when
   // those are wanted.
-  PublishedChange(Store::Change change, const Store *store)
+  PublishedChange(Store::Change change, const Store* store)
       : change_(std::move(change)), store_(store) {}
 
   [[nodiscard]] int64_t revision() const { return change_.revision; }
   [[nodiscard]] size_t approximate_bytes() const { return approximate_bytes_; }
 
-  const EncodedEvents &Plain() const;
+  const EncodedEvents& Plain() const;
   // With the pair before each event where the store still has it.
-  const EncodedEvents &WithPrevious() const;
+  const EncodedEvents& WithPrevious() const;
 
-private:
-  static size_t BytesOf(const Store::Change &change);
+ private:
+  static size_t BytesOf(const Store::Change& change);
 
   const Store::Change change_;
-  const Store *const store_;
+  const Store* const store_;
   const size_t approximate_bytes_ = BytesOf(change_);
   mutable std::once_flag plain_once_;
   mutable std::once_flag previous_once_;
@@ -62,11 +62,11 @@ private:
 // at `indices`. When `fragment_bytes` is not 0, cuts between events into
 // responses of at most about that many bytes; all but the last are marked as
 // fragments.
-std::vector<std::string>
-EncodeResponses(const etcdserverpb::WatchResponse &response,
-                const EncodedEvents &events,
-                const std::vector<uint32_t> &indices, size_t fragment_bytes);
+std::vector<std::string> EncodeResponses(const etcdserverpb::WatchResponse& response,
+                                         const EncodedEvents& events,
+                                         const std::vector<uint32_t>& indices,
+                                         size_t fragment_bytes);
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore
 
-#endif // KEELSON_KVSTORE_SERVER_WATCH_ENCODING_H_
+#endif  // KEELSON_KVSTORE_SERVER_WATCH_ENCODING_H_

@@ -14,48 +14,42 @@ using etcdserverpb::WatchResponse;
 constexpr int64_t kNoWatchId = -1;
 // etcd's texts; clients match on them.
 constexpr char kEmptyRange[] = "mvcc: watcher range is empty";
-constexpr char kDuplicateId[] =
-    "mvcc: duplicate watch ID provided on the WatchStream";
+constexpr char kDuplicateId[] = "mvcc: duplicate watch ID provided on the WatchStream";
 constexpr char kCompacted[] = "mvcc: required revision has been compacted";
 
 // A create request's range; an empty key means the smallest one.
-KeyRange RangeOf(const WatchCreateRequest &request) {
+KeyRange RangeOf(const WatchCreateRequest& request) {
   return {.key = request.key().empty() ? std::string(1, '\0') : request.key(),
           .range_end = request.range_end()};
 }
 
-bool IsEmptyRange(const KeyRange &range) {
-  return !range.range_end.empty() &&
-         range.range_end != std::string_view("\0", 1) &&
+bool IsEmptyRange(const KeyRange& range) {
+  return !range.range_end.empty() && range.range_end != std::string_view("\0", 1) &&
          range.key >= range.range_end;
 }
 
-bool HasFilter(const WatchCreateRequest &request,
-               WatchCreateRequest::FilterType filter) {
-  return std::find(request.filters().begin(), request.filters().end(),
-                   filter) != request.filters().end();
+bool HasFilter(const WatchCreateRequest& request, WatchCreateRequest::FilterType filter) {
+  return std::find(request.filters().begin(), request.filters().end(), filter) !=
+         request.filters().end();
 }
 
-bool Wanted(const mvccpb::Event &event, bool no_put, bool no_delete) {
+bool Wanted(const mvccpb::Event& event, bool no_put, bool no_delete) {
   return event.type() == mvccpb::Event::PUT ? !no_put : !no_delete;
 }
 
-} // namespace
+}  // namespace
 
 WatchHub::Wakes::~Wakes() {
-  if (streams_.empty())
-    return;
+  if (streams_.empty()) return;
   delivery_->Post([streams = std::move(streams_)] {
-    for (const StreamPtr &stream : streams) {
-      if (const std::shared_ptr<WatchWaker> waker = stream->waker_.lock())
-        waker->Wake();
+    for (const StreamPtr& stream : streams) {
+      if (const std::shared_ptr<WatchWaker> waker = stream->waker_.lock()) waker->Wake();
     }
   });
 }
 
-WatchHub::WatchHub(const Options &options, Env env)
-    : options_(options), env_(std::move(env)),
-      published_(env_.store->Revision()) {}
+WatchHub::WatchHub(const Options& options, Env env)
+    : options_(options), env_(std::move(env)), published_(env_.store->Revision()) {}
 
 WatchResponse WatchHub::Response(int64_t watch_id, int64_t revision) const {
   WatchResponse response;
@@ -67,8 +61,7 @@ WatchResponse WatchHub::Response(int64_t watch_id, int64_t revision) const {
   return response;
 }
 
-void WatchHub::PushAnswer(WatchStream &stream, std::string bytes,
-                          Wakes &wakes) {
+void WatchHub::PushAnswer(WatchStream& stream, std::string bytes, Wakes& wakes) {
   if (stream.Push(WatchStream::ReadyItem(std::move(bytes)), false) ==
       WatchStream::Pushed::kQueuedAndWake) {
     wakes.Add(stream.shared_from_this());
@@ -81,40 +74,31 @@ std::shared_ptr<WatchStream> WatchHub::Open(std::weak_ptr<WatchWaker> waker) {
   absl::MutexLock lock(&mu_);
   // Spreads the notifications of streams that were opened together.
   Random random = Random(streams_opened_++).Stream("progress");
-  auto stream =
-      std::make_shared<WatchStream>(this, std::move(waker), random.Unit() / 10);
+  auto stream = std::make_shared<WatchStream>(this, std::move(waker), random.Unit() / 10);
   streams_.insert(stream);
   return stream;
 }
 
-void WatchHub::CloseStream(const StreamPtr &stream) {
+void WatchHub::CloseStream(const StreamPtr& stream) {
   absl::MutexLock lock(&mu_);
-  if (std::exchange(stream->closed_, true))
-    return;
-  while (!stream->watchers_.empty())
-    Forget(*stream->watchers_.begin()->second);
+  if (std::exchange(stream->closed_, true)) return;
+  while (!stream->watchers_.empty()) Forget(*stream->watchers_.begin()->second);
   streams_.erase(stream);
 }
 
-std::string WatchHub::Refusal(const WatchStream &stream,
-                              const WatchCreateRequest &request) {
-  if (IsEmptyRange(RangeOf(request)))
-    return kEmptyRange;
-  if (request.start_revision() < 0)
-    return kCompacted;
-  if (request.watch_id() != 0 &&
-      stream.watchers_.contains(request.watch_id())) {
+std::string WatchHub::Refusal(const WatchStream& stream, const WatchCreateRequest& request) {
+  if (IsEmptyRange(RangeOf(request))) return kEmptyRange;
+  if (request.start_revision() < 0) return kCompacted;
+  if (request.watch_id() != 0 && stream.watchers_.contains(request.watch_id())) {
     return kDuplicateId;
   }
   return "";
 }
 
-void WatchHub::Create(const StreamPtr &stream,
-                      const WatchCreateRequest &request) {
+void WatchHub::Create(const StreamPtr& stream, const WatchCreateRequest& request) {
   Wakes wakes(env_.delivery);
   absl::MutexLock lock(&mu_);
-  if (stream->closed_)
-    return;
+  if (stream->closed_) return;
   const int64_t revision = env_.store->Revision();
   WatchResponse response = Response(kNoWatchId, revision);
   response.set_created(true);
@@ -127,12 +111,11 @@ void WatchHub::Create(const StreamPtr &stream,
 
   int64_t id = request.watch_id();
   if (id == 0) {
-    while (stream->watchers_.contains(stream->next_id_))
-      ++stream->next_id_;
+    while (stream->watchers_.contains(stream->next_id_)) ++stream->next_id_;
     id = stream->next_id_++;
   }
   auto owned = std::make_unique<Watcher>();
-  Watcher &watcher = *owned;
+  Watcher& watcher = *owned;
   watcher.stream = stream.get();
   watcher.id = id;
   watcher.range = RangeOf(request);
@@ -146,52 +129,47 @@ void WatchHub::Create(const StreamPtr &stream,
   watcher.last_sent = env_.clock->Monotonic();
   stream->watchers_[id] = std::move(owned);
   ++watchers_;
-  if (watcher.progress_notify)
-    progress_watchers_[watcher.incarnation] = &watcher;
+  if (watcher.progress_notify) progress_watchers_[watcher.incarnation] = &watcher;
 
   // First of all the watcher's responses: it is in no list yet.
   response.set_watch_id(id);
   PushAnswer(*stream, response.SerializeAsString(), wakes);
   if (request.start_revision() == 0 || request.start_revision() > revision) {
-    watcher.next_revision =
-        request.start_revision() == 0 ? revision + 1 : request.start_revision();
+    watcher.next_revision = request.start_revision() == 0 ? revision + 1 : request.start_revision();
     MakeLive(watcher);
   } else {
     MakeLagging(watcher, request.start_revision());
   }
 }
 
-void WatchHub::Cancel(const StreamPtr &stream, int64_t id) {
+void WatchHub::Cancel(const StreamPtr& stream, int64_t id) {
   Wakes wakes(env_.delivery);
   absl::MutexLock lock(&mu_);
   const auto found = stream->watchers_.find(id);
-  if (found == stream->watchers_.end())
-    return;
+  if (found == stream->watchers_.end()) return;
   Forget(*found->second);
   WatchResponse response = Response(id, env_.store->Revision());
   response.set_canceled(true);
   PushAnswer(*stream, response.SerializeAsString(), wakes);
 }
 
-void WatchHub::MakeLive(Watcher &watcher) {
+void WatchHub::MakeLive(Watcher& watcher) {
   watcher.live = true;
   live_.Insert(watcher.range, &watcher);
 }
 
-void WatchHub::MakeLagging(Watcher &watcher, int64_t next_revision) {
-  if (watcher.live)
-    live_.Remove(watcher.range, &watcher);
+void WatchHub::MakeLagging(Watcher& watcher, int64_t next_revision) {
+  if (watcher.live) live_.Remove(watcher.range, &watcher);
   watcher.live = false;
   watcher.next_revision = next_revision;
-  WatchStream &stream = *watcher.stream;
+  WatchStream& stream = *watcher.stream;
   stream.lagging_.push_back(watcher.id);
   ++lagging_;
-  if (!std::exchange(stream.catching_up_, true))
-    PostCatchUp(stream.shared_from_this());
+  if (!std::exchange(stream.catching_up_, true)) PostCatchUp(stream.shared_from_this());
 }
 
-void WatchHub::Forget(Watcher &watcher) {
-  WatchStream &stream = *watcher.stream;
+void WatchHub::Forget(Watcher& watcher) {
+  WatchStream& stream = *watcher.stream;
   if (watcher.live) {
     live_.Remove(watcher.range, &watcher);
   } else {
@@ -200,7 +178,7 @@ void WatchHub::Forget(Watcher &watcher) {
   }
   progress_watchers_.erase(watcher.incarnation);
   --watchers_;
-  stream.watchers_.erase(watcher.id); // destroys `watcher`
+  stream.watchers_.erase(watcher.id);  // destroys `watcher`
 }
 
 // --- Live changes ---
@@ -208,41 +186,35 @@ void WatchHub::Forget(Watcher &watcher) {
 void WatchHub::Publish(std::vector<Store::Change> changes) {
   Wakes wakes(env_.delivery);
   absl::MutexLock lock(&mu_);
-  for (Store::Change &change : changes) {
+  for (Store::Change& change : changes) {
     published_ = std::max(published_, change.revision);
-    if (live_.size() > 0)
-      PublishOne(change, wakes);
+    if (live_.size() > 0) PublishOne(change, wakes);
   }
   AnswerProgress(wakes);
 }
 
-void WatchHub::Match(const Store::Change &change) {
+void WatchHub::Match(const Store::Change& change) {
   touched_.clear();
   for (uint32_t i = 0; i < change.events.size(); ++i) {
-    const mvccpb::Event &event = change.events[i];
-    live_.ForEachMatch(event.kv().key(), [&](Watcher *watcher) {
+    const mvccpb::Event& event = change.events[i];
+    live_.ForEachMatch(event.kv().key(), [&](Watcher* watcher) {
       // Below next_revision: read from history already, or before a start in
       // the future.
-      if (change.revision < watcher->next_revision)
-        return;
-      if (!Wanted(event, watcher->no_put, watcher->no_delete))
-        return;
-      if (watcher->matched.empty())
-        touched_.push_back(watcher);
+      if (change.revision < watcher->next_revision) return;
+      if (!Wanted(event, watcher->no_put, watcher->no_delete)) return;
+      if (watcher->matched.empty()) touched_.push_back(watcher);
       watcher->matched.push_back(i);
     });
   }
 }
 
-void WatchHub::PublishOne(Store::Change &change, Wakes &wakes) {
+void WatchHub::PublishOne(Store::Change& change, Wakes& wakes) {
   Match(change);
-  if (touched_.empty())
-    return;
+  if (touched_.empty()) return;
   const int64_t revision = change.revision;
   const absl::Duration now = env_.clock->Monotonic();
-  const auto shared =
-      std::make_shared<const PublishedChange>(std::move(change), env_.store);
-  for (Watcher *watcher : touched_) {
+  const auto shared = std::make_shared<const PublishedChange>(std::move(change), env_.store);
+  for (Watcher* watcher : touched_) {
     WatchStream::Item item;
     item.change = shared;
     item.indices = std::move(watcher->matched);
@@ -253,14 +225,14 @@ void WatchHub::PublishOne(Store::Change &change, Wakes &wakes) {
     watcher->matched.clear();
     const size_t count = item.indices.size();
     switch (watcher->stream->Push(std::move(item), true)) {
-    case WatchStream::Pushed::kFull:
-      MakeLagging(*watcher, revision);
-      continue;
-    case WatchStream::Pushed::kQueuedAndWake:
-      wakes.Add(watcher->stream->shared_from_this());
-      break;
-    case WatchStream::Pushed::kQueued:
-      break;
+      case WatchStream::Pushed::kFull:
+        MakeLagging(*watcher, revision);
+        continue;
+      case WatchStream::Pushed::kQueuedAndWake:
+        wakes.Add(watcher->stream->shared_from_this());
+        break;
+      case WatchStream::Pushed::kQueued:
+        break;
     }
     watcher->next_revision = revision + 1;
     watcher->last_sent = now;
@@ -271,8 +243,8 @@ void WatchHub::PublishOne(Store::Change &change, Wakes &wakes) {
 void WatchHub::Restored() {
   absl::MutexLock lock(&mu_);
   const int64_t next = published_ + 1;
-  for (const StreamPtr &stream : streams_) {
-    for (const auto &[id, watcher] : stream->watchers_) {
+  for (const StreamPtr& stream : streams_) {
+    for (const auto& [id, watcher] : stream->watchers_) {
       // A start that lies in the future stays there.
       if (watcher->live && watcher->next_revision <= env_.store->Revision()) {
         MakeLagging(*watcher, std::max(watcher->next_revision, next));
@@ -284,20 +256,19 @@ void WatchHub::Restored() {
 
 // --- Catching up ---
 
-void WatchHub::PostCatchUp(const StreamPtr &stream) {
+void WatchHub::PostCatchUp(const StreamPtr& stream) {
   env_.catch_up->Post([this, stream] { CatchUp(stream); });
 }
 
-void WatchHub::CatchUp(const StreamPtr &stream) {
-  Watcher want; // Copied under the lock, used without it.
+void WatchHub::CatchUp(const StreamPtr& stream) {
+  Watcher want;  // Copied under the lock, used without it.
   {
     absl::MutexLock lock(&mu_);
     if (stream->closed_ || stream->lagging_.empty()) {
       stream->catching_up_ = false;
       return;
     }
-    if (stream->WaitForRoom())
-      return; // Next posts this again.
+    if (stream->WaitForRoom()) return;  // Next posts this again.
     want = *stream->watchers_[stream->lagging_.front()];
   }
   Batch batch = ReadBatch(want);
@@ -307,47 +278,41 @@ void WatchHub::CatchUp(const StreamPtr &stream) {
     absl::MutexLock lock(&mu_);
     const auto found = stream->watchers_.find(want.id);
     // The watcher may be gone by now, or another one have taken its id.
-    if (found != stream->watchers_.end() &&
-        found->second->incarnation == want.incarnation) {
+    if (found != stream->watchers_.end() && found->second->incarnation == want.incarnation) {
       DeliverBatch(*found->second, std::move(batch), wakes);
     }
   }
   PostCatchUp(stream);
 }
 
-WatchHub::Batch WatchHub::ReadBatch(const Watcher &watcher) const {
+WatchHub::Batch WatchHub::ReadBatch(const Watcher& watcher) const {
   Batch batch;
   int64_t revision = env_.store->Revision();
-  auto history = env_.store->ReadHistory(
-      watcher.range, watcher.next_revision, watcher.prev_kv,
-      options_.history_revisions, options_.history_bytes);
+  auto history = env_.store->ReadHistory(watcher.range, watcher.next_revision, watcher.prev_kv,
+                                         options_.history_revisions, options_.history_bytes);
   batch.status = history.status();
-  if (!history.ok())
-    return batch;
+  if (!history.ok()) return batch;
 
   batch.next_revision = history->next_revision;
   EncodedEvents events;
   std::vector<uint32_t> indices;
-  for (const Store::Change &change : history->changes) {
+  for (const Store::Change& change : history->changes) {
     revision = std::max(revision, change.revision);
-    for (const mvccpb::Event &event : change.events) {
-      if (!Wanted(event, watcher.no_put, watcher.no_delete))
-        continue;
+    for (const mvccpb::Event& event : change.events) {
+      if (!Wanted(event, watcher.no_put, watcher.no_delete)) continue;
       indices.push_back(static_cast<uint32_t>(indices.size()));
       events.Append(event);
     }
   }
   batch.events = indices.size();
-  if (indices.empty())
-    return batch;
-  batch.responses =
-      EncodeResponses(Response(watcher.id, revision), events, indices,
-                      watcher.fragment ? options_.fragment_bytes : 0);
+  if (indices.empty()) return batch;
+  batch.responses = EncodeResponses(Response(watcher.id, revision), events, indices,
+                                    watcher.fragment ? options_.fragment_bytes : 0);
   return batch;
 }
 
-void WatchHub::DeliverBatch(Watcher &watcher, Batch batch, Wakes &wakes) {
-  WatchStream &stream = *watcher.stream;
+void WatchHub::DeliverBatch(Watcher& watcher, Batch batch, Wakes& wakes) {
+  WatchStream& stream = *watcher.stream;
   if (!batch.status.ok()) {
     // The header carries no revision here, as with etcd.
     WatchResponse response = Response(watcher.id, 0);
@@ -361,14 +326,11 @@ void WatchHub::DeliverBatch(Watcher &watcher, Batch batch, Wakes &wakes) {
     PushAnswer(stream, response.SerializeAsString(), wakes);
     return;
   }
-  if (!batch.responses.empty())
-    watcher.last_sent = env_.clock->Monotonic();
-  for (std::string &bytes : batch.responses)
-    PushAnswer(stream, std::move(bytes), wakes);
+  if (!batch.responses.empty()) watcher.last_sent = env_.clock->Monotonic();
+  for (std::string& bytes : batch.responses) PushAnswer(stream, std::move(bytes), wakes);
   events_ += batch.events;
   watcher.next_revision = batch.next_revision;
-  stream.lagging_
-      .pop_front(); // It was the first, and only CatchUp takes from there.
+  stream.lagging_.pop_front();  // It was the first, and only CatchUp takes from there.
   if (watcher.next_revision > published_) {
     --lagging_;
     MakeLive(watcher);
@@ -379,41 +341,34 @@ void WatchHub::DeliverBatch(Watcher &watcher, Batch batch, Wakes &wakes) {
 
 // --- Progress ---
 
-bool WatchHub::HasBegun(const Watcher &watcher, int64_t revision) {
+bool WatchHub::HasBegun(const Watcher& watcher, int64_t revision) {
   return watcher.live && watcher.next_revision <= revision + 1 &&
          watcher.start_revision <= revision;
 }
 
-bool WatchHub::CaughtUp(const WatchStream &stream, int64_t revision) const {
-  return std::all_of(
-      stream.watchers_.begin(), stream.watchers_.end(),
-      [&](const auto &entry) { return HasBegun(*entry.second, revision); });
+bool WatchHub::CaughtUp(const WatchStream& stream, int64_t revision) const {
+  return std::all_of(stream.watchers_.begin(), stream.watchers_.end(),
+                     [&](const auto& entry) { return HasBegun(*entry.second, revision); });
 }
 
-void WatchHub::RequestProgress(const StreamPtr &stream) {
+void WatchHub::RequestProgress(const StreamPtr& stream) {
   Wakes wakes(env_.delivery);
   absl::MutexLock lock(&mu_);
   // What a reader of this member may have seen already must be covered by the
   // answer.
   const int64_t target = env_.store->Revision();
-  if (stream->closed_ || stream->watchers_.empty() ||
-      !CaughtUp(*stream, target))
-    return;
-  if (stream->progress_target_ == 0)
-    progress_requests_.push_back(stream);
+  if (stream->closed_ || stream->watchers_.empty() || !CaughtUp(*stream, target)) return;
+  if (stream->progress_target_ == 0) progress_requests_.push_back(stream);
   stream->progress_target_ = target;
   AnswerProgress(wakes);
 }
 
-void WatchHub::AnswerProgress(Wakes &wakes) {
-  std::erase_if(progress_requests_, [&](const StreamPtr &stream) {
-    if (!stream->closed_ && stream->progress_target_ > published_)
-      return false;
+void WatchHub::AnswerProgress(Wakes& wakes) {
+  std::erase_if(progress_requests_, [&](const StreamPtr& stream) {
+    if (!stream->closed_ && stream->progress_target_ > published_) return false;
     stream->progress_target_ = 0;
-    if (!stream->closed_ && !stream->watchers_.empty() &&
-        CaughtUp(*stream, published_)) {
-      PushAnswer(*stream, Response(kNoWatchId, published_).SerializeAsString(),
-                 wakes);
+    if (!stream->closed_ && !stream->watchers_.empty() && CaughtUp(*stream, published_)) {
+      PushAnswer(*stream, Response(kNoWatchId, published_).SerializeAsString(), wakes);
     }
     return true;
   });
@@ -423,25 +378,20 @@ void WatchHub::Tick() {
   Wakes wakes(env_.delivery);
   absl::MutexLock lock(&mu_);
   const absl::Duration now = env_.clock->Monotonic();
-  for (const auto &[incarnation, watcher] : progress_watchers_) {
+  for (const auto& [incarnation, watcher] : progress_watchers_) {
     const absl::Duration interval =
         options_.progress_interval * (1 + watcher->stream->progress_jitter_);
-    if (now - watcher->last_sent < interval)
-      continue;
-    if (!HasBegun(*watcher, published_))
-      continue;
-    PushAnswer(*watcher->stream,
-               Response(watcher->id, published_).SerializeAsString(), wakes);
+    if (now - watcher->last_sent < interval) continue;
+    if (!HasBegun(*watcher, published_)) continue;
+    PushAnswer(*watcher->stream, Response(watcher->id, published_).SerializeAsString(), wakes);
     watcher->last_sent = now;
   }
 }
 
 WatchHub::Stats WatchHub::GetStats() const {
   absl::MutexLock lock(&mu_);
-  return {.streams = streams_.size(),
-          .watchers = watchers_,
-          .lagging = lagging_,
-          .events = events_};
+  return {
+      .streams = streams_.size(), .watchers = watchers_, .lagging = lagging_, .events = events_};
 }
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore

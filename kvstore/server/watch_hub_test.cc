@@ -38,23 +38,19 @@ struct Fixture {
 
   std::shared_ptr<WatchStream> Open() { return hub->Open(waker); }
 
-  void Write(const std::vector<FakeStore::Write> &writes) {
-    hub->Publish({store.Apply(writes)});
-  }
-  void Put(const std::string &key, const std::string &value) {
-    Write({{key, value}});
-  }
-  void Delete(const std::string &key) { Write({{key, std::nullopt}}); }
+  void Write(const std::vector<FakeStore::Write>& writes) { hub->Publish({store.Apply(writes)}); }
+  void Put(const std::string& key, const std::string& value) { Write({{key, value}}); }
+  void Delete(const std::string& key) { Write({{key, std::nullopt}}); }
 
-  static WatchCreateRequest
-  For(const std::string &key, const std::string &end = "", int64_t start = 0) {
+  static WatchCreateRequest For(const std::string& key, const std::string& end = "",
+                                int64_t start = 0) {
     WatchCreateRequest request;
     request.set_key(key);
     request.set_range_end(end);
     request.set_start_revision(start);
     return request;
   }
-  void Create(const WatchCreateRequest &create) {
+  void Create(const WatchCreateRequest& create) {
     WatchRequest request;
     *request.mutable_create_request() = create;
     stream->Handle(request);
@@ -72,8 +68,7 @@ struct Fixture {
 
   std::optional<WatchResponse> Next() {
     const std::optional<std::string> bytes = stream->Next();
-    if (!bytes.has_value())
-      return std::nullopt;
+    if (!bytes.has_value()) return std::nullopt;
     WatchResponse response;
     REQUIRE(response.ParseFromString(*bytes));
     return response;
@@ -83,8 +78,7 @@ struct Fixture {
     std::vector<WatchResponse> all;
     do {
       catch_up.RunAll();
-      while (auto response = Next())
-        all.push_back(*std::move(response));
+      while (auto response = Next()) all.push_back(*std::move(response));
     } while (catch_up.RunOne());
     return all;
   }
@@ -98,34 +92,29 @@ struct Fixture {
   std::shared_ptr<WatchStream> stream;
 };
 
-std::string Text(const WatchResponse &response) {
+std::string Text(const WatchResponse& response) {
   std::string text;
-  for (const mvccpb::Event &event : response.events()) {
-    if (!text.empty())
-      text += " ";
-    text += event.type() == mvccpb::Event::PUT
-                ? event.kv().key() + "=" + event.kv().value()
-                : "-" + event.kv().key();
-    if (event.has_prev_kv())
-      text += "(" + event.prev_kv().value() + ")";
+  for (const mvccpb::Event& event : response.events()) {
+    if (!text.empty()) text += " ";
+    text += event.type() == mvccpb::Event::PUT ? event.kv().key() + "=" + event.kv().value()
+                                               : "-" + event.kv().key();
+    if (event.has_prev_kv()) text += "(" + event.prev_kv().value() + ")";
   }
   return text;
 }
 
-std::vector<std::string> Texts(const std::vector<WatchResponse> &responses) {
+std::vector<std::string> Texts(const std::vector<WatchResponse>& responses) {
   std::vector<std::string> texts;
-  for (const WatchResponse &response : responses) {
-    if (response.events_size() > 0)
-      texts.push_back(Text(response));
+  for (const WatchResponse& response : responses) {
+    if (response.events_size() > 0) texts.push_back(Text(response));
   }
   return texts;
 }
 using Words = std::vector<std::string>;
 
-} // namespace
+}  // namespace
 
-TEST_CASE("A created watcher is answered first, with the store's revision",
-          "[kvstore][watch]") {
+TEST_CASE("A created watcher is answered first, with the store's revision", "[kvstore][watch]") {
   Fixture f;
   f.Put("a", "1");
 
@@ -144,8 +133,7 @@ TEST_CASE("A created watcher is answered first, with the store's revision",
   CHECK(Text(responses[1]) == "a=2");
 }
 
-TEST_CASE("Watch ids are chosen from 0 and skip those in use",
-          "[kvstore][watch]") {
+TEST_CASE("Watch ids are chosen from 0 and skip those in use", "[kvstore][watch]") {
   Fixture f;
   WatchCreateRequest with_id = f.For("a");
   with_id.set_watch_id(1);
@@ -162,12 +150,10 @@ TEST_CASE("Watch ids are chosen from 0 and skip those in use",
   CHECK(responses[3].created());
   CHECK(responses[3].canceled());
   CHECK(responses[3].watch_id() == -1);
-  CHECK(responses[3].cancel_reason() ==
-        "mvcc: duplicate watch ID provided on the WatchStream");
+  CHECK(responses[3].cancel_reason() == "mvcc: duplicate watch ID provided on the WatchStream");
 }
 
-TEST_CASE("A range without keys and a negative start are refused",
-          "[kvstore][watch]") {
+TEST_CASE("A range without keys and a negative start are refused", "[kvstore][watch]") {
   Fixture f;
   f.Create(f.For("b", "a"));
   f.Create(f.For("a", "a"));
@@ -175,15 +161,14 @@ TEST_CASE("A range without keys and a negative start are refused",
 
   const auto responses = f.Take();
   REQUIRE(responses.size() == 3);
-  for (const WatchResponse &response : responses) {
+  for (const WatchResponse& response : responses) {
     CHECK(response.created());
     CHECK(response.canceled());
     CHECK(response.watch_id() == -1);
   }
   CHECK(responses[0].cancel_reason() == "mvcc: watcher range is empty");
   CHECK(responses[1].cancel_reason() == "mvcc: watcher range is empty");
-  CHECK(responses[2].cancel_reason() ==
-        "mvcc: required revision has been compacted");
+  CHECK(responses[2].cancel_reason() == "mvcc: required revision has been compacted");
   CHECK(f.hub->GetStats().watchers == 0);
 }
 
@@ -194,8 +179,7 @@ TEST_CASE("An empty key means the smallest one", "[kvstore][watch]") {
   CHECK(Texts(f.Take()) == Words{"zz=1"});
 }
 
-TEST_CASE("Events of one revision come in one response, in order",
-          "[kvstore][watch]") {
+TEST_CASE("Events of one revision come in one response, in order", "[kvstore][watch]") {
   Fixture f;
   f.Create(f.For("a", "c"));
   f.Put("b", "0");
@@ -205,8 +189,7 @@ TEST_CASE("Events of one revision come in one response, in order",
   CHECK(Texts(f.Take()) == Words{"b=0", "-b a=1"});
 }
 
-TEST_CASE("Filters drop events, and responses that would be empty",
-          "[kvstore][watch]") {
+TEST_CASE("Filters drop events, and responses that would be empty", "[kvstore][watch]") {
   Fixture f;
   WatchCreateRequest no_put = f.For("a");
   no_put.add_filters(WatchCreateRequest::NOPUT);
@@ -228,9 +211,8 @@ TEST_CASE("Filters drop events, and responses that would be empty",
   }
   const auto responses = f.Take();
   REQUIRE(responses.size() == 4);
-  for (const WatchResponse &response : responses) {
-    if (response.created())
-      continue;
+  for (const WatchResponse& response : responses) {
+    if (response.created()) continue;
     CHECK(Text(response) == (response.watch_id() == 0 ? "-a" : "a=1"));
   }
 }
@@ -256,8 +238,7 @@ TEST_CASE("Previous pairs come when asked for", "[kvstore][watch]") {
   }
 }
 
-TEST_CASE("A start in the past replays history and goes on live",
-          "[kvstore][watch]") {
+TEST_CASE("A start in the past replays history and goes on live", "[kvstore][watch]") {
   Fixture f;
   f.Put("a", "1");
   f.Put("b", "1");
@@ -290,14 +271,13 @@ TEST_CASE("Changes during a replay arrive once, after it", "[kvstore][watch]") {
   }
 }
 
-TEST_CASE("A start in the future delivers nothing before it",
-          "[kvstore][watch]") {
+TEST_CASE("A start in the future delivers nothing before it", "[kvstore][watch]") {
   Fixture f;
   f.Create(f.For("a", "", 4));
   f.Put("a", "2");
   f.Put("a", "3");
   f.RequestProgress();
-  CHECK(f.Take().size() == 1); // created
+  CHECK(f.Take().size() == 1);  // created
 
   f.Put("a", "4");
   CHECK(Texts(f.Take()) == Words{"a=4"});
@@ -305,8 +285,7 @@ TEST_CASE("A start in the future delivers nothing before it",
   CHECK(f.Take().size() == 1);
 }
 
-TEST_CASE("A start that is compacted is created, then cancelled",
-          "[kvstore][watch]") {
+TEST_CASE("A start that is compacted is created, then cancelled", "[kvstore][watch]") {
   Fixture f;
   f.Put("a", "1");
   f.Put("a", "2");
@@ -332,12 +311,11 @@ TEST_CASE("A start that is compacted is created, then cancelled",
   }
 }
 
-TEST_CASE("A cancelled watcher is answered and gets no more events",
-          "[kvstore][watch]") {
+TEST_CASE("A cancelled watcher is answered and gets no more events", "[kvstore][watch]") {
   Fixture f;
   f.Create(f.For("a"));
   f.Create(f.For("a", "", 1));
-  f.Cancel(7); // unknown: ignored
+  f.Cancel(7);  // unknown: ignored
   (void)f.Take();
 
   f.Cancel(0);
@@ -351,8 +329,7 @@ TEST_CASE("A cancelled watcher is answered and gets no more events",
   CHECK(responses[1].watch_id() == 1);
 }
 
-TEST_CASE("A watcher cancelled while it reads history gets nothing of it",
-          "[kvstore][watch]") {
+TEST_CASE("A watcher cancelled while it reads history gets nothing of it", "[kvstore][watch]") {
   Fixture f;
   f.Put("a", "1");
   f.Create(f.For("a", "", 1));
@@ -371,8 +348,7 @@ TEST_CASE("A request of an unknown kind is ignored", "[kvstore][watch]") {
   CHECK(f.Take().empty());
 }
 
-TEST_CASE("Progress is answered after all events up to it",
-          "[kvstore][watch]") {
+TEST_CASE("Progress is answered after all events up to it", "[kvstore][watch]") {
   Fixture f;
   SECTION("without watchers there is no answer") {
     f.RequestProgress();
@@ -399,8 +375,7 @@ TEST_CASE("Progress is answered after all events up to it",
     f.Create(f.For("a"));
     f.Create(f.For("a", "", 1));
     f.RequestProgress();
-    for (const WatchResponse &response : f.Take())
-      CHECK(response.watch_id() != -1);
+    for (const WatchResponse& response : f.Take()) CHECK(response.watch_id() != -1);
   }
   SECTION("a change that a reader may have seen is waited for") {
     f.Create(f.For("a"));
@@ -416,8 +391,7 @@ TEST_CASE("Progress is answered after all events up to it",
   }
 }
 
-TEST_CASE("An idle watcher is told its progress once an interval",
-          "[kvstore][watch]") {
+TEST_CASE("An idle watcher is told its progress once an interval", "[kvstore][watch]") {
   Fixture f({.progress_interval = absl::Seconds(10)});
   WatchCreateRequest create = f.For("a");
   create.set_progress_notify(true);
@@ -449,13 +423,11 @@ TEST_CASE("An idle watcher is told its progress once an interval",
   }
 }
 
-TEST_CASE("Large responses are cut between events only when asked",
-          "[kvstore][watch]") {
+TEST_CASE("Large responses are cut between events only when asked", "[kvstore][watch]") {
   Fixture f({.fragment_bytes = 100});
   WatchCreateRequest create = f.For("a", "z");
-  const std::vector<FakeStore::Write> writes = {{"a", std::string(60, '1')},
-                                                {"b", std::string(60, '2')},
-                                                {"c", std::string(60, '3')}};
+  const std::vector<FakeStore::Write> writes = {
+      {"a", std::string(60, '1')}, {"b", std::string(60, '2')}, {"c", std::string(60, '3')}};
   SECTION("cut, live") {
     create.set_fragment(true);
     f.Create(create);
@@ -485,8 +457,7 @@ TEST_CASE("Large responses are cut between events only when asked",
   }
 }
 
-TEST_CASE("A reader is woken once, when there is something again",
-          "[kvstore][watch]") {
+TEST_CASE("A reader is woken once, when there is something again", "[kvstore][watch]") {
   Fixture f;
   f.Create(f.For("a"));
   f.Put("a", "1");
@@ -500,8 +471,7 @@ TEST_CASE("A reader is woken once, when there is something again",
   CHECK(f.waker->wakes == 2);
 }
 
-TEST_CASE("A slow stream catches up from history and delays nobody",
-          "[kvstore][watch]") {
+TEST_CASE("A slow stream catches up from history and delays nobody", "[kvstore][watch]") {
   Fixture f({.queue_responses = 4});
   auto fast = f.Open();
   WatchRequest request;
@@ -512,18 +482,15 @@ TEST_CASE("A slow stream catches up from history and delays nobody",
   size_t fast_events = 0;
   for (int i = 0; i < 50; ++i) {
     f.Put("a", std::to_string(i));
-    while (fast->Next().has_value())
-      ++fast_events;
+    while (fast->Next().has_value()) ++fast_events;
   }
   CHECK(fast_events == 51);
   CHECK(f.hub->GetStats().lagging == 1);
 
   std::string joined;
-  for (const std::string &text : Texts(f.Take()))
-    joined += text + " ";
+  for (const std::string& text : Texts(f.Take())) joined += text + " ";
   std::string expected;
-  for (int i = 0; i < 50; ++i)
-    expected += "a=" + std::to_string(i) + " ";
+  for (int i = 0; i < 50; ++i) expected += "a=" + std::to_string(i) + " ";
   CHECK(joined == expected);
   CHECK(f.hub->GetStats().lagging == 0);
   f.Put("a", "live");
@@ -531,12 +498,10 @@ TEST_CASE("A slow stream catches up from history and delays nobody",
   fast->Close();
 }
 
-TEST_CASE("A slow watcher overtaken by compaction is cancelled",
-          "[kvstore][watch]") {
+TEST_CASE("A slow watcher overtaken by compaction is cancelled", "[kvstore][watch]") {
   Fixture f({.queue_responses = 2});
   f.Create(f.For("a"));
-  for (int i = 0; i < 10; ++i)
-    f.Put("a", std::to_string(i));
+  for (int i = 0; i < 10; ++i) f.Put("a", std::to_string(i));
   f.store.Compact(9);
 
   const auto responses = f.Take();
@@ -546,8 +511,7 @@ TEST_CASE("A slow watcher overtaken by compaction is cancelled",
   CHECK(responses.back().compact_revision() == 9);
 }
 
-TEST_CASE("After a snapshot watchers read what they missed",
-          "[kvstore][watch]") {
+TEST_CASE("After a snapshot watchers read what they missed", "[kvstore][watch]") {
   Fixture f;
   f.Put("a", "1");
   f.Create(f.For("a"));
@@ -590,16 +554,13 @@ TEST_CASE("Random watchers get what the naive twin says", "[kvstore][watch]") {
   const uint64_t seed = GENERATE(range<uint64_t>(1, 80));
   INFO("seed " << seed);
   keelson::Random random(seed);
-  Fixture f({.queue_responses = 1 + random.Below(6),
-             .history_revisions = 1 + random.Below(5)});
-  const auto key = [&] {
-    return std::string(1, static_cast<char>('a' + random.Below(6)));
-  };
+  Fixture f({.queue_responses = 1 + random.Below(6), .history_revisions = 1 + random.Below(5)});
+  const auto key = [&] { return std::string(1, static_cast<char>('a' + random.Below(6))); };
 
   struct Twin {
     WatchCreateRequest create;
     int64_t first = 0;
-    int64_t end = 0; // cancelled before this revision was made; 0: alive
+    int64_t end = 0;  // cancelled before this revision was made; 0: alive
     std::vector<mvccpb::Event> got;
     int64_t last_revision = 0;
   };
@@ -609,80 +570,65 @@ TEST_CASE("Random watchers get what the naive twin says", "[kvstore][watch]") {
   const auto take = [&](size_t limit) {
     for (size_t i = 0; i < limit; ++i) {
       const std::optional<WatchResponse> response = f.Next();
-      if (!response.has_value())
-        return;
-      if (response->canceled())
-        closed[response->watch_id()] = true;
-      if (response->events_size() == 0)
-        continue;
-      Twin &twin = twins.at(static_cast<size_t>(response->watch_id()));
+      if (!response.has_value()) return;
+      if (response->canceled()) closed[response->watch_id()] = true;
+      if (response->events_size() == 0) continue;
+      Twin& twin = twins.at(static_cast<size_t>(response->watch_id()));
       REQUIRE_FALSE(closed[response->watch_id()]);
       // Atomic: the next response starts at a later revision.
       REQUIRE(response->events(0).kv().mod_revision() > twin.last_revision);
       twin.last_revision = response->events().rbegin()->kv().mod_revision();
       REQUIRE(response->header().revision() >= twin.last_revision);
-      for (const mvccpb::Event &event : response->events())
-        twin.got.push_back(event);
+      for (const mvccpb::Event& event : response->events()) twin.got.push_back(event);
     }
   };
 
   for (int step = 0; step < 300; ++step) {
     switch (random.Below(7)) {
-    case 0: {
-      Twin twin;
-      twin.create = f.For(key(),
-                          random.Bernoulli(0.3)   ? ""
-                          : random.Bernoulli(0.3) ? kZero
-                                                  : "f",
-                          random.Bernoulli(0.5)
-                              ? 0
-                              : random.Between(1, f.store.Revision() + 3));
-      if (twin.create.key() >= "f" && twin.create.range_end() == "f")
+      case 0: {
+        Twin twin;
+        twin.create = f.For(key(),
+                            random.Bernoulli(0.3)   ? ""
+                            : random.Bernoulli(0.3) ? kZero
+                                                    : "f",
+                            random.Bernoulli(0.5) ? 0 : random.Between(1, f.store.Revision() + 3));
+        if (twin.create.key() >= "f" && twin.create.range_end() == "f") break;
+        if (random.Bernoulli(0.2)) twin.create.add_filters(WatchCreateRequest::NOPUT);
+        if (random.Bernoulli(0.2)) twin.create.add_filters(WatchCreateRequest::NODELETE);
+        twin.create.set_prev_kv(random.Bernoulli(0.3));
+        twin.first = twin.create.start_revision();
+        if (twin.first == 0) twin.first = f.store.Revision() + 1;
+        twins.push_back(twin);
+        f.Create(twin.create);
         break;
-      if (random.Bernoulli(0.2))
-        twin.create.add_filters(WatchCreateRequest::NOPUT);
-      if (random.Bernoulli(0.2))
-        twin.create.add_filters(WatchCreateRequest::NODELETE);
-      twin.create.set_prev_kv(random.Bernoulli(0.3));
-      twin.first = twin.create.start_revision();
-      if (twin.first == 0)
-        twin.first = f.store.Revision() + 1;
-      twins.push_back(twin);
-      f.Create(twin.create);
-      break;
-    }
-    case 1: {
-      if (twins.empty() || random.Bernoulli(0.7))
-        break;
-      const size_t at = random.Below(twins.size());
-      if (twins[at].end != 0)
-        break;
-      twins[at].end = f.store.Revision() + 1;
-      f.Cancel(static_cast<int64_t>(at));
-      break;
-    }
-    case 2:
-      (void)f.catch_up.RunOne();
-      break;
-    case 3:
-      take(random.Below(4));
-      break;
-    default: {
-      std::vector<FakeStore::Write> writes;
-      for (char c = 'a'; c < 'g'; ++c) {
-        if (!random.Bernoulli(0.3))
-          continue;
-        const std::string k(1, c);
-        writes.push_back({k, random.Bernoulli(0.3)
-                                 ? std::nullopt
-                                 : std::optional(std::to_string(step))});
       }
-      Store::Change change = f.store.Apply(writes);
-      if (change.events.empty())
+      case 1: {
+        if (twins.empty() || random.Bernoulli(0.7)) break;
+        const size_t at = random.Below(twins.size());
+        if (twins[at].end != 0) break;
+        twins[at].end = f.store.Revision() + 1;
+        f.Cancel(static_cast<int64_t>(at));
         break;
-      history.push_back(change);
-      f.hub->Publish({change});
-    }
+      }
+      case 2:
+        (void)f.catch_up.RunOne();
+        break;
+      case 3:
+        take(random.Below(4));
+        break;
+      default: {
+        std::vector<FakeStore::Write> writes;
+        for (char c = 'a'; c < 'g'; ++c) {
+          if (!random.Bernoulli(0.3)) continue;
+          const std::string k(1, c);
+          writes.push_back(
+              {k, random.Bernoulli(0.3) ? std::nullopt : std::optional(std::to_string(step))});
+        }
+        Store::Change change = f.store.Apply(writes);
+        if (change.events.empty()) break;
+        history.push_back(change);
+        f.hub->Publish({change});
+      }
     }
   }
   do {
@@ -691,38 +637,29 @@ TEST_CASE("Random watchers get what the naive twin says", "[kvstore][watch]") {
   } while (f.catch_up.RunOne());
 
   for (size_t id = 0; id < twins.size(); ++id) {
-    const Twin &twin = twins[id];
+    const Twin& twin = twins[id];
     INFO("watcher " << id);
     std::vector<mvccpb::Event> expected;
-    for (const Store::Change &change : history) {
-      if (change.revision < twin.first ||
-          (twin.end != 0 && change.revision >= twin.end))
-        continue;
+    for (const Store::Change& change : history) {
+      if (change.revision < twin.first || (twin.end != 0 && change.revision >= twin.end)) continue;
       for (mvccpb::Event event : change.events) {
         const KeyRange range{twin.create.key(), twin.create.range_end()};
-        if (!FakeStore::InRange(range, event.kv().key()))
-          continue;
+        if (!FakeStore::InRange(range, event.kv().key())) continue;
         bool dropped = false;
         for (const int filter : twin.create.filters()) {
-          dropped |= (filter == WatchCreateRequest::NOPUT) ==
-                     (event.type() == mvccpb::Event::PUT);
+          dropped |= (filter == WatchCreateRequest::NOPUT) == (event.type() == mvccpb::Event::PUT);
         }
-        if (dropped)
-          continue;
-        const auto before =
-            f.store.GetAt(event.kv().key(), change.revision - 1);
-        if (twin.create.prev_kv() && before.ok())
-          *event.mutable_prev_kv() = *before;
+        if (dropped) continue;
+        const auto before = f.store.GetAt(event.kv().key(), change.revision - 1);
+        if (twin.create.prev_kv() && before.ok()) *event.mutable_prev_kv() = *before;
         expected.push_back(event);
       }
     }
     // A cancelled watcher that lagged may have got only the beginning.
-    if (twin.end != 0)
-      expected.resize(std::min(expected.size(), twin.got.size()));
+    if (twin.end != 0) expected.resize(std::min(expected.size(), twin.got.size()));
     REQUIRE(twin.got.size() == expected.size());
     for (size_t i = 0; i < expected.size(); ++i) {
-      REQUIRE(twin.got[i].SerializeAsString() ==
-              expected[i].SerializeAsString());
+      REQUIRE(twin.got[i].SerializeAsString() == expected[i].SerializeAsString());
     }
   }
 }

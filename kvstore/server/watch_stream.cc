@@ -16,20 +16,20 @@ WatchStream::Item WatchStream::ReadyItem(std::string bytes) {
   return item;
 }
 
-void WatchStream::Handle(const WatchRequest &request) {
+void WatchStream::Handle(const WatchRequest& request) {
   switch (request.request_union_case()) {
-  case WatchRequest::kCreateRequest:
-    hub_->Create(shared_from_this(), request.create_request());
-    break;
-  case WatchRequest::kCancelRequest:
-    hub_->Cancel(shared_from_this(), request.cancel_request().watch_id());
-    break;
-  case WatchRequest::kProgressRequest:
-    hub_->RequestProgress(shared_from_this());
-    break;
-  case WatchRequest::REQUEST_UNION_NOT_SET:
-    break; // A kind of request that came later than we did: ignored, as etcd
-           // does.
+    case WatchRequest::kCreateRequest:
+      hub_->Create(shared_from_this(), request.create_request());
+      break;
+    case WatchRequest::kCancelRequest:
+      hub_->Cancel(shared_from_this(), request.cancel_request().watch_id());
+      break;
+    case WatchRequest::kProgressRequest:
+      hub_->RequestProgress(shared_from_this());
+      break;
+    case WatchRequest::REQUEST_UNION_NOT_SET:
+      break;  // A kind of request that came later than we did: ignored, as etcd
+              // does.
   }
 }
 
@@ -50,18 +50,15 @@ std::optional<std::string> WatchStream::Next() {
       made_room = true;
     }
   }
-  if (made_room)
-    hub_->PostCatchUp(shared_from_this());
-  return item.change == nullptr ? std::move(item.bytes)
-                                : Encode(std::move(item));
+  if (made_room) hub_->PostCatchUp(shared_from_this());
+  return item.change == nullptr ? std::move(item.bytes) : Encode(std::move(item));
 }
 
 std::string WatchStream::Encode(Item item) {
-  const EncodedEvents &events =
-      item.prev_kv ? item.change->WithPrevious() : item.change->Plain();
-  std::vector<std::string> pieces = EncodeResponses(
-      hub_->Response(item.watch_id, item.change->revision()), events,
-      item.indices, item.fragment ? hub_->options_.fragment_bytes : 0);
+  const EncodedEvents& events = item.prev_kv ? item.change->WithPrevious() : item.change->Plain();
+  std::vector<std::string> pieces =
+      EncodeResponses(hub_->Response(item.watch_id, item.change->revision()), events, item.indices,
+                      item.fragment ? hub_->options_.fragment_bytes : 0);
   absl::MutexLock lock(&mu_);
   for (size_t i = pieces.size(); i > 1; --i) {
     queue_.push_front(ReadyItem(std::move(pieces[i - 1])));
@@ -98,10 +95,8 @@ bool WatchStream::WaitForRoom() {
 
 WatchStream::Pushed WatchStream::Push(Item item, bool bounded) {
   absl::MutexLock lock(&mu_);
-  if (silenced_)
-    return Pushed::kQueued;
-  if (bounded && Full())
-    return Pushed::kFull;
+  if (silenced_) return Pushed::kQueued;
+  if (bounded && Full()) return Pushed::kFull;
   queued_cost_ += item.cost;
   queue_.push_back(std::move(item));
   return std::exchange(idle_, false) ? Pushed::kQueuedAndWake : Pushed::kQueued;
@@ -115,4 +110,4 @@ void WatchStream::Silence() {
   wants_room_ = false;
 }
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore

@@ -35,22 +35,20 @@ class WatchHub;
 
 // Told when a stream whose Next returned nothing has something again.
 class WatchWaker {
-public:
+ public:
   virtual ~WatchWaker() = default;
   // Runs on the hub's delivery executor, without locks held. Must not block.
   virtual void Wake() = 0;
 };
 
 class WatchStream : public std::enable_shared_from_this<WatchStream> {
-public:
+ public:
   // Made by WatchHub::Open.
-  WatchStream(WatchHub *hub, std::weak_ptr<WatchWaker> waker,
-              double progress_jitter)
-      : hub_(hub), waker_(std::move(waker)), progress_jitter_(progress_jitter) {
-  }
+  WatchStream(WatchHub* hub, std::weak_ptr<WatchWaker> waker, double progress_jitter)
+      : hub_(hub), waker_(std::move(waker)), progress_jitter_(progress_jitter) {}
 
   // Serves one request; its answers come out of Next.
-  void Handle(const etcdserverpb::WatchRequest &request);
+  void Handle(const etcdserverpb::WatchRequest& request);
 
   // The next response in order, or nothing; after nothing, Wake tells when to
   // ask again.
@@ -62,11 +60,11 @@ public:
   // Ends all watchers. Afterwards Next returns nothing and nobody is woken.
   void Close();
 
-private:
+ private:
   friend class WatchHub;
 
   struct Watcher {
-    WatchStream *stream = nullptr;
+    WatchStream* stream = nullptr;
     int64_t id = 0;
     KeyRange range;
     bool no_put = false;
@@ -74,14 +72,12 @@ private:
     bool prev_kv = false;
     bool progress_notify = false;
     bool fragment = false;
-    int64_t start_revision = 0; // as asked for
-    bool live = false;          // in the hub's index; else in lagging
-    int64_t next_revision =
-        0; // everything below has been queued, or is not wanted
-    uint64_t incarnation =
-        0; // tells this watcher from a later one with the same id
+    int64_t start_revision = 0;  // as asked for
+    bool live = false;           // in the hub's index; else in lagging
+    int64_t next_revision = 0;   // everything below has been queued, or is not wanted
+    uint64_t incarnation = 0;    // tells this watcher from a later one with the same id
     absl::Duration last_sent;
-    std::vector<uint32_t> matched; // scratch of Publish: indices of events
+    std::vector<uint32_t> matched;  // scratch of Publish: indices of events
   };
 
   // A response in the queue: ready bytes, or events to be encoded when it is
@@ -111,32 +107,28 @@ private:
   void Silence() ABSL_LOCKS_EXCLUDED(mu_);
   std::string Encode(Item item) ABSL_LOCKS_EXCLUDED(mu_);
 
-  WatchHub *const hub_;
+  WatchHub* const hub_;
   const std::weak_ptr<WatchWaker> waker_;
-  const double progress_jitter_; // this stream's share of the progress
-                                 // interval, [0, 0.1)
+  const double progress_jitter_;  // this stream's share of the progress
+                                  // interval, [0, 0.1)
 
   // Protected by the hub's lock.
   std::map<int64_t, std::unique_ptr<Watcher>> watchers_;
-  std::deque<int64_t>
-      lagging_; // ids of watchers that read history, next one first
+  std::deque<int64_t> lagging_;  // ids of watchers that read history, next one first
   int64_t next_id_ = 0;
   bool closed_ = false;
-  bool catching_up_ =
-      false; // a catch-up task is posted, runs, or waits for room
-  int64_t progress_target_ =
-      0; // a progress request waits for this revision; 0: none
+  bool catching_up_ = false;     // a catch-up task is posted, runs, or waits for room
+  int64_t progress_target_ = 0;  // a progress request waits for this revision; 0: none
 
   // Taken after the hub's lock where both are held.
   mutable absl::Mutex mu_;
   std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
   size_t queued_cost_ ABSL_GUARDED_BY(mu_) = 0;
-  bool idle_ ABSL_GUARDED_BY(mu_) = true; // Next has returned nothing
+  bool idle_ ABSL_GUARDED_BY(mu_) = true;  // Next has returned nothing
   bool silenced_ ABSL_GUARDED_BY(mu_) = false;
-  bool wants_room_ ABSL_GUARDED_BY(mu_) =
-      false; // catch-up waits for the queue to drain
+  bool wants_room_ ABSL_GUARDED_BY(mu_) = false;  // catch-up waits for the queue to drain
 };
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore
 
-#endif // KEELSON_KVSTORE_SERVER_WATCH_STREAM_H_
+#endif  // KEELSON_KVSTORE_SERVER_WATCH_STREAM_H_

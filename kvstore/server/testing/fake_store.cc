@@ -6,11 +6,9 @@
 
 namespace keelson::kvstore {
 
-bool FakeStore::InRange(const KeyRange &range, std::string_view key) {
-  if (range.range_end.empty())
-    return key == range.key;
-  if (key < range.key)
-    return false;
+bool FakeStore::InRange(const KeyRange& range, std::string_view key) {
+  if (range.range_end.empty()) return key == range.key;
+  if (key < range.key) return false;
   return range.range_end == std::string_view("\0", 1) || key < range.range_end;
 }
 
@@ -18,15 +16,12 @@ int64_t FakeStore::RevisionLocked() const {
   return state_.changes.empty() ? 1 : state_.changes.back().revision;
 }
 
-std::optional<FakeStore::Pair> FakeStore::GetLocked(std::string_view key,
-                                                    int64_t revision) const {
+std::optional<FakeStore::Pair> FakeStore::GetLocked(std::string_view key, int64_t revision) const {
   std::optional<Pair> found;
-  for (const Change &change : state_.changes) {
-    if (change.revision > revision)
-      break;
-    for (const mvccpb::Event &event : change.events) {
-      if (event.kv().key() != key)
-        continue;
+  for (const Change& change : state_.changes) {
+    if (change.revision > revision) break;
+    for (const mvccpb::Event& event : change.events) {
+      if (event.kv().key() != key) continue;
       if (event.type() == mvccpb::Event::PUT) {
         found = event.kv();
       } else {
@@ -37,15 +32,14 @@ std::optional<FakeStore::Pair> FakeStore::GetLocked(std::string_view key,
   return found;
 }
 
-Store::Change FakeStore::Apply(const std::vector<Write> &writes) {
+Store::Change FakeStore::Apply(const std::vector<Write>& writes) {
   absl::MutexLock lock(&mu_);
   Change change;
   change.revision = RevisionLocked() + 1;
-  for (const auto &[key, value] : writes) {
+  for (const auto& [key, value] : writes) {
     const std::optional<Pair> before = GetLocked(key, change.revision - 1);
-    if (!value.has_value() && !before.has_value())
-      continue;
-    mvccpb::Event &event = change.events.emplace_back();
+    if (!value.has_value() && !before.has_value()) continue;
+    mvccpb::Event& event = change.events.emplace_back();
     event.mutable_kv()->set_key(key);
     event.mutable_kv()->set_mod_revision(change.revision);
     if (!value.has_value()) {
@@ -53,12 +47,10 @@ Store::Change FakeStore::Apply(const std::vector<Write> &writes) {
       continue;
     }
     event.mutable_kv()->set_value(*value);
-    event.mutable_kv()->set_create_revision(before ? before->create_revision()
-                                                   : change.revision);
+    event.mutable_kv()->set_create_revision(before ? before->create_revision() : change.revision);
     event.mutable_kv()->set_version(before ? before->version() + 1 : 1);
   }
-  if (!change.events.empty())
-    state_.changes.push_back(change);
+  if (!change.events.empty()) state_.changes.push_back(change);
   return change;
 }
 
@@ -82,7 +74,7 @@ void FakeStore::SetDiskBytes(int64_t bytes) {
   state_.sizes.disk_bytes = bytes;
 }
 
-void FakeStore::RestoreFrom(const FakeStore &other) {
+void FakeStore::RestoreFrom(const FakeStore& other) {
   State copy;
   {
     absl::MutexLock lock(&other.mu_);
@@ -102,69 +94,58 @@ int64_t FakeStore::CompactedRevision() const {
   return state_.compacted;
 }
 
-absl::Status FakeStore::Range(const etcdserverpb::RangeRequest &request,
-                              etcdserverpb::RangeResponse *response) const {
+absl::Status FakeStore::Range(const etcdserverpb::RangeRequest& request,
+                              etcdserverpb::RangeResponse* response) const {
   absl::MutexLock lock(&mu_);
-  if (request.key().empty())
-    return errors::EmptyKey();
+  if (request.key().empty()) return errors::EmptyKey();
   response->mutable_header()->set_revision(RevisionLocked());
   const std::optional<Pair> found = GetLocked(request.key(), RevisionLocked());
-  if (found.has_value())
-    *response->add_kvs() = *found;
+  if (found.has_value()) *response->add_kvs() = *found;
   response->set_count(found.has_value() ? 1 : 0);
   return absl::OkStatus();
 }
 
-absl::Status FakeStore::ReadTxn(const etcdserverpb::TxnRequest &,
-                                etcdserverpb::TxnResponse *response) const {
+absl::Status FakeStore::ReadTxn(const etcdserverpb::TxnRequest&,
+                                etcdserverpb::TxnResponse* response) const {
   absl::MutexLock lock(&mu_);
   response->mutable_header()->set_revision(RevisionLocked());
   response->set_succeeded(true);
   return absl::OkStatus();
 }
 
-absl::StatusOr<Store::History>
-FakeStore::ReadHistory(const KeyRange &range, int64_t from, bool prev_kv,
-                       size_t max_changes, size_t max_bytes) const {
+absl::StatusOr<Store::History> FakeStore::ReadHistory(const KeyRange& range, int64_t from,
+                                                      bool prev_kv, size_t max_changes,
+                                                      size_t max_bytes) const {
   absl::MutexLock lock(&mu_);
-  if (from < state_.compacted)
-    return errors::Compacted();
+  if (from < state_.compacted) return errors::Compacted();
   History history;
   history.next_revision = RevisionLocked() + 1;
   size_t bytes = 0;
-  for (const Change &change : state_.changes) {
-    if (change.revision < from)
-      continue;
+  for (const Change& change : state_.changes) {
+    if (change.revision < from) continue;
     if (history.changes.size() == max_changes || bytes >= max_bytes) {
       history.next_revision = change.revision;
       break;
     }
     Change matching;
     matching.revision = change.revision;
-    for (const mvccpb::Event &event : change.events) {
-      if (!InRange(range, event.kv().key()))
-        continue;
+    for (const mvccpb::Event& event : change.events) {
+      if (!InRange(range, event.kv().key())) continue;
       matching.events.push_back(event);
       bytes += event.ByteSizeLong();
-      if (!prev_kv)
-        continue;
-      const std::optional<Pair> before =
-          GetLocked(event.kv().key(), change.revision - 1);
-      if (before.has_value())
-        *matching.events.back().mutable_prev_kv() = *before;
+      if (!prev_kv) continue;
+      const std::optional<Pair> before = GetLocked(event.kv().key(), change.revision - 1);
+      if (before.has_value()) *matching.events.back().mutable_prev_kv() = *before;
     }
-    if (!matching.events.empty())
-      history.changes.push_back(std::move(matching));
+    if (!matching.events.empty()) history.changes.push_back(std::move(matching));
   }
   return history;
 }
 
-absl::StatusOr<FakeStore::Pair> FakeStore::GetAt(std::string_view key,
-                                                 int64_t revision) const {
+absl::StatusOr<FakeStore::Pair> FakeStore::GetAt(std::string_view key, int64_t revision) const {
   absl::MutexLock lock(&mu_);
   std::optional<Pair> found = GetLocked(key, revision);
-  if (!found.has_value())
-    return absl::NotFoundError("no such pair");
+  if (!found.has_value()) return absl::NotFoundError("no such pair");
   return *std::move(found);
 }
 
@@ -180,9 +161,8 @@ std::vector<Store::LeaseInfo> FakeStore::Leases() const {
 
 int64_t FakeStore::LeaseTtl(int64_t id) const {
   absl::MutexLock lock(&mu_);
-  for (const LeaseInfo &lease : state_.leases) {
-    if (lease.id == id)
-      return lease.granted_ttl_seconds;
+  for (const LeaseInfo& lease : state_.leases) {
+    if (lease.id == id) return lease.granted_ttl_seconds;
   }
   return 0;
 }
@@ -194,4 +174,4 @@ std::vector<Store::MemberAttributes> FakeStore::Members() const {
   return state_.members;
 }
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore

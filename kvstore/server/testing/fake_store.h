@@ -18,7 +18,7 @@ namespace keelson::kvstore {
 // Thread-safe. Only what the tests of the server ask for is answered:
 // single-key ranges without options, history, leases and members.
 class FakeStore final : public Store {
-public:
+ public:
   using Pair = mvccpb::KeyValue;
 
   // --- What a state machine would do ---
@@ -28,27 +28,25 @@ public:
   // Applies `writes` at the next revision and returns the change, as a state
   // machine reports it. Deletions of keys that are not there are left out;
   // without any event nothing changes.
-  Change Apply(const std::vector<Write> &writes);
+  Change Apply(const std::vector<Write>& writes);
   void Compact(int64_t revision);
   void SetLeases(std::vector<LeaseInfo> leases);
   void SetMembers(std::vector<MemberAttributes> members);
   void SetDiskBytes(int64_t bytes);
   // Replaces everything by the state of `other`, as a snapshot would.
-  void RestoreFrom(const FakeStore &other);
+  void RestoreFrom(const FakeStore& other);
 
   // --- Store ---
 
   [[nodiscard]] int64_t Revision() const override;
   [[nodiscard]] int64_t CompactedRevision() const override;
-  absl::Status Range(const etcdserverpb::RangeRequest &request,
-                     etcdserverpb::RangeResponse *response) const override;
-  absl::Status ReadTxn(const etcdserverpb::TxnRequest &request,
-                       etcdserverpb::TxnResponse *response) const override;
-  absl::StatusOr<History> ReadHistory(const KeyRange &range, int64_t from,
-                                      bool prev_kv, size_t max_changes,
-                                      size_t max_bytes) const override;
-  absl::StatusOr<Pair> GetAt(std::string_view key,
-                             int64_t revision) const override;
+  absl::Status Range(const etcdserverpb::RangeRequest& request,
+                     etcdserverpb::RangeResponse* response) const override;
+  absl::Status ReadTxn(const etcdserverpb::TxnRequest& request,
+                       etcdserverpb::TxnResponse* response) const override;
+  absl::StatusOr<History> ReadHistory(const KeyRange& range, int64_t from, bool prev_kv,
+                                      size_t max_changes, size_t max_bytes) const override;
+  absl::StatusOr<Pair> GetAt(std::string_view key, int64_t revision) const override;
   [[nodiscard]] Sizes GetSizes() const override;
   [[nodiscard]] std::vector<LeaseInfo> Leases() const override;
   [[nodiscard]] int64_t LeaseTtl(int64_t id) const override;
@@ -56,9 +54,9 @@ public:
   [[nodiscard]] std::vector<MemberAttributes> Members() const override;
 
   // Whether `key` lies in the range that a request would spell so.
-  static bool InRange(const KeyRange &range, std::string_view key);
+  static bool InRange(const KeyRange& range, std::string_view key);
 
-private:
+ private:
   struct State {
     std::vector<Change> changes;
     int64_t compacted = 0;
@@ -75,6 +73,6 @@ private:
   State state_ ABSL_GUARDED_BY(mu_);
 };
 
-} // namespace keelson::kvstore
+}  // namespace keelson::kvstore
 
-#endif // KEELSON_KVSTORE_SERVER_TESTING_FAKE_STORE_H_
+#endif  // KEELSON_KVSTORE_SERVER_TESTING_FAKE_STORE_H_

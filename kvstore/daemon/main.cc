@@ -1,0 +1,112 @@
+// kvstored: one member of a replicated key-value store that speaks etcd's v3 API.
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/exit_code.h"
+#include "base/logging.h"
+#include "base/notify.h"
+#include "base/signals.h"
+#include "base/version.h"
+#include "kvstore/config/identity.h"
+#include "kvstore/config/options.h"
+#include "kvstore/daemon/member.h"
+
+extern char** environ;
+
+namespace keelson::kvstore {
+namespace {
+
+std::vector<std::string> Environment() {
+  std::vector<std::string> all;
+  for (char** entry = environ; *entry != nullptr; ++entry) all.emplace_back(*entry);
+  return all;
+}
+
+// Every client needs a descriptor; systems give few by default and allow more.
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE,
+                    &limit);  // Best effort: the old limit works, with fewer clients.
+}
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "kvstored: %s\n", std::string(status.message()).c_str());
+  return static_cast<int>(ExitCodeFor(status));
+}
+
+int Run(const CommandLine& line, SignalWaiter& signals) {
+  const Options& options = line.options;
+  InitLogging({.level = options.log_level,
+               .format = options.log_format,
+               .component = "kvstored",
+               .background = true});
+  for (const std::string& warning : line.warnings) LogWarning(warning);
+  LogInfo("starting", {{"name", options.name},
+                       {"member_id", FormatId(options.member_id)},
+                       {"cluster_id", FormatId(options.cluster_id)},
+                       {"version", Version()},
+                       {"data_dir", options.data_dir}});
+
+  Member::Hooks hooks;
+  hooks.on_ready = [] {
+    LogInfo("ready to serve client requests");
+    (void)Notify("READY=1");
+  };
+  hooks.on_fatal = [](const absl::Status& status) {
+    LogError("cannot go on", {{"err", status}});
+    ShutdownLogging();
+    // No destructor may write to a disk that has failed.
+    ::_exit(static_cast<int>(ExitCode::kFailed));
+  };
+  auto member = Member::Start(options, std::move(hooks));
+  if (!member.ok()) {
+    LogError("cannot start", {{"err", std::string(member.status().message())}});
+    ShutdownLogging();
+    return static_cast<int>(ExitCodeFor(member.status()));
+  }
+  for (const std::string& address : (*member)->client_addresses()) {
+    LogInfo("serving client traffic", {{"address", address}});
+  }
+
+  // Nothing is reloaded yet, and a hang-up of the terminal is not a reason to stop.
+  while (signals.Wait() == SIGHUP) {
+  }
+  LogInfo("stopping");
+  (void)Notify("STOPPING=1");
+  (*member)->Stop();
+  member->reset();
+  LogInfo("stopped");
+  ShutdownLogging();
+  return static_cast<int>(ExitCode::kDone);
+}
+
+int Main(int argc, char** argv) {
+  SignalWaiter signals;
+  (void)::umask(077);
+  RaiseFileLimit();
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const absl::StatusOr<CommandLine> line = ParseCommandLine(arguments, Environment());
+  if (!line.ok()) return Fail(line.status());
+  if (line->text.has_value()) {
+    const std::string text = line->text->empty()
+                                 ? absl::StrCat(VersionLine("kvstored"), "\netcd API: 3.6.0\n")
+                                 : *line->text;
+    std::fputs(text.c_str(), stdout);
+    return static_cast<int>(ExitCode::kDone);
+  }
+  return Run(*line, signals);
+}
+
+}  // namespace
+}  // namespace keelson::kvstore
+
+int main(int argc, char** argv) { return keelson::kvstore::Main(argc, argv); }

@@ -1,0 +1,381 @@
+#include "kvstore/daemon/member.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/http/router.h"
+#include "base/logging.h"
+#include "base/metrics.h"
+#include "base/notify.h"
+#include "base/status.h"
+#include "base/tls_grpc.h"
+#include "base/version.h"
+#include "kvstore/config/identity.h"
+#include "kvstore/daemon/measured_wal.h"
+#include "kvstore/daemon/ports.h"
+#include "kvstore/daemon/storage.h"
+#include "kvstore/server/grpc_services.h"
+#include "kvstore/server/http_endpoints.h"
+#include "kvstore/server/peer_service.h"
+#include "kvstore/server/server.h"
+#include "raft/transport/grpc_transport.h"
+
+namespace keelson::kvstore {
+namespace {
+
+constexpr absl::Duration kGrace = absl::Seconds(2);
+
+// The threads of a member. Declared before what runs on them, stopped by hand.
+struct Threads {
+  ThreadExecutor loop{"raft-loop"};
+  ThreadExecutor append{"raft-append"};
+  ThreadExecutor apply{"raft-apply"};
+  ThreadExecutor background{"raft-snapshot"};
+  ThreadExecutor timers{"timers"};
+  ThreadExecutor delivery{"watch-delivery"};
+  ThreadExecutor catch_up{"watch-catch-up"};
+  ThreadExecutor reader_1{"reader-1"};
+  ThreadExecutor reader_2{"reader-2"};
+
+  void Stop() {
+    for (ThreadExecutor* thread : {&loop, &append, &apply, &background, &timers, &delivery,
+                                   &catch_up, &reader_1, &reader_2}) {
+      thread->Stop();
+    }
+  }
+};
+
+// "host:port" of each member but this one.
+std::map<raft::NodeId, std::string> PeersOf(const Options& options) {
+  std::map<raft::NodeId, std::string> peers;
+  for (const FoundingMember& member : options.initial_cluster) {
+    if (member.id != options.member_id) peers[member.id] = member.peer_urls.front().HostPort();
+  }
+  return peers;
+}
+
+Server::Options ServerOptionsOf(const Options& options) {
+  const DataDir paths = DataDirAt(options.data_dir, options.wal_dir);
+  Server::Options server;
+  server.cluster_id = options.cluster_id;
+  server.member_id = options.member_id;
+  server.name = options.name;
+  server.client_urls = Texts(options.advertise_client_urls);
+  for (const FoundingMember& member : options.initial_cluster) {
+    server.members.push_back(
+        {.id = member.id, .name = member.name, .peer_urls = Texts(member.peer_urls)});
+  }
+  server.election_timeout = options.election_timeout;
+  server.max_txn_ops = options.max_txn_ops;
+  server.max_request_bytes = options.max_request_bytes;
+  server.watch_progress_interval = options.watch_progress_interval;
+  server.space.directories = {paths.member, paths.wal};
+  server.space.quota_bytes = options.quota_backend_bytes;
+  return server;
+}
+
+class MemberImpl final : public Member {
+ public:
+  MemberImpl(const Options& options, Hooks hooks) : options_(options), hooks_(std::move(hooks)) {}
+  ~MemberImpl() override { Stop(); }
+
+  absl::Status Init() {
+    KEELSON_RETURN_IF_ERROR(CheckDataDir(RealFileSystem(), options_.data_dir));
+    KEELSON_RETURN_IF_ERROR(BindPorts());
+    KEELSON_ASSIGN_OR_RETURN(storage_, OpenStorage(RealFileSystem(), options_));
+    if (storage_.recovered.torn_bytes > 0) {
+      LogWarning("cut a torn record off the log",
+                 {{"bytes", storage_.recovered.torn_bytes}, {"dir", storage_.paths.wal}});
+    }
+    KEELSON_RETURN_IF_ERROR(MakeServer());
+    KEELSON_RETURN_IF_ERROR(StartRaft());
+    return Serve();
+  }
+
+  void Stop() override;
+
+  [[nodiscard]] std::vector<std::string> client_addresses() const override {
+    return client_ports_->addresses();
+  }
+
+ private:
+  absl::Status BindPorts();
+  absl::Status MakeServer();
+  absl::Status MakeTransport();
+  absl::Status StartRaft();
+  absl::Status Serve();
+  void OnRoleChange(const raft::SoftState& state, raft::Term term);
+  void RegisterPeerMetrics();
+  void HandOverLeadership();
+
+  const Options options_;
+  const Hooks hooks_;
+  MetricRegistry metrics_;
+  Threads threads_;
+  bool stopped_ = false;
+  bool serving_ = false;
+
+  TlsMaterial client_tls_;
+  TlsMaterial peer_tls_;
+  bool peers_use_tls_ = false;
+  Storage storage_;
+  std::unique_ptr<MeasuredWal> wal_;
+  std::unique_ptr<LeaseForwarder> forwarder_;
+  std::unique_ptr<Server> server_;
+  std::unique_ptr<StateMachine> machine_;
+  std::unique_ptr<raft::GrpcTransport> transport_;
+  std::unique_ptr<PeerService> peer_service_;
+  std::unique_ptr<GrpcServices> services_;
+  std::unique_ptr<raft::Node> node_;
+  http::Router router_;
+  std::unique_ptr<Ports> peer_ports_;
+  std::unique_ptr<Ports> client_ports_;
+  std::unique_ptr<Ports> metrics_ports_;
+  // Touched by the raft loop only.
+  raft::Role last_role_ = raft::Role::kFollower;
+  raft::NodeId last_leader_ = raft::kNoNode;
+};
+
+absl::Status MemberImpl::BindPorts() {
+  if (!options_.client_tls.cert_file.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(client_tls_, LoadTlsMaterial(options_.client_tls));
+  }
+  if (!options_.peer_tls.cert_file.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(peer_tls_, LoadTlsMaterial(options_.peer_tls));
+  }
+  KEELSON_ASSIGN_OR_RETURN(client_ports_, Ports::Bind(options_.listen_client_urls, client_tls_));
+  KEELSON_ASSIGN_OR_RETURN(peer_ports_, Ports::Bind(options_.listen_peer_urls, peer_tls_));
+  KEELSON_ASSIGN_OR_RETURN(metrics_ports_, Ports::Bind(options_.listen_metrics_urls, client_tls_));
+  return absl::OkStatus();
+}
+
+absl::Status MemberImpl::MakeServer() {
+  peers_use_tls_ = options_.advertise_peer_urls.front().tls();
+  forwarder_ = MakeGrpcLeaseForwarder(
+      options_.cluster_id, PeersOf(options_),
+      peers_use_tls_ ? GrpcChannelCredentials(peer_tls_) : grpc::InsecureChannelCredentials());
+  server_ = std::make_unique<Server>(
+      ServerOptionsOf(options_), Server::Env{.clock = &RealClock(),
+                                             .file_system = &RealFileSystem(),
+                                             .timers = &threads_.timers,
+                                             .delivery = &threads_.delivery,
+                                             .catch_up = &threads_.catch_up,
+                                             .readers = {&threads_.reader_1, &threads_.reader_2},
+                                             .forwarder = forwarder_.get(),
+                                             .random = Random(Random::SeedFromSystem())});
+  server_->SetPublished(hooks_.on_ready);
+
+  StateMachine::Options machine;
+  machine.directory = storage_.paths.database;
+  machine.max_txn_ops = options_.max_txn_ops;
+  machine.initial_conf_state = storage_.founders;
+  machine.on_stall = [this](const absl::Status& status) {
+    if (status.ok()) {
+      LogInfo("disk has space again");
+    } else {
+      LogError("disk is full, waiting for space", {{"err", status}});
+    }
+    server_->OnStall(status);
+  };
+  KEELSON_ASSIGN_OR_RETURN(machine_, StateMachine::Open(machine, server_.get()));
+  server_->SetStore(&machine_->store());
+  RegisterServerMetrics(metrics_, server_.get());
+  RegisterProcessMetrics(metrics_);
+  return absl::OkStatus();
+}
+
+absl::Status MemberImpl::MakeTransport() {
+  raft::GrpcTransport::Options transport;
+  transport.self = options_.member_id;
+  transport.cluster_id = options_.cluster_id;
+  transport.peers = PeersOf(options_);
+  transport.snapshots = storage_.snapshots.get();
+  if (peers_use_tls_) {
+    transport.tls = {.ca = peer_tls_.ca_pem,
+                     .certificate = peer_tls_.cert_pem,
+                     .key = peer_tls_.key_pem,
+                     .server_name = ""};
+  }
+  transport.on_trouble = [](raft::NodeId peer, const absl::Status& status) {
+    LogWarning("trouble with a peer, trying on", {{"peer", FormatId(peer)}, {"err", status}});
+  };
+  const size_t max_receive = transport.max_receive_bytes;
+  KEELSON_ASSIGN_OR_RETURN(transport_, raft::GrpcTransport::Create(std::move(transport)));
+  peer_service_ = std::make_unique<PeerService>(server_.get(), options_.cluster_id);
+  return peer_ports_->Serve(
+      [this, max_receive](grpc::ServerBuilder& builder) {
+        transport_->RegisterOn(builder);
+        peer_service_->RegisterOn(builder);
+        builder.SetMaxReceiveMessageSize(static_cast<int>(max_receive));
+        // Members ping each other to notice a cut connection.
+        builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
+        builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+      },
+      nullptr);
+}
+
+absl::Status MemberImpl::StartRaft() {
+  KEELSON_RETURN_IF_ERROR(MakeTransport());
+  wal_ = std::make_unique<MeasuredWal>(std::move(storage_.wal), &RealClock(), &metrics_);
+
+  raft::Node::Options node;
+  node.core.id = options_.member_id;
+  node.core.election_ticks =
+      static_cast<int>(options_.election_timeout / options_.heartbeat_interval);
+  node.core.pre_vote = options_.pre_vote;
+  node.tick_interval = options_.heartbeat_interval;
+  node.compact_every_entries = options_.snapshot_count;
+  node.keep_entries = options_.snapshot_catchup_entries;
+  node.proposal_wait = absl::Seconds(5) + 2 * options_.election_timeout;
+  node.on_fatal = [this](const absl::Status& status) { hooks_.on_fatal(status); };
+  node.on_role_change = [this](const raft::SoftState& state, raft::Term term) {
+    OnRoleChange(state, term);
+  };
+  KEELSON_ASSIGN_OR_RETURN(node_, raft::Node::Start(node,
+                                                    {.clock = &RealClock(),
+                                                     .loop = &threads_.loop,
+                                                     .append = &threads_.append,
+                                                     .apply = &threads_.apply,
+                                                     .background = &threads_.background,
+                                                     .transport = transport_.get(),
+                                                     .wal = wal_.get(),
+                                                     .snapshots = storage_.snapshots.get(),
+                                                     .machine = machine_.get(),
+                                                     .random = Random(Random::SeedFromSystem())},
+                                                    std::move(storage_.recovered)));
+  KEELSON_RETURN_IF_ERROR(transport_->Start(*node_));
+  RegisterPeerMetrics();
+  server_->Start(node_.get());
+  // Alone there is nobody to wait for.
+  if (options_.initial_cluster.size() == 1) node_->Campaign();
+  return absl::OkStatus();
+}
+
+absl::Status MemberImpl::Serve() {
+  AddHttpEndpoints(router_, server_.get(), &metrics_);
+  services_ = std::make_unique<GrpcServices>(server_.get(), &metrics_);
+  KEELSON_RETURN_IF_ERROR(client_ports_->Serve(
+      [this](grpc::ServerBuilder& builder) {
+        services_->RegisterOn(builder, {.max_request_bytes = options_.max_request_bytes,
+                                        .max_concurrent_streams = options_.max_concurrent_streams,
+                                        .keepalive_min_time = options_.keepalive_min_time,
+                                        .keepalive_interval = options_.keepalive_interval,
+                                        .keepalive_timeout = options_.keepalive_timeout});
+      },
+      router_));
+  if (!options_.listen_metrics_urls.empty()) {
+    KEELSON_RETURN_IF_ERROR(metrics_ports_->Serve([](grpc::ServerBuilder&) {}, router_));
+  }
+  serving_ = true;
+  return absl::OkStatus();
+}
+
+void MemberImpl::OnRoleChange(const raft::SoftState& state, raft::Term term) {
+  server_->OnRoleChange(state, term);
+  if (state.role == raft::Role::kLeader && last_role_ != raft::Role::kLeader) {
+    LogInfo("became leader", {{"term", term}});
+  } else if (last_role_ == raft::Role::kLeader && state.role != raft::Role::kLeader) {
+    LogInfo("stopped leading", {{"term", term}});
+  }
+  if (state.leader != last_leader_) {
+    LogInfo(state.leader == raft::kNoNode ? "lost the leader" : "has a leader",
+            {{"leader", FormatId(state.leader)}, {"term", term}});
+  }
+  last_role_ = state.role;
+  last_leader_ = state.leader;
+  (void)Notify(absl::StrCat("STATUS=",
+                            state.role == raft::Role::kLeader ? "leader"
+                            : state.leader == raft::kNoNode   ? "without a leader"
+                                                              : "follower",
+                            " in term ", term));
+}
+
+void MemberImpl::RegisterPeerMetrics() {
+  using Stats = raft::GrpcTransport::PeerStats;
+  const auto read = [this](raft::NodeId peer, auto value) {
+    return [this, peer, value] {
+      for (const Stats& stats : transport_->GetStats()) {
+        if (stats.id == peer) return static_cast<double>(value(stats));
+      }
+      return 0.0;
+    };
+  };
+  for (const auto& [id, address] : PeersOf(options_)) {
+    const std::string peer = FormatId(id);
+    metrics_.SetCallbackCounter("etcd_network_peer_sent_bytes_total", "Bytes sent to peers.",
+                                {{"To", peer}},
+                                read(id, [](const Stats& s) { return s.sent_bytes; }));
+    metrics_.SetCallbackCounter("etcd_network_peer_received_bytes_total",
+                                "Bytes received from peers.", {{"From", peer}},
+                                read(id, [](const Stats& s) { return s.received_bytes; }));
+    metrics_.SetCallbackGauge("etcd_network_active_peers", "Peers that are connected.",
+                              {{"Local", FormatId(options_.member_id)}, {"Remote", peer}},
+                              read(id, [](const Stats& s) { return s.connected ? 1 : 0; }));
+  }
+  metrics_.SetCallbackCounter("raft_log_syncs_total", "Syncs of the log.", {},
+                              [this] { return static_cast<double>(node_->GetStats().syncs); });
+  metrics_.SetCallbackCounter(
+      "raft_log_entries_appended_total", "Entries written to the log.", {},
+      [this] { return static_cast<double>(node_->GetStats().entries_appended); });
+}
+
+void MemberImpl::HandOverLeadership() {
+  if (!server_->IsLeader()) return;
+  absl::Notification asked;
+  raft::NodeId to = raft::kNoNode;
+  node_->GetStatus([&](const raft::Status& status) {
+    raft::Index best = 0;
+    for (const raft::PeerStatus& peer : status.peers) {
+      if (peer.id == options_.member_id || peer.is_learner || !peer.recent_active) continue;
+      if (peer.match >= best) {
+        best = peer.match;
+        to = peer.id;
+      }
+    }
+    asked.Notify();
+  });
+  asked.WaitForNotification();
+  if (to == raft::kNoNode) return;
+  LogInfo("handing leadership over", {{"to", FormatId(to)}});
+  node_->TransferLeadership(to);
+  const absl::Duration deadline = RealClock().Monotonic() + options_.election_timeout;
+  while (server_->IsLeader() && RealClock().Monotonic() < deadline) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+}
+
+void MemberImpl::Stop() {
+  if (std::exchange(stopped_, true)) return;
+  if (serving_) HandOverLeadership();
+  if (metrics_ports_ != nullptr) metrics_ports_->Stop(absl::ZeroDuration());
+  // Failing what is pending first lets the calls end within the grace.
+  if (server_ != nullptr) server_->Stop();
+  if (client_ports_ != nullptr) client_ports_->Stop(kGrace);
+  if (transport_ != nullptr) transport_->Stop();
+  if (peer_ports_ != nullptr) peer_ports_->Stop(kGrace);
+  if (node_ != nullptr) node_->Stop();
+  if (machine_ != nullptr) machine_->Interrupt();
+  threads_.Stop();
+  // What is flushed need not be replayed at the next start.
+  if (serving_) {
+    if (const absl::Status status = machine_->Flush(); !status.ok()) {
+      LogWarning("cannot flush the database, ignoring", {{"err", status}});
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Member>> Member::Start(const Options& options, Hooks hooks) {
+  auto member = std::make_unique<MemberImpl>(options, std::move(hooks));
+  KEELSON_RETURN_IF_ERROR(member->Init());
+  return member;
+}
+
+}  // namespace keelson::kvstore

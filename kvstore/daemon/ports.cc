@@ -1,0 +1,105 @@
+#include "kvstore/daemon/ports.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <utility>
+
+#include "base/net/grpc_acceptor.h"
+#include "base/net/http_sink.h"
+#include "base/status.h"
+#include "base/tls_grpc.h"
+
+namespace keelson::kvstore {
+namespace {
+
+// Closes what it gets.
+class ClosingSink final : public net::ConnectionSink {
+ public:
+  void Take(UniqueFd, std::string) override {}
+};
+
+}  // namespace
+
+struct Ports::Port {
+  bool tls = false;
+  std::unique_ptr<net::SharedPort> socket;
+  std::unique_ptr<net::ConnectionSink> http;
+  std::unique_ptr<net::GrpcSink> grpc;
+};
+
+Ports::Ports() = default;
+Ports::~Ports() { Stop(absl::ZeroDuration()); }
+
+absl::StatusOr<std::unique_ptr<Ports>> Ports::Bind(const std::vector<Url>& urls,
+                                                   const TlsMaterial& tls) {
+  std::unique_ptr<Ports> ports(new Ports());
+  ports->tls_ = tls;
+  for (const bool with_tls : {false, true}) {
+    net::SharedPortOptions options;
+    options.tls = with_tls;
+    for (const Url& url : urls) {
+      if (url.tls() == with_tls) options.listen.push_back(url.HostPort());
+    }
+    if (options.listen.empty()) continue;
+    auto port = std::make_unique<Port>();
+    port->tls = with_tls;
+    KEELSON_ASSIGN_OR_RETURN(port->socket, net::SharedPort::Bind(options));
+    ports->ports_.push_back(std::move(port));
+  }
+  return ports;
+}
+
+absl::Status Ports::Serve(const std::function<void(grpc::ServerBuilder&)>& add_services,
+                          http::Handler handler) {
+  grpc::ServerBuilder builder;
+  add_services(builder);
+  std::shared_ptr<const TlsServerContext> http_tls;
+  for (const std::unique_ptr<Port>& port : ports_) {
+    port->grpc = std::make_unique<net::GrpcSink>(
+        builder, port->tls ? GrpcServerCredentials(tls_) : grpc::InsecureServerCredentials());
+    if (port->tls) {
+      KEELSON_ASSIGN_OR_RETURN(http_tls, TlsServerContext::Create(tls_));
+    }
+  }
+  if (handler != nullptr) {
+    http::ServerOptions options;
+    options.tls = http_tls;
+    KEELSON_ASSIGN_OR_RETURN(http_server_, http::Server::Start(options, std::move(handler)));
+  }
+  grpc_server_ = builder.BuildAndStart();
+  if (grpc_server_ == nullptr) return absl::InternalError("the gRPC server does not start");
+
+  for (const std::unique_ptr<Port>& port : ports_) {
+    if (http_server_ != nullptr) {
+      port->http = std::make_unique<net::HttpSink>(*http_server_, port->tls);
+    } else {
+      port->http = std::make_unique<ClosingSink>();
+    }
+    port->socket->Start(*port->http, *port->grpc);
+  }
+  return absl::OkStatus();
+}
+
+void Ports::Stop(absl::Duration grace) {
+  for (const std::unique_ptr<Port>& port : ports_) port->socket->Stop();
+  if (http_server_ != nullptr) {
+    (void)http_server_->Drain(grace);
+    http_server_.reset();
+  }
+  if (grpc_server_ != nullptr) {
+    grpc_server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
+    grpc_server_->Wait();
+    grpc_server_.reset();
+  }
+}
+
+std::vector<std::string> Ports::addresses() const {
+  std::vector<std::string> all;
+  for (const std::unique_ptr<Port>& port : ports_) {
+    all.insert(all.end(), port->socket->addresses().begin(), port->socket->addresses().end());
+  }
+  return all;
+}
+
+}  // namespace keelson::kvstore

@@ -1,0 +1,62 @@
+// The listening sockets of a member: bound early, so that a taken port is known before
+// anything is touched, and served when everything else runs.
+#ifndef KEELSON_KVSTORE_DAEMON_PORTS_H_
+#define KEELSON_KVSTORE_DAEMON_PORTS_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/http/server.h"
+#include "base/net/shared_port.h"
+#include "base/tls.h"
+#include "kvstore/config/url.h"
+
+namespace grpc {
+class Server;
+class ServerBuilder;
+}  // namespace grpc
+
+namespace keelson::kvstore {
+
+// Some URLs, http and https mixed, on which gRPC and HTTP/1.1 are served together.
+//
+//   KEELSON_ASSIGN_OR_RETURN(auto ports, Ports::Bind(urls, tls));
+//   KEELSON_RETURN_IF_ERROR(ports->Serve([&](grpc::ServerBuilder& b) { ... }, router));
+//   ports->Stop(absl::Seconds(2));
+class Ports {
+ public:
+  // Binds and listens; accepts nothing yet. `tls` is for the https URLs.
+  // Errors as net::Listen, naming the address; ALREADY_EXISTS when it is in use.
+  static absl::StatusOr<std::unique_ptr<Ports>> Bind(const std::vector<Url>& urls,
+                                                     const TlsMaterial& tls);
+  // Stops at once.
+  ~Ports();
+
+  // Serves gRPC with the services that `add_services` registers, and HTTP by `handler`; null
+  // closes HTTP connections.
+  absl::Status Serve(const std::function<void(grpc::ServerBuilder&)>& add_services,
+                     http::Handler handler);
+
+  // Stops accepting and gives running calls up to `grace` to end. Idempotent.
+  void Stop(absl::Duration grace);
+
+  // "host:port" with real ports, http URLs first.
+  [[nodiscard]] std::vector<std::string> addresses() const;
+
+ private:
+  struct Port;
+  Ports();
+
+  std::vector<std::unique_ptr<Port>> ports_;  // at most two: plain, TLS
+  TlsMaterial tls_;
+  std::unique_ptr<grpc::Server> grpc_server_;
+  std::unique_ptr<http::Server> http_server_;
+};
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_DAEMON_PORTS_H_

@@ -1,0 +1,29 @@
+// Requests as the bytes that are proposed: a Command (command.proto), written without
+// building one.
+#ifndef KEELSON_KVSTORE_SERVER_COMMAND_CODEC_H_
+#define KEELSON_KVSTORE_SERVER_COMMAND_CODEC_H_
+
+#include <cstdint>
+#include <string>
+
+#include "kvstore/api/command.pb.h"
+
+namespace keelson::kvstore {
+
+// The bytes of a Command with this id and operation.
+std::string EncodeCommand(uint64_t id, const etcdserverpb::PutRequest& request);
+std::string EncodeCommand(uint64_t id, const etcdserverpb::DeleteRangeRequest& request);
+std::string EncodeCommand(uint64_t id, const etcdserverpb::TxnRequest& request);
+std::string EncodeCommand(uint64_t id, const etcdserverpb::CompactionRequest& request);
+std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseGrantRequest& request);
+std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseRevokeRequest& request);
+std::string EncodeCommand(uint64_t id, const MemberAttributes& attributes);
+
+// What a request may add to the database, as etcd estimates it (kvstore.md 3.17).
+uint64_t EstimatedBytes(const etcdserverpb::PutRequest& request);
+uint64_t EstimatedBytes(const etcdserverpb::TxnRequest& request);
+inline constexpr uint64_t kLeaseGrantBytes = 64;
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_SERVER_COMMAND_CODEC_H_

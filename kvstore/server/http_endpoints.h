@@ -1,0 +1,20 @@
+// What a member serves over HTTP/1.1 beside gRPC: /health, /livez, /readyz, /version, /metrics
+// (kvstore.md section 13), with etcd's paths, bodies and status codes.
+#ifndef KEELSON_KVSTORE_SERVER_HTTP_ENDPOINTS_H_
+#define KEELSON_KVSTORE_SERVER_HTTP_ENDPOINTS_H_
+
+#include "base/http/router.h"
+#include "base/metrics.h"
+#include "kvstore/server/server.h"
+
+namespace keelson::kvstore {
+
+// Adds the handlers to `router`. `server` and `metrics` are borrowed and outlive it.
+void AddHttpEndpoints(http::Router& router, Server* server, MetricRegistry* metrics);
+
+// Registers etcd's metric names (kvstore.md 13.7), read from `server` when asked for.
+void RegisterServerMetrics(MetricRegistry& metrics, Server* server);
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_SERVER_HTTP_ENDPOINTS_H_

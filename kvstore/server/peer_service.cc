@@ -1,0 +1,126 @@
+#include "kvstore/server/peer_service.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kvstore/server/internal.grpc.pb.h"
+#include "kvstore/server/rpc_support.h"
+#include "kvstore/server/server.h"
+
+namespace keelson::kvstore {
+namespace {
+
+constexpr char kClusterKey[] = "keelson-cluster";
+
+std::string ClusterText(uint64_t cluster_id) { return absl::StrCat(absl::Hex(cluster_id)); }
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
+}
+
+class GrpcLeaseForwarder final : public LeaseForwarder {
+ public:
+  GrpcLeaseForwarder(uint64_t cluster_id, const std::map<raft::NodeId, std::string>& peers,
+                     const std::shared_ptr<grpc::ChannelCredentials>& credentials)
+      : cluster_(ClusterText(cluster_id)) {
+    for (const auto& [id, address] : peers) {
+      stubs_[id] = LeaseForward::NewStub(grpc::CreateChannel(address, credentials));
+    }
+  }
+
+  void KeepAlive(raft::NodeId leader, const etcdserverpb::LeaseKeepAliveRequest& request,
+                 absl::Duration timeout, etcdserverpb::LeaseKeepAliveResponse* response,
+                 Done done) override {
+    LeaseForward::Stub* const stub = StubOf(leader, done);
+    if (stub == nullptr) return;
+    const auto context = NewContext(timeout);
+    stub->async()->KeepAlive(
+        context.get(), &request, response,
+        [context, done = std::move(done)](grpc::Status status) { done(FromGrpc(status)); });
+  }
+
+  void TimeToLive(raft::NodeId leader, const etcdserverpb::LeaseTimeToLiveRequest& request,
+                  absl::Duration timeout, etcdserverpb::LeaseTimeToLiveResponse* response,
+                  Done done) override {
+    LeaseForward::Stub* const stub = StubOf(leader, done);
+    if (stub == nullptr) return;
+    const auto context = NewContext(timeout);
+    stub->async()->TimeToLive(
+        context.get(), &request, response,
+        [context, done = std::move(done)](grpc::Status status) { done(FromGrpc(status)); });
+  }
+
+ private:
+  LeaseForward::Stub* StubOf(raft::NodeId leader, const Done& done) {
+    const auto found = stubs_.find(leader);
+    if (found != stubs_.end()) return found->second.get();
+    done(absl::UnavailableError("the leader's address is not known"));
+    return nullptr;
+  }
+
+  [[nodiscard]] std::shared_ptr<grpc::ClientContext> NewContext(absl::Duration timeout) const {
+    auto context = std::make_shared<grpc::ClientContext>();
+    context->AddMetadata(kClusterKey, cluster_);
+    context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout));
+    return context;
+  }
+
+  const std::string cluster_;
+  std::map<raft::NodeId, std::unique_ptr<LeaseForward::Stub>> stubs_;  // constant
+};
+
+}  // namespace
+
+class PeerService::Impl final : public LeaseForward::CallbackService {
+ public:
+  Impl(Server* server, uint64_t cluster_id) : server_(server), cluster_(ClusterText(cluster_id)) {}
+
+  grpc::ServerUnaryReactor* KeepAlive(grpc::CallbackServerContext* context,
+                                      const etcdserverpb::LeaseKeepAliveRequest* request,
+                                      etcdserverpb::LeaseKeepAliveResponse* response) override {
+    return Serve(context, [&](const Server::Done& done) {
+      server_->LeaseKeepAlive(*request, true, response, done);
+    });
+  }
+  grpc::ServerUnaryReactor* TimeToLive(grpc::CallbackServerContext* context,
+                                       const etcdserverpb::LeaseTimeToLiveRequest* request,
+                                       etcdserverpb::LeaseTimeToLiveResponse* response) override {
+    return Serve(context, [&](const Server::Done& done) {
+      server_->LeaseTimeToLive(*request, true, response, done);
+    });
+  }
+
+ private:
+  template <typename Call>
+  grpc::ServerUnaryReactor* Serve(grpc::CallbackServerContext* context, const Call& call) {
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+    const auto& metadata = context->client_metadata();
+    const auto cluster = metadata.find(kClusterKey);
+    if (cluster == metadata.end() || cluster->second != cluster_) {
+      reactor->Finish({grpc::StatusCode::FAILED_PRECONDITION, "a member of another cluster"});
+      return reactor;
+    }
+    call([reactor](const absl::Status& status) { reactor->Finish(ToGrpc(status)); });
+    return reactor;
+  }
+
+  Server* const server_;
+  const std::string cluster_;
+};
+
+PeerService::PeerService(Server* server, uint64_t cluster_id)
+    : impl_(std::make_unique<Impl>(server, cluster_id)) {}
+PeerService::~PeerService() = default;
+
+void PeerService::RegisterOn(grpc::ServerBuilder& builder) { builder.RegisterService(impl_.get()); }
+
+std::unique_ptr<LeaseForwarder> MakeGrpcLeaseForwarder(
+    uint64_t cluster_id, const std::map<raft::NodeId, std::string>& peers,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+  return std::make_unique<GrpcLeaseForwarder>(cluster_id, peers, credentials);
+}
+
+}  // namespace keelson::kvstore

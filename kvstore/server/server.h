@@ -1,0 +1,214 @@
+// The request path of one member: validates requests, proposes them, answers reads, keeps
+// lease time and feeds watchers. Everything between the wire (gRPC, HTTP) and raft plus store.
+//
+//   Server server(options, env);                                      // is the ApplyListener
+//   auto machine = StateMachine::Open(machine_options, &server);
+//   server.SetStore(&machine->store());
+//   auto node = raft::Node::Start({.on_role_change = ... server.OnRoleChange ...}, ...);
+//   server.Start(node);
+//   server.Put(request, &response, [](absl::Status status) { ... });
+//
+// Calls: `request` and `response` stay valid until `done` runs. `done` runs exactly once,
+// perhaps inside the call, and must not block; its status carries etcd's code and text. Headers
+// are filled in (kvstore.md 1.8).
+//
+// Threading: thread-safe after Start.
+#ifndef KEELSON_KVSTORE_SERVER_SERVER_H_
+#define KEELSON_KVSTORE_SERVER_SERVER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/file_system.h"
+#include "base/random.h"
+#include "kvstore/api/rpc.pb.h"
+#include "kvstore/server/leader_monitor.h"
+#include "kvstore/server/lease_clock.h"
+#include "kvstore/server/lease_forwarder.h"
+#include "kvstore/server/pending_table.h"
+#include "kvstore/server/space_guard.h"
+#include "kvstore/server/watch_hub.h"
+#include "kvstore/state_machine.h"
+#include "raft/node.h"
+
+namespace keelson::kvstore {
+
+class Server final : public ApplyListener {
+ public:
+  using Done = std::function<void(absl::Status)>;
+
+  struct Member {
+    uint64_t id = 0;
+    std::string name;  // from the flags; what the member has published wins
+    std::vector<std::string> peer_urls;
+  };
+
+  struct Options {
+    uint64_t cluster_id = 0;
+    uint64_t member_id = 0;
+    std::string name;
+    std::vector<std::string> client_urls;  // published to the cluster
+    std::vector<Member> members;           // by ascending id
+    std::string version = "3.6.0";         // etcd's version that we are compatible with
+    absl::Duration election_timeout = absl::Seconds(1);
+    size_t max_txn_ops = 128;
+    size_t max_request_bytes = 1572864;
+    // Proposals are refused while more entries than this are committed but not applied.
+    uint64_t max_apply_lag = 5000;
+    absl::Duration watch_progress_interval = absl::Minutes(10);
+    SpaceGuard::Options space;
+  };
+
+  // All borrowed; they outlive the server. Stop the executors before destroying it.
+  struct Env {
+    Clock* clock = nullptr;
+    FileSystem* file_system = nullptr;
+    Executor* timers = nullptr;           // deadlines, lease expiry, checks
+    Executor* delivery = nullptr;         // wakes watch streams
+    Executor* catch_up = nullptr;         // history for watchers
+    std::vector<Executor*> readers;       // larger reads; empty: they run where they are
+    LeaseForwarder* forwarder = nullptr;  // to the leader; null: a follower answers NotLeader
+    Random random{0};
+  };
+
+  Server(const Options& options, Env env);
+  ~Server() override;
+
+  // Before the node starts. Borrowed.
+  void SetStore(Store* store);
+  // Takes requests from now on. `node` is borrowed until Stop.
+  void Start(raft::Node* node);
+  // Fails what is pending and all later requests with "server stopped".
+  void Stop();
+
+  // For raft::Node::Options::on_role_change.
+  void OnRoleChange(const raft::SoftState& soft_state, raft::Term term);
+  // For StateMachine::Options::on_stall.
+  void OnStall(const absl::Status& status) { space_.SetStalled(!status.ok()); }
+  // Calls `published` once, on the timers executor, when the cluster knows this member's
+  // attributes: it has been seen to work. Set before Start.
+  void SetPublished(std::function<void()> published) { published_callback_ = std::move(published); }
+
+  // --- KV ---
+  void Range(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
+             Done done);
+  void Put(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse* response, Done done);
+  void DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
+                   etcdserverpb::DeleteRangeResponse* response, Done done);
+  void Txn(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnResponse* response, Done done);
+  void Compact(const etcdserverpb::CompactionRequest& request,
+               etcdserverpb::CompactionResponse* response, Done done);
+
+  // --- Lease ---
+  void LeaseGrant(const etcdserverpb::LeaseGrantRequest& request,
+                  etcdserverpb::LeaseGrantResponse* response, Done done);
+  void LeaseRevoke(const etcdserverpb::LeaseRevokeRequest& request,
+                   etcdserverpb::LeaseRevokeResponse* response, Done done);
+  // A follower asks the leader, through Env::forwarder, unless `forwarded` already.
+  void LeaseKeepAlive(const etcdserverpb::LeaseKeepAliveRequest& request, bool forwarded,
+                      etcdserverpb::LeaseKeepAliveResponse* response, Done done);
+  void LeaseTimeToLive(const etcdserverpb::LeaseTimeToLiveRequest& request, bool forwarded,
+                       etcdserverpb::LeaseTimeToLiveResponse* response, Done done);
+  void LeaseLeases(etcdserverpb::LeaseLeasesResponse* response);
+
+  // --- Cluster, Maintenance ---
+  void MemberList(const etcdserverpb::MemberListRequest& request,
+                  etcdserverpb::MemberListResponse* response, Done done);
+  void GetStatus(etcdserverpb::StatusResponse* response);
+
+  // --- For endpoints and metrics ---
+  [[nodiscard]] bool HasLeader() const { return leader_.load() != raft::kNoNode; }
+  [[nodiscard]] bool IsLeader() const { return leader_.load() == options_.member_id; }
+  [[nodiscard]] raft::NodeId leader() const { return leader_.load(); }
+  [[nodiscard]] bool SpaceAlarmed() const { return space_.Alarmed(); }
+  // Whether a read works, through the leader or locally.
+  void CheckRead(bool serializable, Done done);
+
+  struct Counters {
+    std::atomic<uint64_t> ranges{0}, puts{0}, deletes{0}, txns{0};
+    std::atomic<uint64_t> proposals_failed{0}, read_barriers_failed{0}, leader_changes{0};
+    std::atomic<uint64_t> leases_granted{0}, leases_revoked{0}, leases_renewed{0};
+    std::atomic<uint64_t> leases_expired{0}, health_successes{0}, health_failures{0};
+  };
+  [[nodiscard]] Counters& counters() { return counters_; }
+  [[nodiscard]] WatchHub& watch_hub() { return *hub_; }
+  [[nodiscard]] LeaderMonitor& leader_monitor() { return leader_monitor_; }
+  [[nodiscard]] const Store& store() const { return *store_; }
+  [[nodiscard]] raft::Node::Snapshot Peek() const { return node_.load()->Peek(); }
+  [[nodiscard]] size_t pending_proposals() const { return pending_.size(); }
+  [[nodiscard]] const Options& options() const { return options_; }
+
+  // --- ApplyListener ---
+  bool IsWaiting(uint64_t request_id) override { return pending_.Contains(request_id); }
+  void OnChanges(std::vector<Store::Change> changes) override;
+  void OnLeases(std::vector<LeaseChange> changes) override;
+  void OnResults(std::vector<CommandResult> results) override;
+  void OnRestored() override;
+
+ private:
+  // Proposes `operation` and hands the Response of its result to `response`.
+  template <typename Operation, typename Response>
+  void Propose(const Operation& operation, Response* response, Done done);
+  // Why nothing can be proposed now.
+  [[nodiscard]] absl::Status CheckProposal() const;
+  // Runs `read` when the state machine has caught up with the leader.
+  void Linearizable(std::function<void(absl::Status)> read);
+  // Runs `read` here if it is `cheap`, else on a reader.
+  void RunRead(bool cheap, std::function<void()> read);
+  [[nodiscard]] absl::Status ReadError(const absl::Status& status) const;
+
+  void FillHeader(etcdserverpb::ResponseHeader* header) const;
+  // As FillHeader, with the store's revision where none is set.
+  void FillHeaderAndRevision(etcdserverpb::ResponseHeader* header) const;
+
+  void Tick();
+  void ExpireLeases();
+  void PublishAttributes();
+  [[nodiscard]] bool AttributesAreKnown() const;
+  int64_t NewLeaseId() ABSL_LOCKS_EXCLUDED(mu_);
+
+  const Options options_;
+  const Env env_;
+  const absl::Duration request_timeout_;
+
+  Store* store_ = nullptr;  // constant after SetStore
+  std::unique_ptr<WatchHub> hub_;
+  std::atomic<raft::Node*> node_{nullptr};
+  std::atomic<bool> stopped_{false};
+  std::atomic<raft::NodeId> leader_{raft::kNoNode};
+  std::atomic<raft::Term> term_{0};
+  std::atomic<uint64_t> next_reader_{0};
+
+  PendingTable pending_;
+  SpaceGuard space_;
+  LeaderMonitor leader_monitor_;
+  Counters counters_;
+
+  absl::Mutex mu_;
+  LeaseClock leases_ ABSL_GUARDED_BY(mu_);
+  Random random_ ABSL_GUARDED_BY(mu_);
+
+  // Used on the timers executor only.
+  std::function<void()> published_callback_;
+  bool published_ = false;
+  std::atomic<bool> publishing_{false};
+  absl::Duration next_lease_scan_;
+  absl::Duration next_space_check_;
+  absl::Duration next_leader_check_;
+};
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_SERVER_SERVER_H_

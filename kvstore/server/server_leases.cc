@@ -1,0 +1,139 @@
+// The lease part of Server.
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "kvstore/errors.h"
+#include "kvstore/server/command_codec.h"
+#include "kvstore/server/server.h"
+
+namespace keelson::kvstore {
+namespace {
+
+absl::Status ForwardError(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return status;
+    case absl::StatusCode::kDeadlineExceeded:
+      return errors::Timeout();
+    case absl::StatusCode::kFailedPrecondition:  // It does not lead any more.
+      return errors::LeaderChanged();
+    default:
+      return errors::NoLeader();
+  }
+}
+
+}  // namespace
+
+int64_t Server::NewLeaseId() {
+  absl::MutexLock lock(&mu_);
+  return random_.Between(1, std::numeric_limits<int64_t>::max());
+}
+
+void Server::LeaseGrant(const etcdserverpb::LeaseGrantRequest& request,
+                        etcdserverpb::LeaseGrantResponse* response, Done done) {
+  if (request.ttl() > LeaseClock::kMaxTtlSeconds) return done(errors::LeaseTtlTooLarge());
+  if (!space_.Allows(kLeaseGrantBytes)) return done(errors::NoSpace());
+  etcdserverpb::LeaseGrantRequest grant = request;
+  if (grant.id() == 0) grant.set_id(NewLeaseId());
+  int64_t least = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    least = leases_.MinTtlSeconds();
+  }
+  grant.set_ttl(std::max(grant.ttl(), least));
+  Propose(grant, response, std::move(done));
+}
+
+void Server::LeaseRevoke(const etcdserverpb::LeaseRevokeRequest& request,
+                         etcdserverpb::LeaseRevokeResponse* response, Done done) {
+  Propose(request, response, std::move(done));
+}
+
+void Server::LeaseKeepAlive(const etcdserverpb::LeaseKeepAliveRequest& request, bool forwarded,
+                            etcdserverpb::LeaseKeepAliveResponse* response, Done done) {
+  const raft::NodeId leader = leader_.load();
+  // Sampled before the renewal, so that no success shows a revision after a revocation.
+  const int64_t revision = store_->Revision();
+  auto finish = [this, revision, response, done = std::move(done)](absl::Status status) {
+    FillHeader(response->mutable_header());
+    response->mutable_header()->set_revision(revision);
+    done(std::move(status));
+  };
+  if (leader == options_.member_id) {
+    const int64_t id = request.id();
+    // The round proves that this member still leads, and that all grants are applied.
+    return Linearizable([this, id, response, finish = std::move(finish)](absl::Status ready) {
+      if (!ready.ok()) return finish(ready);
+      response->set_id(id);
+      {
+        absl::MutexLock lock(&mu_);
+        response->set_ttl(leases_.Renew(env_.clock->Monotonic(), id));
+      }
+      if (response->ttl() > 0) counters_.leases_renewed.fetch_add(1, std::memory_order_relaxed);
+      finish(absl::OkStatus());
+    });
+  }
+  if (forwarded || env_.forwarder == nullptr) return finish(errors::NotLeader());
+  if (leader == raft::kNoNode) return finish(errors::NoLeader());
+  env_.forwarder->KeepAlive(
+      leader, request, request_timeout_, response,
+      [finish = std::move(finish)](absl::Status status) { finish(ForwardError(status)); });
+}
+
+void Server::LeaseTimeToLive(const etcdserverpb::LeaseTimeToLiveRequest& request, bool forwarded,
+                             etcdserverpb::LeaseTimeToLiveResponse* response, Done done) {
+  const raft::NodeId leader = leader_.load();
+  auto finish = [this, response, done = std::move(done)](absl::Status status) {
+    FillHeaderAndRevision(response->mutable_header());
+    done(std::move(status));
+  };
+  if (leader == options_.member_id) {
+    const int64_t id = request.id();
+    const bool keys = request.keys();
+    return Linearizable([this, id, keys, response, finish = std::move(finish)](absl::Status ready) {
+      if (!ready.ok()) return finish(ready);
+      response->set_id(id);
+      std::optional<LeaseClock::TimeLeft> left;
+      {
+        absl::MutexLock lock(&mu_);
+        left = leases_.Left(env_.clock->Monotonic(), id);
+      }
+      response->set_ttl(left.has_value() ? left->seconds : -1);
+      response->set_grantedttl(left.has_value() ? left->granted_seconds : 0);
+      if (keys && left.has_value()) {
+        for (std::string& key : store_->LeaseKeys(id)) response->add_keys(std::move(key));
+      }
+      finish(absl::OkStatus());
+    });
+  }
+  if (forwarded || env_.forwarder == nullptr) return finish(errors::NotLeader());
+  if (leader == raft::kNoNode) return finish(errors::NoLeader());
+  env_.forwarder->TimeToLive(
+      leader, request, request_timeout_, response,
+      [finish = std::move(finish)](absl::Status status) { finish(ForwardError(status)); });
+}
+
+void Server::LeaseLeases(etcdserverpb::LeaseLeasesResponse* response) {
+  FillHeaderAndRevision(response->mutable_header());
+  absl::MutexLock lock(&mu_);
+  for (const int64_t id : leases_.ByExpiry()) response->add_leases()->set_id(id);
+}
+
+void Server::ExpireLeases() {
+  std::vector<int64_t> expired;
+  {
+    absl::MutexLock lock(&mu_);
+    expired = leases_.TakeExpired(env_.clock->Monotonic());
+  }
+  counters_.leases_expired.fetch_add(expired.size(), std::memory_order_relaxed);
+  for (const int64_t id : expired) {
+    etcdserverpb::LeaseRevokeRequest revoke;
+    revoke.set_id(id);
+    // Nobody waits: a revocation that gets lost is handed out again by the clock.
+    node_.load()->Propose(raft::Payload(EncodeCommand(pending_.NextId(), revoke)), nullptr);
+  }
+}
+
+}  // namespace keelson::kvstore
