@@ -69,7 +69,6 @@ struct Fixture {
     server->Start(&node);
     Lead(kSelf);
   }
-  ~Fixture() { server->Stop(); }
 
   void Lead(uint64_t leader) {
     server->OnRoleChange({.leader = leader,
@@ -424,6 +423,8 @@ TEST_CASE("The time to live of an unknown lease is -1", "[kvstore][server]") {
 
 TEST_CASE("A leader revokes ended leases, a follower does not", "[kvstore][server]") {
   Fixture f;
+  f.store.SetMembers({{.id = kSelf, .name = "self", .client_urls = {"http://self:2379"}}});
+  f.Advance(absl::Seconds(1));
   f.Grant(7, 3);
   f.node.proposals.clear();
   SECTION("leader") {
