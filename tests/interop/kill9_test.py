@@ -4,8 +4,8 @@ Builds: three servers on loopback, and acknowledged_writes (see its .cc), which 
 pause through all of them and tells which puts were acknowledged. Each round kills the leader,
 waits until a put that began afterwards is acknowledged, starts the member again and waits until
 it has applied what the leader had committed. At the end every member must hold every acknowledged
-key with its value, and all members the same pairs at the same revision. A put without an answer
-may or may not be there.
+key with its value, and all members the same pairs at the same revision; and a watch that ran all
+the time must have told each of them once. A put without an answer may or may not be there.
 """
 
 import argparse
@@ -52,6 +52,38 @@ class Load:
         self.process.stdin.close()
         self.reader.join(60)
         expect_equal(self.process.wait(60), 0, "exit code of the writers")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Watch:
+    """A running watch of everything under load/, from the first revision on."""
+
+    def __init__(self, ctl):
+        self.process = ctl.start("watch", "--prefix", "load/", "--rev=1")
+        self.keys = []
+        self.strange = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        lines = (line.rstrip("\n") for line in self.process.stdout)
+        for line in lines:
+            if line == "PUT":
+                self.keys.append(next(lines, None))
+                next(lines, None)  # the value
+            else:
+                self.strange.append(line)
+
+    def check_complete(self, keys):
+        """Waits until it has told `keys` puts; no other lines, none twice."""
+        wait_for(f"the watch has told all {keys} puts",
+                 lambda: len(self.keys) >= keys or self.process.poll() is not None)
+        expect(not self.strange, f"the watch printed {self.strange[:5]}")
+        expect_equal(len(set(self.keys)), len(self.keys), "puts that the watch told")
+        expect_equal(len(self.keys), keys, "puts that the watch told")
 
     def kill(self):
         self.process.kill()
@@ -115,6 +147,8 @@ def main():
 
     with started_cluster(arguments.server, arguments.ctl) as (cluster, ctl):
         story = Story("kill9_test", cluster)
+        keys = 0
+        watch = Watch(ctl)
         load = Load(arguments.load, cluster.endpoints, arguments.writers)
         try:
             for number in range(1, arguments.rounds + 1):
@@ -129,14 +163,17 @@ def main():
                 keys = check_nothing_lost(ctl, cluster.members, load)
                 story.say(f"{len(load.acknowledged)} puts acknowledged, {keys} keys, "
                           f"{load.unanswered} puts without an answer")
+            with story.step("a watch that ran all the time has told every put, each once"):
+                watch.check_complete(keys)
             with story.step("the same after kill -9 of all members at once"):
                 for member in cluster.members:
                     member.kill()
                 for member in cluster.members:
                     member.start()
                 cluster.wait_healthy()
-                check_nothing_lost(ctl, cluster.members, load)
+                expect_equal(check_nothing_lost(ctl, cluster.members, load), keys, "keys")
         finally:
+            watch.kill()
             load.kill()
         return story.finish()
 
