@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "base/random.h"
 #include "kvstore/api/rpc.pb.h"
@@ -182,5 +183,6 @@ int main(int argc, char** argv) {
   app.add_option("--keys", options.keys, "size of the key space")->capture_default_str();
   app.add_option("--seed", options.seed, "of the key sequence")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // As kvstored does.
   return Run(options);
 }
