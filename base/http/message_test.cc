@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/http/client.h"
+#include "base/http/internal/body.h"
 #include "base/http/internal/parser.h"
 #include "base/http/router.h"
 #include "base/http/testing/recording_writer.h"
@@ -13,6 +14,7 @@
 namespace keelson::http {
 namespace {
 
+using internal::BodyDecoder;
 using internal::RequestParser;
 using internal::ResponseParser;
 using State = RequestParser::State;
@@ -153,6 +155,54 @@ TEST_CASE("A request is the same however it is cut", "[http][parser]") {
   }
 }
 
+TEST_CASE("A chunked body is read byte by byte as well as whole", "[http][body]") {
+  struct Row {
+    std::string name;
+    std::string bytes;
+    std::string body;
+  };
+  for (const Row& row : std::vector<Row>{
+           {"empty", "0\r\n\r\n", ""},
+           {"one chunk", "3\r\nabc\r\n0\r\n\r\n", "abc"},
+           {"line ends inside", "4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n"},
+           {"leading zeros and both cases", "00aA\r\n" + std::string(170, 'x') + "\r\n000\r\n\r\n",
+            std::string(170, 'x')},
+           {"extensions", "1;a=\"b;c\"\r\nx\r\n1 ; d\r\ny\r\n0;e\r\n\r\n", "xy"},
+           {"trailers", "1\r\nx\r\n0\r\nA: b\r\nC:\r\n\r\n", "x"},
+       }) {
+    CAPTURE(row.name);
+    for (const size_t piece : {size_t{1}, size_t{2}, size_t{3}, row.bytes.size() + 4}) {
+      CAPTURE(piece);
+      BodyDecoder decoder = BodyDecoder::Chunked();
+      std::string body;
+      std::string bytes = row.bytes + "next";
+      while (!decoder.done()) {
+        REQUIRE_FALSE(bytes.empty());
+        std::string_view in = std::string_view(bytes).substr(0, piece);
+        const size_t before = in.size();
+        REQUIRE(decoder.Decode(in, body));
+        bytes.erase(0, before - in.size());
+      }
+      CHECK(body == row.body);
+      CHECK(bytes == "next");
+    }
+  }
+}
+
+TEST_CASE("A chunked body that is malformed is refused", "[http][body]") {
+  for (const std::string& bytes : std::vector<std::string>{
+           "\r\n", "g\r\n", "-1\r\n", "0x1\r\n", " 1\r\n", "1\n", "1\rx", "1\r\nxy", "1\r\nx\ny",
+           "1\r\nx\r\r", "1;\n", "1;\x01\r\n", "10000000000000000\r\n", "ffffffffffffffff0\r\n",
+           "0\r\n\n", "0\r\n\rx", "0\r\nA: b\n", "0\r\nA: b\rx", "0\r\n\x01",
+           "1;" + std::string(17'000, 'x'), "0\r\nA: " + std::string(17'000, 'x')}) {
+    CAPTURE(bytes);
+    BodyDecoder decoder = BodyDecoder::Chunked();
+    std::string body;
+    std::string_view in = bytes;
+    CHECK_FALSE(decoder.Decode(in, body));
+  }
+}
+
 TEST_CASE("Pipelined requests come out one by one", "[http][parser]") {
   RequestParser parser(1024, 1024);
   parser.Feed(Get("") + "PUT /x HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi" + Get("") + "GET");
@@ -258,6 +308,7 @@ TEST_CASE("A response is read to the end its framing tells", "[http][parser]") {
   for (const Row& row : std::vector<Row>{
            {"by length", ok + "Content-Length: 2\r\n\r\nhi", false, true, "hi"},
            {"chunked", ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", false, true, "hi"},
+           {"chunked and empty", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false, true, ""},
            {"by the end of the connection", ok + "\r\nhi", true, false, "hi"},
            {"after 100", "HTTP/1.1 100 Continue\r\n\r\n" + ok + "Content-Length: 2\r\n\r\nhi", false, true,
             "hi"},
@@ -286,7 +337,8 @@ TEST_CASE("A response cut short or malformed is data loss", "[http][parser]") {
        {"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", "HTTP/1.1 100 Continue\r\n\r\n",
         "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"}) {
+        "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"}) {
     CAPTURE(bytes);
     ResponseParser parser(false);
     absl::Status status = parser.Feed(bytes);

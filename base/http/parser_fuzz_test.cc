@@ -35,14 +35,18 @@ std::string ReadRequests(std::string_view bytes, size_t piece) {
   return outcome;
 }
 
-void ReadResponse(std::string_view bytes, size_t piece, bool head) {
+// Empty when the bytes are no response.
+std::string ReadResponse(std::string_view bytes, size_t piece, bool head) {
   ResponseParser parser(head);
+  std::string outcome;
   while (!bytes.empty() && !parser.done()) {
-    if (!parser.Feed(bytes.substr(0, piece)).ok()) return;
+    if (!parser.Feed(bytes.substr(0, piece)).ok()) return "";
     bytes.remove_prefix(std::min(piece, bytes.size()));
-    (void)parser.TakeBody();
+    outcome += parser.TakeBody();
   }
-  (void)parser.FeedEnd();
+  if (!parser.FeedEnd().ok()) return "";
+  KEELSON_CHECK(parser.done() && parser.head().has_value());
+  return outcome + " " + std::to_string(parser.head()->status);
 }
 
 }  // namespace
@@ -54,6 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string whole = ReadRequests(bytes, bytes.size() + 1);
   const std::string pieces = ReadRequests(bytes, piece);
   KEELSON_CHECK(whole == pieces) << "whole:\n" << whole << "\npieces of " << piece << ":\n" << pieces;
-  ReadResponse(bytes, piece, data[0] >= 128);
+  const bool head = data[0] >= 128;
+  KEELSON_CHECK(ReadResponse(bytes, bytes.size() + 1, head) == ReadResponse(bytes, piece, head));
   return 0;
 }

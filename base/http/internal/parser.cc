@@ -1,12 +1,13 @@
 #include "base/http/internal/parser.h"
 
 #include <algorithm>
-#include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <utility>
 
 #include "base/check.h"
+#include "base/status.h"
 
 namespace keelson::http::internal {
 namespace {
@@ -14,32 +15,7 @@ namespace {
 namespace beast = boost::beast;
 using beast::error_code;
 
-// A body in a string that grows with the bytes that come, never with what a header promises.
-struct GrowingBody {
-  using value_type = std::string;
-  class reader {
-   public:
-    template <bool kRequest, class Fields>
-    reader(beast::http::header<kRequest, Fields>&, value_type& body) : body_(body) {}
-    void init(const boost::optional<uint64_t>&, error_code& error) { error = {}; }
-    template <class Buffers>
-    size_t put(const Buffers& buffers, error_code& error) {
-      error = {};
-      size_t total = 0;
-      for (auto it = boost::asio::buffer_sequence_begin(buffers);
-           it != boost::asio::buffer_sequence_end(buffers); ++it) {
-        const boost::asio::const_buffer piece(*it);
-        body_.append(static_cast<const char*>(piece.data()), piece.size());
-        total += piece.size();
-      }
-      return total;
-    }
-    void finish(error_code& error) { error = {}; }
-
-   private:
-    value_type& body_;
-  };
-};
+constexpr uint32_t kResponseHeaderBytesMax = 256 * 1024;
 
 std::string ToString(beast::string_view text) { return std::string(text.data(), text.size()); }
 
@@ -52,16 +28,17 @@ Headers CopyHeaders(const Fields& fields) {
   return headers;
 }
 
-// Gives `buffer` to a Beast parser until it wants more, is done or fails, and once when
-// the header becomes complete. On failure the bytes that are wrong stay in front.
+// Gives `buffer` to a Beast parser until the header is complete or it fails or wants more.
+// On failure the bytes that are wrong stay in front.
 template <class Parser>
-error_code PutAll(Parser& parser, std::string& buffer) {
+error_code PutHeader(Parser& parser, std::string& buffer) {
   size_t used = 0;
   error_code error;
-  const bool had_header = parser.is_header_done();
-  while (!parser.is_done() && used < buffer.size()) {
-    used += parser.put(boost::asio::buffer(buffer.data() + used, buffer.size() - used), error);
-    if (error || parser.is_header_done() != had_header) break;
+  while (!error && !parser.is_header_done() && used < buffer.size()) {
+    const auto rest = boost::asio::buffer(buffer.data() + used, buffer.size() - used);
+    const size_t taken = parser.put(rest, error);
+    if (taken == 0) break;
+    used += taken;
   }
   buffer.erase(0, used);
   return error == beast::http::error::need_more ? error_code() : error;
@@ -114,7 +91,7 @@ std::string StatusLineAndFields(int status, const Headers& headers) {
 }
 
 struct RequestParser::Impl {
-  beast::http::request_parser<GrowingBody> parser;
+  beast::http::request_parser<beast::http::empty_body> parser;
 };
 
 RequestParser::RequestParser(size_t header_bytes_max, uint64_t body_bytes_max)
@@ -125,7 +102,7 @@ RequestParser::~RequestParser() = default;
 void RequestParser::Feed(std::string_view bytes) {
   if (state_ == State::kFailed) return;
   buffer_.append(bytes);
-  if (state_ != State::kDone) Parse();
+  Parse();
 }
 
 void RequestParser::Parse() {
@@ -135,45 +112,44 @@ void RequestParser::Parse() {
     if (buffer_.empty() || buffer_ == "\r") return;
     state_ = State::kHeader;
     impl_ = std::make_unique<Impl>();
-    impl_->parser.header_limit(static_cast<uint32_t>(std::min<size_t>(header_bytes_max_, 1U << 30U)));
-    impl_->parser.body_limit(body_bytes_max_);
-    impl_->parser.eager(false);  // The header is checked before the body is read.
+    const size_t limit = std::min<size_t>(header_bytes_max_, 1U << 30U);
+    impl_->parser.header_limit(static_cast<uint32_t>(limit));
+    impl_->parser.body_limit(boost::none);  // Checked below.
+    impl_->parser.eager(false);             // Stops behind the header.
   }
-  auto& parser = impl_->parser;
-  while (state_ == State::kHeader || state_ == State::kBody) {
-    if (buffer_.empty() && !parser.is_done()) return;
-    const size_t before = buffer_.size();
-    const error_code error = PutAll(parser, buffer_);
-    if (error == beast::http::error::header_limit) return Fail(431, "header too large");
-    if (error == beast::http::error::body_limit) return Fail(413, "body too large");
-    if (error == beast::http::error::bad_version && NamesVersion(buffer_)) {
-      return Fail(505, "only HTTP/1.1 is spoken here");
-    }
-    if (error) return Fail(400, "malformed request");
-    if (state_ == State::kHeader && parser.is_header_done()) {
-      state_ = State::kBody;
-      CheckHeader();
-      if (state_ == State::kFailed) return;  // `parser` is gone.
-      parser.eager(true);
-    }
-    if (state_ == State::kBody && parser.is_done()) {
-      state_ = State::kDone;
-      wants_continue_ = false;
-    } else if (buffer_.size() == before) {
-      return;  // It wants more.
-    }
+  if (state_ == State::kHeader) ParseHeader();
+  if (state_ == State::kBody) ParseBody();
+}
+
+void RequestParser::ParseHeader() {
+  const error_code error = PutHeader(impl_->parser, buffer_);
+  if (error == beast::http::error::header_limit) return Fail(431, "header too large");
+  if (error == beast::http::error::bad_version && NamesVersion(buffer_)) {
+    return Fail(505, "only HTTP/1.1 is spoken here");
   }
+  if (error) return Fail(400, "malformed request");
+  if (impl_->parser.is_header_done()) CheckHeader();
+}
+
+void RequestParser::ParseBody() {
+  std::string& body = parsed_.request.body;
+  std::string_view rest = buffer_;
+  const bool well_formed = body_.Decode(rest, body);
+  buffer_.erase(0, buffer_.size() - rest.size());
+  if (!well_formed) return Fail(400, "malformed body");
+  if (body.size() > body_bytes_max_) return Fail(413, "body too large");
+  if (!body_.done()) return;
+  state_ = State::kDone;
+  wants_continue_ = false;
 }
 
 void RequestParser::CheckHeader() {
   const auto& message = impl_->parser.get();
-  // Trailers of a chunked body would be added to the fields later; only what stands
-  // before the body counts, so that nobody can slip a field past a check.
   Request& request = parsed_.request;
   request.headers = CopyHeaders(message);
   request.method = ToString(message.method_string());
   parsed_.http10 = message.version() < 11;
-  parsed_.keep_alive = impl_->parser.keep_alive();
+  parsed_.keep_alive = message.keep_alive();
 
   std::optional<std::string> target = OriginForm(ToString(message.target()));
   if (!target && request.method != "CONNECT") return Fail(400, "malformed request target");
@@ -194,10 +170,15 @@ void RequestParser::CheckHeader() {
   if (request.headers.FindAll("Content-Length").size() > 1) {
     return Fail(400, "two lengths of one body");
   }
+  const uint64_t length = impl_->parser.content_length().value_or(0);
+  if (length > body_bytes_max_) return Fail(413, "body too large");
+  body_ = codings.empty() ? BodyDecoder::Sized(length) : BodyDecoder::Chunked();
   if (const auto expect = request.headers.Find("Expect"); expect && !parsed_.http10) {
     if (!EqualsIgnoreCase(*expect, "100-continue")) return Fail(417, "unknown expectation");
-    wants_continue_ = !impl_->parser.is_done();
+    wants_continue_ = !body_.done();
   }
+  state_ = State::kBody;
+  impl_.reset();
 }
 
 void RequestParser::Fail(int status, std::string_view text) {
@@ -205,21 +186,20 @@ void RequestParser::Fail(int status, std::string_view text) {
   error_ = TextResponse(status, std::string(text) + "\n");
   wants_continue_ = false;
   buffer_.clear();
+  parsed_ = {};
   impl_.reset();
 }
 
 RequestParser::Parsed RequestParser::TakeRequest() {
   KEELSON_CHECK(state_ == State::kDone);
   Parsed parsed = std::exchange(parsed_, {});
-  parsed.request.body = std::move(impl_->parser.get().body());
-  impl_.reset();
   state_ = State::kIdle;
   if (!buffer_.empty()) Parse();
   return parsed;
 }
 
 struct ResponseParser::Impl {
-  beast::http::response_parser<GrowingBody> parser;
+  beast::http::response_parser<beast::http::empty_body> parser;
 };
 
 ResponseParser::ResponseParser(bool head) : head_request_(head) {}
@@ -231,51 +211,73 @@ absl::Status ResponseParser::Feed(std::string_view bytes) {
 }
 
 absl::Status ResponseParser::Parse() {
-  while (!done_ && !buffer_.empty()) {
-    if (!impl_) {
-      impl_ = std::make_unique<Impl>();
-      impl_->parser.header_limit(256 * 1024);
-      impl_->parser.body_limit(boost::none);  // The client counts.
-      impl_->parser.eager(true);
-      impl_->parser.skip(head_request_);
-    }
-    auto& parser = impl_->parser;
-    const size_t before = buffer_.size();
-    if (const error_code error = PutAll(parser, buffer_)) {
-      return absl::DataLossError("malformed response: " + error.message());
-    }
-    if (parser.is_header_done() && !head_) {
-      const int status = static_cast<int>(parser.get().result_int());
-      if (status < 200 && status != 101) {
-        if (!parser.is_done()) return absl::OkStatus();
-        impl_.reset();  // An interim answer: the final one follows.
-        continue;
-      }
-      head_.emplace(Response{.status = status, .headers = CopyHeaders(parser.get())});
-    }
-    if (parser.is_done()) {
-      done_ = true;
-      keep_alive_ = parser.keep_alive() && buffer_.empty();
-    }
-    if (buffer_.size() == before) break;  // It wants more.
+  while (!head_ && !buffer_.empty()) {
+    KEELSON_RETURN_IF_ERROR(ParseHeader());
+    if (impl_) return absl::OkStatus();  // It wants more.
   }
+  if (!head_ || done_) return absl::OkStatus();
+  std::string_view rest = buffer_;
+  const bool well_formed = body_.Decode(rest, body_bytes_);
+  buffer_.erase(0, buffer_.size() - rest.size());
+  if (!well_formed) return absl::DataLossError("malformed response: its chunks");
+  if (body_.done()) {
+    done_ = true;
+    keep_alive_ = keep_alive_ && buffer_.empty();  // Nobody asked for more.
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ResponseParser::ParseHeader() {
+  if (!impl_) {
+    impl_ = std::make_unique<Impl>();
+    impl_->parser.header_limit(kResponseHeaderBytesMax);
+    impl_->parser.body_limit(boost::none);  // The client counts.
+    impl_->parser.eager(false);             // Stops behind the header.
+  }
+  if (const error_code error = PutHeader(impl_->parser, buffer_)) {
+    return absl::DataLossError("malformed response: " + error.message());
+  }
+  return impl_->parser.is_header_done() ? TakeHeader() : absl::OkStatus();
+}
+
+absl::Status ResponseParser::TakeHeader() {
+  const std::unique_ptr<Impl> read = std::move(impl_);
+  const auto& message = read->parser.get();
+  const int status = static_cast<int>(message.result_int());
+  if (status < 200 && status != 101) return absl::OkStatus();  // Interim: the final one follows.
+  Headers headers = CopyHeaders(message);
+  const auto codings = headers.FindAll("Transfer-Encoding");
+  const auto length = read->parser.content_length();
+  if (codings.size() > 1 || (!codings.empty() && !EqualsIgnoreCase(codings[0], "chunked"))) {
+    return absl::DataLossError("malformed response: a transfer coding nobody asked for");
+  }
+  // What has no body is framed by that, whatever its fields say (RFC 9112, section 6.3).
+  const bool no_body = head_request_ || status < 200 || status == 204 || status == 304;
+  keep_alive_ = message.keep_alive();
+  if (no_body) {
+    body_ = BodyDecoder::Sized(0);
+  } else if (!codings.empty()) {
+    body_ = BodyDecoder::Chunked();
+  } else if (length) {
+    body_ = BodyDecoder::Sized(*length);
+  } else {
+    body_ = BodyDecoder::UntilEnd();
+    keep_alive_ = false;
+  }
+  head_.emplace(Response{.status = status, .headers = std::move(headers)});
   return absl::OkStatus();
 }
 
 absl::Status ResponseParser::FeedEnd() {
   if (done_) return absl::OkStatus();
-  if (!impl_) return absl::DataLossError("the connection ended before the response");
-  error_code error;
-  if (impl_->parser.got_some()) impl_->parser.put_eof(error);
-  if (error || !impl_->parser.is_done() || !head_) {
+  if (!head_ && !impl_) return absl::DataLossError("the connection ended before the response");
+  if (!head_ || !body_.until_end()) {
     return absl::DataLossError("the connection ended within the response");
   }
   done_ = true;
   return absl::OkStatus();
 }
 
-std::string ResponseParser::TakeBody() {
-  return impl_ ? std::exchange(impl_->parser.get().body(), {}) : std::string();
-}
+std::string ResponseParser::TakeBody() { return std::exchange(body_bytes_, {}); }
 
 }  // namespace keelson::http::internal

@@ -1,4 +1,5 @@
-// HTTP/1.1 messages from bytes, without sockets: pure state machines over Boost.Beast's parser.
+// HTTP/1.1 messages from bytes, without sockets: pure state machines. Boost.Beast reads the
+// headers, internal/body.h the bodies.
 #ifndef KEELSON_BASE_HTTP_INTERNAL_PARSER_H_
 #define KEELSON_BASE_HTTP_INTERNAL_PARSER_H_
 
@@ -10,6 +11,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "base/http/internal/body.h"
 #include "base/http/message.h"
 
 namespace keelson::http::internal {
@@ -57,13 +59,17 @@ class RequestParser {
 
  private:
   void Parse();
+  void ParseHeader();
+  void ParseBody();
+  // Checks the header that Beast has read and chooses how to read the body.
   void CheckHeader();
   void Fail(int status, std::string_view text);
 
   const size_t header_bytes_max_;
   const uint64_t body_bytes_max_;
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;  // While the header is read.
+  BodyDecoder body_ = BodyDecoder::Sized(0);
   std::string buffer_;
   State state_ = State::kIdle;
   bool wants_continue_ = false;
@@ -93,11 +99,16 @@ class ResponseParser {
 
  private:
   absl::Status Parse();
+  absl::Status ParseHeader();
+  // Takes the header that Beast has read: as the answer's, unless it is an interim one.
+  absl::Status TakeHeader();
 
   const bool head_request_;
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;  // While a header is read.
+  BodyDecoder body_ = BodyDecoder::Sized(0);
   std::string buffer_;
+  std::string body_bytes_;  // Decoded, not taken yet.
   std::optional<Response> head_;
   bool done_ = false;
   bool keep_alive_ = false;
