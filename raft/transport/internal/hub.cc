@@ -56,6 +56,16 @@ std::map<NodeId, std::shared_ptr<PeerCounters>> Hub::AllCounters() const {
   return counters_;
 }
 
+void Hub::Keep(std::shared_ptr<const void> object) {
+  std::vector<std::shared_ptr<const void>> dropped;  // goes without the lock
+  absl::MutexLock lock(&mu_);
+  for (auto& kept : kept_) {
+    if (kept.use_count() == 1) dropped.push_back(std::exchange(kept, nullptr));
+  }
+  std::erase(kept_, nullptr);
+  kept_.push_back(std::move(object));
+}
+
 void Hub::Trouble(NodeId peer, const absl::Status& status) {
   {
     absl::MutexLock lock(&mu_);

@@ -9,6 +9,8 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -81,6 +83,12 @@ class Hub {
   std::shared_ptr<PeerCounters> Counters(NodeId peer) ABSL_LOCKS_EXCLUDED(mu_);
   std::map<NodeId, std::shared_ptr<PeerCounters>> AllCounters() const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Holds `object` until it is dropped everywhere else, and then until the next call or the
+  // hub's end. For channels: gRPC 1.51 crashes when the last one of a process goes on one of
+  // its own threads, as it does with the last callback (its queue then joins its own thread).
+  // Not called on gRPC's threads.
+  void Keep(std::shared_ptr<const void> object) ABSL_LOCKS_EXCLUDED(mu_);
+
   // Tells Options::on_trouble, once for each text until IsWell.
   void Trouble(NodeId peer, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   void IsWell(NodeId peer) ABSL_LOCKS_EXCLUDED(mu_);
@@ -95,6 +103,7 @@ class Hub {
   bool open_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t passes_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<NodeId, std::shared_ptr<PeerCounters>> counters_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::shared_ptr<const void>> kept_ ABSL_GUARDED_BY(mu_);
   std::map<NodeId, std::set<std::string>> troubles_ ABSL_GUARDED_BY(mu_);
   ThreadExecutor timers_{"raft-net"};
   ThreadExecutor disk_{"raft-snapshot"};

@@ -35,7 +35,7 @@ LaneKind LaneOf(const Message& message) {
 class Lane::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Stream(std::shared_ptr<Lane> lane, Hub::Pass pass)
-      : lane_(std::move(lane)), pass_(std::move(pass)), stub_(lane_->channel_) {
+      : pass_(std::move(pass)), lane_(std::move(lane)), stub_(lane_->channel_) {
     AddCallerMetadata(lane_->hub_.options(), lane_->peer_, context_);
   }
 
@@ -83,8 +83,8 @@ class Lane::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   }
 
  private:
+  const Hub::Pass pass_;  // goes last: when it is gone, so are all uses of the channel
   const std::shared_ptr<Lane> lane_;
-  const Hub::Pass pass_;
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub_;
   grpc::ClientContext context_;
   grpc::ByteBuffer incoming_;
@@ -97,7 +97,9 @@ Lane::Lane(Hub& hub, NodeId peer, LaneKind kind, const std::string& address)
       kind_(kind),
       channel_(OpenChannel(hub.options(), address)),
       counters_(hub.Counters(peer)),
-      backoff_(kFirstBackoff) {}
+      backoff_(kFirstBackoff) {
+  hub_.Keep(channel_);
+}
 
 void Lane::Start() {
   {

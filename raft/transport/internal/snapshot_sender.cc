@@ -24,7 +24,7 @@ class Sender final : public SnapshotSender,
          std::function<void(absl::Status)> done)
       : hub_(hub),
         pass_(std::move(pass)),
-        stub_(v1::RaftTransport::NewStub(OpenChannel(hub.options(), address))),
+        address_(address),
         counters_(hub.Counters(message.to)),
         message_(std::move(message)),
         done_(std::move(done)) {
@@ -45,6 +45,9 @@ class Sender final : public SnapshotSender,
       return;
     }
     reader_ = *std::move(reader);
+    channel_ = OpenChannel(hub_.options(), address_);
+    hub_.Keep(channel_);
+    stub_ = v1::RaftTransport::NewStub(channel_);
     stub_->async()->SendSnapshot(&context_, &result_, this);
     AddHold();
     EncodeMessage(message_, part_.mutable_header());
@@ -121,8 +124,10 @@ class Sender final : public SnapshotSender,
   }
 
   Hub& hub_;
-  const Hub::Pass pass_;
-  const std::unique_ptr<v1::RaftTransport::Stub> stub_;
+  const Hub::Pass pass_;  // goes last: when it is gone, so are all uses of the channel
+  const std::string address_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::RaftTransport::Stub> stub_;
   const std::shared_ptr<PeerCounters> counters_;
   const Message message_;
   const std::function<void(absl::Status)> done_;
