@@ -22,9 +22,10 @@ struct Member {
     listener.waiting = waiting;
     machine = kv::StateMachine::OpenInMemory({}, &listener);
     driver.emplace(*machine, listener);
-    driver->Apply({kv::testing::GrantCommand(1, 60),
-                   kv::testing::ToCommand(kv::testing::MakePut("a", "1", 1)),
-                   kv::testing::ToCommand(kv::testing::MakePut("b", "2"))})
+    driver
+        ->Apply({kv::testing::GrantCommand(1, 60),
+                 kv::testing::ToCommand(kv::testing::MakePut("a", "1", 1)),
+                 kv::testing::ToCommand(kv::testing::MakePut("b", "2"))})
         .status()
         .IgnoreError();
   }

@@ -142,8 +142,8 @@ class MemoryEngine final : public Engine {
     const std::shared_ptr<const Tables> tables = Current();
     return {.disk_bytes = tables->bytes,
             .in_use_bytes = tables->bytes,
-            .data_rows = static_cast<int64_t>(
-                tables->families[static_cast<size_t>(Family::kData)].size())};
+            .data_rows =
+                static_cast<int64_t>(tables->families[static_cast<size_t>(Family::kData)].size())};
   }
 
   const std::shared_ptr<DurableImage>& image() const { return image_; }

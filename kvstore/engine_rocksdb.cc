@@ -43,8 +43,8 @@ absl::Status CheckOurs(const std::string& directory, const std::vector<std::stri
   for (const std::string& name : names) {
     // What a first start that was cut short leaves.
     if (name == kLockName || name == kPointerTemporaryName || DatabaseNumber(name) > 0) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
-        "'", directory, "' is not a kvstore database: it holds '", name, "'"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("'", directory, "' is not a kvstore database: it holds '", name, "'"));
   }
   return absl::OkStatus();
 }
@@ -106,9 +106,8 @@ class RocksDbHome final : public EngineHome {
   absl::Status PointTo(RocksDbEngine& engine) {
     const std::string name = std::filesystem::path(engine.path()).filename();
     KEELSON_RETURN_IF_ERROR(fs_.SyncDirectory(options_.directory));  // the database's folder
-    KEELSON_RETURN_IF_ERROR(
-        WriteFileAtomically(fs_, JoinPath(options_.directory, kPointerName),
-                            std::string(kPointerHeader) + name + "\n"));
+    KEELSON_RETURN_IF_ERROR(WriteFileAtomically(fs_, JoinPath(options_.directory, kPointerName),
+                                                std::string(kPointerHeader) + name + "\n"));
     engine.RemoveOnClose(false);
     current_number_ = DatabaseNumber(name);
     return absl::OkStatus();

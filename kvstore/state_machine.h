@@ -25,7 +25,7 @@ using CommandResponse =
 
 struct CommandResult {
   uint64_t request_id = 0;
-  absl::Status status;  // etcd's code and text
+  absl::Status status;       // etcd's code and text
   CommandResponse response;  // header.revision set, the other header fields not
 };
 
@@ -60,7 +60,7 @@ class ApplyListener {
 class StateMachine : public raft::StateMachine {
  public:
   struct Options {
-    std::string directory;         // of the database; made if missing
+    std::string directory;  // of the database; made if missing
     uint64_t cache_bytes = 64 << 20;
     uint64_t write_buffer_bytes = 64 << 20;
     size_t max_txn_ops = 128;
@@ -79,7 +79,8 @@ class StateMachine : public raft::StateMachine {
 
   // The same machine on an in-memory engine whose durable image is what the last Flush left
   // (for simulations): Crash() reverts to it.
-  static std::unique_ptr<StateMachine> OpenInMemory(const Options& options, ApplyListener* listener);
+  static std::unique_ptr<StateMachine> OpenInMemory(const Options& options,
+                                                    ApplyListener* listener);
   virtual void Crash() = 0;  // in-memory engine only
 
   // With a full disk, Apply, Flush and Restore wait for space and lose nothing; reads go on.

@@ -67,8 +67,8 @@ std::string Events(const std::vector<Store::Change>& changes) {
 
 std::string History(const World& world, int64_t from, bool prev_kv = false) {
   KEELSON_ASSIGN_OR_FAIL(const Store::History history,
-                         world.machine->store().ReadHistory(
-                             {std::string(kAll), std::string(kAll)}, from, prev_kv, 1000, 1 << 20));
+                         world.machine->store().ReadHistory({std::string(kAll), std::string(kAll)},
+                                                            from, prev_kv, 1000, 1 << 20));
   return Events(history.changes);
 }
 
@@ -101,8 +101,8 @@ TEST_CASE("A new store is at revision 1 and each changing command adds one", "[k
 TEST_CASE("Ranges are bytewise and half open", "[kvstore][range]") {
   World world(AnyEngine());
   const std::string zero("\0", 1);
-  for (const std::string& key : {zero, zero + zero, std::string("a"), "a" + zero,
-                                 "a" + zero + "b", std::string("aa"), std::string("\xff")}) {
+  for (const std::string& key : {zero, zero + zero, std::string("a"), "a" + zero, "a" + zero + "b",
+                                 std::string("aa"), std::string("\xff")}) {
     world.kv->Put(key, "v");
   }
 
@@ -344,11 +344,11 @@ TEST_CASE("A transaction that fails changes nothing", "[kvstore][txn]") {
 // kvstore.md 5.1, 5.2; traps 11, 12 and 13.
 TEST_CASE("A compaction cuts history below its revision and nothing above", "[kvstore][compact]") {
   World world(AnyEngine());
-  world.kv->Put("a", "1");   // 2
-  world.kv->Put("b", "1");   // 3
-  world.kv->Put("a", "2");   // 4
-  world.kv->Delete("b");     // 5
-  world.kv->Put("a", "3");   // 6
+  world.kv->Put("a", "1");  // 2
+  world.kv->Put("b", "1");  // 3
+  world.kv->Put("a", "2");  // 4
+  world.kv->Delete("b");    // 5
+  world.kv->Put("a", "3");  // 6
   const bool physical = GENERATE(true, false);
 
   CHECK(world.kv->Apply(CompactCommand(7)).status == errors::FutureRevision());
@@ -391,10 +391,10 @@ TEST_CASE("A compaction frees what nobody can read", "[kvstore][compact]") {
 
 TEST_CASE("History is cut between revisions, by count and by size", "[kvstore][history]") {
   World world(AnyEngine());
-  world.kv->Do<TxnResponse>(ToCommand(ParseTxn(
-      "success{request_put{key:'a'}} success{request_put{key:'b'}}")));  // 2
-  world.kv->Put("x", "1");                                               // 3
-  world.kv->Put("b", "2");                                               // 4
+  world.kv->Do<TxnResponse>(
+      ToCommand(ParseTxn("success{request_put{key:'a'}} success{request_put{key:'b'}}")));  // 2
+  world.kv->Put("x", "1");                                                                  // 3
+  world.kv->Put("b", "2");                                                                  // 4
   const Store& store = world.kv->store();
 
   KEELSON_ASSIGN_OR_FAIL(const Store::History one, store.ReadHistory({"a", "c"}, 0, true, 1, 999));
@@ -414,9 +414,9 @@ TEST_CASE("History is cut between revisions, by count and by size", "[kvstore][h
 TEST_CASE("A key put and deleted in one transaction leaves nothing", "[kvstore][txn]") {
   World world(AnyEngine());
   world.kv->Put("q", "old");
-  world.kv->Do<TxnResponse>(ToCommand(ParseTxn(
-      "success{request_txn{success{request_put{key:'q' value:'new'}}}}"
-      "success{request_txn{success{request_delete_range{key:'q'}}}}")));
+  world.kv->Do<TxnResponse>(
+      ToCommand(ParseTxn("success{request_txn{success{request_put{key:'q' value:'new'}}}}"
+                         "success{request_txn{success{request_delete_range{key:'q'}}}}")));
   CHECK(world.kv->Dump() == "");
   CHECK(History(world, 3, true) == "+q@3(old) -q@3(old) ");
   world.kv->Do<CompactionResponse>(CompactCommand(3, true));
@@ -438,9 +438,9 @@ TEST_CASE("Revoking a lease deletes its keys at one revision, by key", "[kvstore
   world.kv->Put("a", "", -1);
   world.kv->Put("b", "", -1);
   world.kv->Put("other", "", 2);
-  world.kv->Put("a", "", 2);    // moves
-  world.kv->Delete("c");        // detaches
-  world.kv->Put("c", "", -1);   // attaches again
+  world.kv->Put("a", "", 2);   // moves
+  world.kv->Delete("c");       // detaches
+  world.kv->Put("c", "", -1);  // attaches again
   CHECK(world.kv->store().LeaseKeys(-1) == std::vector<std::string>{"b", "c"});
   CHECK(world.kv->store().LeaseTtl(2) == 60);
   CHECK(world.kv->store().LeaseTtl(3) == 0);
@@ -462,8 +462,9 @@ TEST_CASE("Leases, checkpoints and members survive with what was flushed", "[kvs
   World world(AnyEngine());
   world.kv->Do<LeaseGrantResponse>(GrantCommand(5, 100));
   world.kv->Put("k", "v", 5);
-  world.kv->Apply(Parse<Command>("lease_checkpoint{checkpoints{ID:5 remaining_TTL:40} "
-                                 "checkpoints{ID:6 remaining_TTL:1}}"));
+  world.kv->Apply(
+      Parse<Command>("lease_checkpoint{checkpoints{ID:5 remaining_TTL:40} "
+                     "checkpoints{ID:6 remaining_TTL:1}}"));
   world.kv->Apply(Parse<Command>("member_attributes{id:9 name:'n' client_urls:'http://x'}"));
   KEELSON_REQUIRE_OK(world.machine->Flush());
   world.kv->Put("k", "lost");
@@ -489,8 +490,9 @@ TEST_CASE("A batch is applied in order and heard in order", "[kvstore][apply]") 
   std::vector<Command> commands;
   commands.push_back(GrantCommand(3, 60));
   commands.push_back(ToCommand(MakePut("a", "1", 3)));
-  commands.push_back(ToCommand(ParseTxn("compare{key:'a' target:VALUE value:'1'} "
-                                        "success{request_put{key:'a' value:'2' prev_kv:true}}")));
+  commands.push_back(
+      ToCommand(ParseTxn("compare{key:'a' target:VALUE value:'1'} "
+                         "success{request_put{key:'a' value:'2' prev_kv:true}}")));
   commands.push_back(ToCommand(MakePut("x", "", 99)));
   commands.push_back(ToCommand(ParseTxn("success{request_range{key:'a' revision:2}}")));
   commands.push_back(RevokeCommand(3));
@@ -503,8 +505,8 @@ TEST_CASE("A batch is applied in order and heard in order", "[kvstore][apply]") 
   CHECK(std::get<TxnResponse>(results[2].response).responses(0).response_put().prev_kv().value() ==
         "1");
   CHECK(results[3].status == errors::LeaseNotFound());
-  CHECK(std::get<TxnResponse>(results[4].response)
-            .responses(0).response_range().kvs(0).value() == "1");
+  CHECK(std::get<TxnResponse>(results[4].response).responses(0).response_range().kvs(0).value() ==
+        "1");
   CHECK(results[5].status.ok());
   CHECK(results[7].status == errors::Compacted());
   CHECK(world.listener.calls == "CLR");
@@ -546,8 +548,8 @@ TEST_CASE("Commands that cannot be read are skipped, with an error", "[kvstore][
   };
   apply("");
   apply("not a command at all");
-  apply("\x08\x05\xff\xff");                   // request 5, then nonsense
-  apply("\x08\x06\xfa\x3f\x01x");             // request 6, an operation of the future
+  apply("\x08\x05\xff\xff");       // request 5, then nonsense
+  apply("\x08\x06\xfa\x3f\x01x");  // request 6, an operation of the future
   apply("whatever", raft::EntryType::kConfChange);
 
   CHECK(world.kv->store().Revision() == 1);
@@ -574,7 +576,8 @@ TEST_CASE("Applied tells the initial membership until something is applied", "[k
   CHECK(machine->Applied().conf_state.voters == std::vector<raft::NodeId>{4, 5});
 }
 
-TEST_CASE("A snapshot replaces everything, and old readers are not disturbed", "[kvstore][snapshot]") {
+TEST_CASE("A snapshot replaces everything, and old readers are not disturbed",
+          "[kvstore][snapshot]") {
   World source(AnyEngine());
   source.kv->Do<LeaseGrantResponse>(GrantCommand(5, 100));
   source.kv->Put("a", "1", 5);

@@ -40,8 +40,8 @@ class Generator {
 
   std::string Key() {
     static const std::vector<std::string> kKeys = {
-        "a",    "aa",   "ab",  "abc",  std::string("a\0", 2),  std::string("a\0b", 3),
-        "b",    "ba",   "c",   "d",    std::string("\0", 1),   std::string("\0\0", 2),
+        "a",    "aa",       "ab",  "abc", std::string("a\0", 2),      std::string("a\0b", 3),
+        "b",    "ba",       "c",   "d",   std::string("\0", 1),       std::string("\0\0", 2),
         "\xff", "\xff\xff", "k/1", "k/2", std::string("\x00\xff", 2), std::string("a\x00\x01", 3),
         "k/",   "z"};
     return kKeys[Below(kKeys.size())];
@@ -175,7 +175,8 @@ class Generator {
       checkpoint.set_remaining_ttl(static_cast<int64_t>(Below(50)));
     } else if (OneIn(4)) {
       command.mutable_compaction()->set_revision(
-          model.compacted() + static_cast<int64_t>(Below(model.revision() - model.compacted() + 2)));
+          model.compacted() +
+          static_cast<int64_t>(Below(model.revision() - model.compacted() + 2)));
       command.mutable_compaction()->set_physical(OneIn(2));
     } else {
       *command.mutable_put() = Put();
@@ -282,8 +283,8 @@ class Pairing {
 
   void CheckHistory(const Store& store) {
     const KeyRange range{random_.Key(), random_.RangeEnd()};
-    const int64_t first = std::max<int64_t>(
-        twin_.compacted() - 1, std::max<int64_t>(0, twin_.revision() - 300));
+    const int64_t first =
+        std::max<int64_t>(twin_.compacted() - 1, std::max<int64_t>(0, twin_.revision() - 300));
     const int64_t from = first + static_cast<int64_t>(random_.Below(twin_.revision() - first + 2));
     const bool prev_kv = random_.OneIn(2);
     const size_t at_most = 1 + random_.Below(20);
@@ -310,8 +311,8 @@ class Pairing {
     REQUIRE(store.Revision() == twin_.revision());
     REQUIRE(store.CompactedRevision() == twin_.compacted());
     const std::string key = random_.Key();
-    const int64_t at = std::max<int64_t>(
-        twin_.compacted(), 1 + static_cast<int64_t>(random_.Below(twin_.revision())));
+    const int64_t at = std::max<int64_t>(twin_.compacted(),
+                                         1 + static_cast<int64_t>(random_.Below(twin_.revision())));
     const mvccpb::KeyValue* const pair = twin_.Live(key, at);
     const absl::StatusOr<mvccpb::KeyValue> got = store.GetAt(key, at);
     REQUIRE(got.ok() == (pair != nullptr));

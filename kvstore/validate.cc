@@ -40,8 +40,8 @@ absl::Status CheckOperation(const RequestOp& op, size_t max_operations) {
 
 // Everything but duplicates. Nesting is as deep as protobuf parses: 100 messages.
 absl::Status CheckShape(const TxnRequest& txn, size_t max_operations) {
-  const auto count = static_cast<size_t>(
-      std::max({txn.compare_size(), txn.success_size(), txn.failure_size()}));
+  const auto count =
+      static_cast<size_t>(std::max({txn.compare_size(), txn.success_size(), txn.failure_size()}));
   if (count > max_operations) return errors::TooManyOps();
   for (const Compare& compare : txn.compare()) {
     if (compare.key().empty()) return errors::EmptyKey();

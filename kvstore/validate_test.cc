@@ -64,10 +64,13 @@ TEST_CASE("A transaction is checked as a whole", "[kvstore][validate][txn]") {
   const std::string nest_del_a = "{ request_txn { success " + del_a + " } }";
   CheckRows(GENERATE_COPY(values<Row>({
       {"empty", "", absl::OkStatus()},
-      {"three operations", "success {request_range{key:'a'}} success {request_range{key:'a'}} "
-                           "success {request_range{key:'a'}}", absl::OkStatus()},
-      {"four operations", "failure {request_range{key:'a'}} failure {request_range{key:'a'}} "
-                          "failure {request_range{key:'a'}} failure {request_range{key:'a'}}",
+      {"three operations",
+       "success {request_range{key:'a'}} success {request_range{key:'a'}} "
+       "success {request_range{key:'a'}}",
+       absl::OkStatus()},
+      {"four operations",
+       "failure {request_range{key:'a'}} failure {request_range{key:'a'}} "
+       "failure {request_range{key:'a'}} failure {request_range{key:'a'}}",
        errors::TooManyOps()},
       {"four comparisons", "compare{key:'a'} compare{key:'a'} compare{key:'a'} compare{key:'a'}",
        errors::TooManyOps()},
@@ -96,10 +99,8 @@ TEST_CASE("A transaction is checked as a whole", "[kvstore][validate][txn]") {
       {"put behind the start of an open range",
        "success { request_delete_range { key: 'A' range_end: '\\000' } } success " + put_a,
        errors::DuplicateKey()},
-      {"nested put and put", "success " + nest_put_a + " success " + put_a,
-       errors::DuplicateKey()},
-      {"put and nested put", "success " + put_a + " success " + nest_put_a,
-       errors::DuplicateKey()},
+      {"nested put and put", "success " + nest_put_a + " success " + put_a, errors::DuplicateKey()},
+      {"put and nested put", "success " + put_a + " success " + nest_put_a, errors::DuplicateKey()},
       {"nested put and delete beside it", "success " + nest_put_a + " success " + del_a,
        errors::DuplicateKey()},
       {"two nested puts", "success " + nest_put_a + " success " + nest_put_a,
@@ -126,11 +127,11 @@ TEST_CASE("A transaction is read-only when it only compares and ranges", "[kvsto
   CHECK_FALSE(IsReadOnly(Parse<TxnRequest>("success{request_delete_range{key:'a'}}")));
   CHECK_FALSE(IsReadOnly(Parse<TxnRequest>("success{request_txn{}}")));
 
-  CHECK(IsSerializable(
-      Parse<TxnRequest>("success{request_range{serializable:true}} "
-                        "failure{request_range{serializable:true}}")));
-  CHECK_FALSE(IsSerializable(Parse<TxnRequest>(
-      "success{request_range{serializable:true}} failure{request_range{}}")));
+  CHECK(
+      IsSerializable(Parse<TxnRequest>("success{request_range{serializable:true}} "
+                                       "failure{request_range{serializable:true}}")));
+  CHECK_FALSE(IsSerializable(
+      Parse<TxnRequest>("success{request_range{serializable:true}} failure{request_range{}}")));
 
   CHECK(HasPut(Parse<TxnRequest>("failure{request_put{}}")));
   CHECK(HasPut(Parse<TxnRequest>("success{request_txn{failure{request_put{}}}}")));

@@ -49,8 +49,7 @@ BatchApplier::BatchApplier(Generation& generation, ApplyListener& listener)
 
 absl::Status BatchApplier::Add(std::string_view command) {
   command_.Clear();
-  const bool readable =
-      command_.ParseFromArray(command.data(), static_cast<int>(command.size()));
+  const bool readable = command_.ParseFromArray(command.data(), static_cast<int>(command.size()));
   const uint64_t id = command_.request_id();
   CommandResult result;
   const bool waiting = id != 0 && listener_.IsWaiting(id);
@@ -66,8 +65,7 @@ absl::Status BatchApplier::Add(std::string_view command) {
   if (sub_ > 0) ++revision_;
 
   // Statuses of requests say what is wrong with the request; the rest comes from the engine.
-  if (status.code() == absl::StatusCode::kDataLoss ||
-      status.code() == absl::StatusCode::kUnknown ||
+  if (status.code() == absl::StatusCode::kDataLoss || status.code() == absl::StatusCode::kUnknown ||
       status.code() == absl::StatusCode::kInternal) {
     return status;
   }
@@ -120,7 +118,8 @@ absl::Status BatchApplier::CheckPutLease(const PutRequest& request) const {
 absl::Status BatchApplier::CheckPutKey(const PutRequest& request) {
   if (!request.ignore_value() && !request.ignore_lease()) return absl::OkStatus();
   Pair pair;
-  KEELSON_ASSIGN_OR_RETURN(const bool found, view_->Find(request.key(), Now(), Need::kMetadata, &pair));
+  KEELSON_ASSIGN_OR_RETURN(const bool found,
+                           view_->Find(request.key(), Now(), Need::kMetadata, &pair));
   return found ? absl::OkStatus() : errors::KeyNotFound();
 }
 
@@ -166,13 +165,13 @@ absl::Status BatchApplier::DeleteRange(const DeleteRangeRequest& request,
                                        DeleteRangeResponse* response) {
   const bool shows_previous = response != nullptr && request.prev_kv();
   std::vector<Ended> ended;
-  KEELSON_RETURN_IF_ERROR(view_->Scan(
-      {request.key(), request.range_end()}, Now(),
-      shows_previous ? Need::kPair : Need::kMetadata, [&](const Pair& pair) {
-        ended.push_back({std::string(pair.key), pair.modified, pair.lease});
-        if (shows_previous) ToKeyValue(pair, true, response->add_prev_kvs());
-        return true;
-      }));
+  KEELSON_RETURN_IF_ERROR(
+      view_->Scan({request.key(), request.range_end()}, Now(),
+                  shows_previous ? Need::kPair : Need::kMetadata, [&](const Pair& pair) {
+                    ended.push_back({std::string(pair.key), pair.modified, pair.lease});
+                    if (shows_previous) ToKeyValue(pair, true, response->add_prev_kvs());
+                    return true;
+                  }));
   if (response != nullptr) response->set_deleted(static_cast<int64_t>(ended.size()));
   for (Ended& one : ended) Delete(std::move(one));
   if (response != nullptr) response->mutable_header()->set_revision(Now());
@@ -251,8 +250,8 @@ absl::Status BatchApplier::RunTxn(TxnRequest& request, const TxnPath& path, size
   if (response != nullptr) response->set_succeeded(succeeded);
   auto& branch = succeeded ? *request.mutable_success() : *request.mutable_failure();
   for (RequestOp& op : branch) {
-    KEELSON_RETURN_IF_ERROR(RunOperation(
-        op, path, next, response == nullptr ? nullptr : response->add_responses()));
+    KEELSON_RETURN_IF_ERROR(
+        RunOperation(op, path, next, response == nullptr ? nullptr : response->add_responses()));
   }
   return absl::OkStatus();
 }
@@ -274,8 +273,7 @@ absl::Status BatchApplier::RunOperation(RequestOp& op, const TxnPath& path, size
       return DeleteRange(op.request_delete_range(),
                          response == nullptr ? nullptr : response->mutable_response_delete_range());
     case RequestOp::kRequestTxn: {
-      TxnResponse* const nested =
-          response == nullptr ? nullptr : response->mutable_response_txn();
+      TxnResponse* const nested = response == nullptr ? nullptr : response->mutable_response_txn();
       KEELSON_RETURN_IF_ERROR(RunTxn(*op.mutable_request_txn(), path, next, nested));
       if (nested != nullptr) (void)nested->mutable_header();  // present and empty, as etcd's
       return absl::OkStatus();
@@ -336,9 +334,8 @@ absl::Status BatchApplier::RevokeLease(const LeaseRevokeRequest& request, Comman
   }
   leases_[request.id()] = std::nullopt;
   batch_->Delete(Family::kMeta, LeaseRow(request.id()));
-  outcome_.leases.push_back({.kind = ApplyListener::LeaseChange::Kind::kRevoked,
-                             .id = request.id(),
-                             .ttl_seconds = 0});
+  outcome_.leases.push_back(
+      {.kind = ApplyListener::LeaseChange::Kind::kRevoked, .id = request.id(), .ttl_seconds = 0});
   if (auto* response = Response<LeaseRevokeResponse>(result)) {
     response->mutable_header()->set_revision(Now());
   }
@@ -369,8 +366,7 @@ void BatchApplier::CheckpointLeases(const LeaseCheckpoints& request) {
   for (const LeaseCheckpoint& checkpoint : request.checkpoints()) {
     std::optional<LeaseValue> lease = Lease(checkpoint.id());
     if (!lease.has_value()) continue;  // revoked meanwhile
-    lease->remaining_ttl =
-        std::clamp<int64_t>(checkpoint.remaining_ttl(), 0, kMaxLeaseTtlSeconds);
+    lease->remaining_ttl = std::clamp<int64_t>(checkpoint.remaining_ttl(), 0, kMaxLeaseTtlSeconds);
     leases_[checkpoint.id()] = lease;
     batch_->Put(Family::kMeta, LeaseRow(checkpoint.id()), {EncodeLeaseValue(*lease)});
     outcome_.leases.push_back({.kind = ApplyListener::LeaseChange::Kind::kCheckpointed,
@@ -391,9 +387,9 @@ void BatchApplier::SetMember(const MemberAttributes& request) {
 
 WriteBatch& BatchApplier::Seal(const raft::SnapshotMetadata& after) {
   view_.reset();
-  batch_->Put(Family::kMeta, kStateRow,
-              {EncodeStateValue(
-                  {.applied = after, .revision = revision_, .compacted = compacted_})});
+  batch_->Put(
+      Family::kMeta, kStateRow,
+      {EncodeStateValue({.applied = after, .revision = revision_, .compacted = compacted_})});
   return *batch_;
 }
 

@@ -70,8 +70,7 @@ class BatchApplier {
                             etcdserverpb::ResponseOp* response);
   absl::Status Compact(const etcdserverpb::CompactionRequest& request, CommandResult* result);
   absl::Status GrantLease(const etcdserverpb::LeaseGrantRequest& request, CommandResult* result);
-  absl::Status RevokeLease(const etcdserverpb::LeaseRevokeRequest& request,
-                           CommandResult* result);
+  absl::Status RevokeLease(const etcdserverpb::LeaseRevokeRequest& request, CommandResult* result);
   void CheckpointLeases(const LeaseCheckpoints& request);
   void SetMember(const MemberAttributes& request);
 
@@ -97,9 +96,9 @@ class BatchApplier {
   std::unique_ptr<WriteBatch> batch_;
   Outcome outcome_;
 
-  int64_t revision_;   // of the last command that changed something
+  int64_t revision_;  // of the last command that changed something
   int64_t compacted_;
-  uint32_t sub_ = 0;   // changes of the running command
+  uint32_t sub_ = 0;  // changes of the running command
   LeaseChanges leases_;
   MemberChanges members_;
   std::map<int64_t, absl::btree_map<std::string, bool>> attachments_;  // true: attached

@@ -281,8 +281,8 @@ std::string EncodeLeaseValue(const LeaseValue& value) {
 }
 
 bool DecodeLeaseValue(std::string_view bytes, LeaseValue* value) {
-  return TakePositive(&bytes, &value->granted_ttl) &&
-         TakePositive(&bytes, &value->remaining_ttl) && bytes.empty();
+  return TakePositive(&bytes, &value->granted_ttl) && TakePositive(&bytes, &value->remaining_ttl) &&
+         bytes.empty();
 }
 
 std::string AttachmentRows(int64_t lease) { return IdRow("k", OrderedLeaseId(lease)); }
@@ -307,8 +307,8 @@ bool TakeVarint(std::string_view* bytes, uint64_t* value) {
   *value = 0;
   for (size_t n = 0; n < 10 && n < bytes->size(); ++n) {
     const auto byte = static_cast<uint8_t>((*bytes)[n]);
-    if (n == 9 && byte > 1) return false;           // beyond 64 bits
-    if (n > 0 && byte == 0) return false;           // not the shortest form
+    if (n == 9 && byte > 1) return false;  // beyond 64 bits
+    if (n > 0 && byte == 0) return false;  // not the shortest form
     *value |= static_cast<uint64_t>(byte & 0x7f) << (7 * n);
     if (byte < 0x80) {
       bytes->remove_prefix(n + 1);

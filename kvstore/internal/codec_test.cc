@@ -23,9 +23,9 @@ std::string DataRow(std::string_view key, Revision revision) {
 
 TEST_CASE("Data rows order by key, then newest first", "[kvstore][codec]") {
   const std::string zero("\0", 1);
-  const std::vector<std::string> keys = {zero,       zero + zero, zero + "\x01", zero + "\xff",
-                                         "a",        "a" + zero,  "a" + zero + "b", "a\x01",
-                                         "aa",       "b",         "\xff",        "\xff\xff"};
+  const std::vector<std::string> keys = {zero, zero + zero, zero + "\x01",    zero + "\xff",
+                                         "a",  "a" + zero,  "a" + zero + "b", "a\x01",
+                                         "aa", "b",         "\xff",           "\xff\xff"};
   std::vector<std::string> rows;
   for (const std::string& key : keys) {
     for (const Revision revision : {Revision{kMax, 0}, Revision{256, 1}, Revision{256, 0},
@@ -75,19 +75,19 @@ TEST_CASE("Rows that no encoder makes are refused", "[kvstore][codec]") {
     CHECK_FALSE(DecodeDataRow(std::string_view(row).substr(0, size), &prefix, &revision));
   }
   CHECK_FALSE(DecodeDataRow(std::string("a\0\x01", 3) + std::string(12, '\0'), &prefix, &revision));
-  for (const std::string& bad : {std::string("a"), std::string("a\x01"), std::string("a\0\x02", 3),
-                                 std::string("a\0b\0\x01", 5), std::string("a\0", 2),
-                                 std::string("a\0\x01\0\x01", 5)}) {
+  for (const std::string& bad :
+       {std::string("a"), std::string("a\x01"), std::string("a\0\x02", 3),
+        std::string("a\0b\0\x01", 5), std::string("a\0", 2), std::string("a\0\x01\0\x01", 5)}) {
     CHECK_FALSE(DecodeRowPrefix(bad, &scratch, &key));
   }
 }
 
 TEST_CASE("Values come back as they were", "[kvstore][codec]") {
-  const DataValue value = GENERATE(DataValue{false, 1, 1, 0, ""}, DataValue{false, kMax, kMax, kMin, "v"},
-                                   DataValue{false, 300, 2, -1, std::string_view("\0x", 2)},
-                                   DataValue{.deleted = true, .value = {}});
-  const std::string bytes =
-      std::string(DataHeader(value).view()) + std::string(value.value);
+  const DataValue value =
+      GENERATE(DataValue{false, 1, 1, 0, ""}, DataValue{false, kMax, kMax, kMin, "v"},
+               DataValue{false, 300, 2, -1, std::string_view("\0x", 2)},
+               DataValue{.deleted = true, .value = {}});
+  const std::string bytes = std::string(DataHeader(value).view()) + std::string(value.value);
   DataValue decoded;
   REQUIRE(DecodeDataValue(bytes, &decoded));
   CHECK(decoded.deleted == value.deleted);

@@ -20,8 +20,8 @@ absl::Status Damaged(std::string_view what) {
 template <typename Value, typename Decode>
 absl::Status LoadRow(const Engine& engine, std::string_view key, Decode decode, Value* value) {
   bool good = true;
-  KEELSON_RETURN_IF_ERROR(engine.Get(
-      Family::kMeta, key, [&](std::string_view bytes) { good = decode(bytes, value); }));
+  KEELSON_RETURN_IF_ERROR(
+      engine.Get(Family::kMeta, key, [&](std::string_view bytes) { good = decode(bytes, value); }));
   return good ? absl::OkStatus() : Damaged(key);
 }
 
@@ -97,8 +97,8 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Eng
   }
 
   LeaseChanges leases;
-  KEELSON_RETURN_IF_ERROR(LoadRows(
-      *engine, kLeaseRows, "leases", [&](std::string_view row, std::string_view bytes) {
+  KEELSON_RETURN_IF_ERROR(
+      LoadRows(*engine, kLeaseRows, "leases", [&](std::string_view row, std::string_view bytes) {
         int64_t id = 0;
         LeaseValue value;
         if (!DecodeLeaseRow(row, &id) || !DecodeLeaseValue(bytes, &value)) return false;
@@ -106,8 +106,8 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Eng
         return true;
       }));
   MemberChanges members;
-  KEELSON_RETURN_IF_ERROR(LoadRows(
-      *engine, kMemberRows, "members", [&](std::string_view row, std::string_view bytes) {
+  KEELSON_RETURN_IF_ERROR(
+      LoadRows(*engine, kMemberRows, "members", [&](std::string_view row, std::string_view bytes) {
         Store::MemberAttributes member;
         if (!DecodeMemberRow(row, &member.id) || !DecodeMember(bytes, &member)) return false;
         members[member.id] = std::move(member);

@@ -32,8 +32,7 @@ using MemberChanges = std::map<uint64_t, Store::MemberAttributes>;
 // The leases and the members' attributes. Thread-safe.
 class SideTables {
  public:
-  void Publish(const LeaseChanges& leases, const MemberChanges& members)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  void Publish(const LeaseChanges& leases, const MemberChanges& members) ABSL_LOCKS_EXCLUDED(mu_);
 
   [[nodiscard]] std::optional<LeaseValue> Lease(int64_t id) const ABSL_LOCKS_EXCLUDED(mu_);
   [[nodiscard]] std::vector<Store::LeaseInfo> Leases() const ABSL_LOCKS_EXCLUDED(mu_);

@@ -54,9 +54,8 @@ class EventReader {
       event->mutable_kv()->set_key(change.user_key.data(), change.user_key.size());
       event->mutable_kv()->set_mod_revision(revision.main);
     } else {
-      KEELSON_ASSIGN_OR_RETURN(const bool found,
-                               ReadVersion(*generation_.engine, change.user_key, revision, &row_,
-                                           event->mutable_kv()));
+      KEELSON_ASSIGN_OR_RETURN(const bool found, ReadVersion(*generation_.engine, change.user_key,
+                                                             revision, &row_, event->mutable_kv()));
       if (!found) return Gone(generation_, revision.main);
     }
     // The version before a change at the compacted revision counts as gone, swept or not.
@@ -121,8 +120,7 @@ absl::StatusOr<Store::History> ReadHistory(const Generation& generation, const K
     if (!DecodeLogRow(iterator->key(), &revision) || !DecodeLogValue(iterator->value(), &change)) {
       return absl::DataLossError("a row of the change log cannot be read");
     }
-    const bool begins =
-        history.changes.empty() || history.changes.back().revision != revision.main;
+    const bool begins = history.changes.empty() || history.changes.back().revision != revision.main;
     if (begins && (history.changes.size() >= max_changes || bytes >= max_bytes)) {
       history.next_revision = revision.main;
       return history;

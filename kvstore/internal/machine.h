@@ -31,8 +31,7 @@ class Machine final : public StateMachine {
  public:
   // `listener` is borrowed and outlives the machine. Errors are those of the home.
   static absl::StatusOr<std::unique_ptr<Machine>> Open(const Options& options,
-                                                       ApplyListener* listener,
-                                                       MachineParts parts);
+                                                       ApplyListener* listener, MachineParts parts);
   ~Machine() override;
 
   raft::SnapshotMetadata Applied() override { return applied_; }

@@ -66,8 +66,8 @@ TEST_CASE("With a full disk Apply waits, reads go on, and nothing is lost", "[kv
 
   CHECK(waits == 3);
   CHECK(built.kv->Dump() == "a=2");
-  CHECK(built.stalls == std::vector<absl::StatusCode>{absl::StatusCode::kResourceExhausted,
-                                                     absl::StatusCode::kOk});
+  CHECK(built.stalls ==
+        std::vector<absl::StatusCode>{absl::StatusCode::kResourceExhausted, absl::StatusCode::kOk});
   waits = 0;
   built.stalls.clear();
   built.faults.disk_full = true;
@@ -169,8 +169,8 @@ TEST_CASE("Readers see whole revisions while a writer writes, compacts and resto
   for (int n = 5; n < kWrites; ++n) {
     write(n);
     if (n % 10 == 0) {
-      KEELSON_REQUIRE_OK(kv.Apply(std::vector<Command>{
-          CompactCommand(machine->store().Revision() - 2, n % 100 == 0)}));
+      KEELSON_REQUIRE_OK(kv.Apply(
+          std::vector<Command>{CompactCommand(machine->store().Revision() - 2, n % 100 == 0)}));
     }
     if (n % 150 == 0) KEELSON_REQUIRE_OK(machine->Flush());
     if (n % 390 == 0) {

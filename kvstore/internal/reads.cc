@@ -155,8 +155,8 @@ absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at,
   const bool sorted = NeedsSort(request);
   const bool filtered = HasFilters(request);
   // A custom order needs every pair before the cut.
-  const int64_t keep = request.limit() <= 0 || sorted ? std::numeric_limits<int64_t>::max()
-                                                      : request.limit();
+  const int64_t keep =
+      request.limit() <= 0 || sorted ? std::numeric_limits<int64_t>::max() : request.limit();
   const bool with_value = !request.keys_only() || request.sort_target() == RangeRequest::VALUE;
   const Need need = with_value && !request.count_only() ? Need::kPair : Need::kMetadata;
   int64_t count = 0;
@@ -192,8 +192,7 @@ absl::StatusOr<TxnPath> ChoosePath(View& view, const TxnRequest& txn, int64_t at
   return path;
 }
 
-const google::protobuf::RepeatedPtrField<RequestOp>& Branch(const TxnRequest& txn,
-                                                            bool succeeded) {
+const google::protobuf::RepeatedPtrField<RequestOp>& Branch(const TxnRequest& txn, bool succeeded) {
   return succeeded ? txn.success() : txn.failure();
 }
 

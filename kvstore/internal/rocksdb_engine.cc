@@ -32,8 +32,8 @@ std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), sli
 absl::Status ToStatus(const rocksdb::Status& status, std::string_view operation,
                       const std::string& path) {
   if (status.ok()) return absl::OkStatus();
-  const std::string text = absl::StrCat(absl::string_view(operation.data(), operation.size()),
-                                        " '", path, "': ", status.ToString());
+  const std::string text = absl::StrCat(absl::string_view(operation.data(), operation.size()), " '",
+                                        path, "': ", status.ToString());
   if (status.IsNoSpace()) return absl::ResourceExhaustedError(text);
   if (status.IsCorruption() || status.IsNotFound()) return absl::DataLossError(text);
   return absl::UnknownError(text);
@@ -76,8 +76,7 @@ class RocksDbBatch final : public WriteBatch {
     int count = 0;
     for (const std::string_view piece : value) pieces[count++] = ToSlice(piece);
     const rocksdb::Slice row = ToSlice(key);
-    const rocksdb::Status status =
-        batch_.Put(Handle(family), {&row, 1}, {pieces.data(), count});
+    const rocksdb::Status status = batch_.Put(Handle(family), {&row, 1}, {pieces.data(), count});
     KEELSON_CHECK(status.ok()) << status.ToString();  // Only a row of 4 GiB can fail.
   }
   void Delete(Family family, std::string_view key) override {
@@ -158,8 +157,7 @@ class RocksDbEngineImpl final : public RocksDbEngine {
                     const std::vector<rocksdb::ColumnFamilyDescriptor>& families) {
     rocksdb::DB* db = nullptr;
     std::vector<rocksdb::ColumnFamilyHandle*> handles;
-    const rocksdb::Status status =
-        rocksdb::DB::Open(options, path_, families, &handles, &db);
+    const rocksdb::Status status = rocksdb::DB::Open(options, path_, families, &handles, &db);
     if (!status.ok()) {
       // A database that should be there but cannot be opened for what it holds is damaged.
       if (status.IsInvalidArgument() || status.IsPathNotFound()) {
@@ -245,8 +243,8 @@ class RocksDbEngineImpl final : public RocksDbEngine {
       }
     }
     // Without the property the estimate is 0, which is allowed.
-    (void)db_->GetIntProperty(Handle(Family::kData),
-                              rocksdb::DB::Properties::kEstimateNumKeys, &rows);
+    (void)db_->GetIntProperty(Handle(Family::kData), rocksdb::DB::Properties::kEstimateNumKeys,
+                              &rows);
     const int64_t unflushed = unflushed_bytes_->load(std::memory_order_relaxed);
     return {.disk_bytes = static_cast<int64_t>(files) + unflushed,
             .in_use_bytes = static_cast<int64_t>(live) + unflushed,
@@ -266,8 +264,7 @@ class RocksDbEngineImpl final : public RocksDbEngine {
   [[nodiscard]] bool HasUnflushedTables() const {
     return std::any_of(handles_.begin(), handles_.end(), [this](auto* handle) {
       uint64_t count = 0;
-      return !db_->GetIntProperty(handle, rocksdb::DB::Properties::kNumImmutableMemTable,
-                                  &count) ||
+      return !db_->GetIntProperty(handle, rocksdb::DB::Properties::kNumImmutableMemTable, &count) ||
              count > 0;
     });
   }
@@ -335,9 +332,10 @@ std::vector<rocksdb::ColumnFamilyDescriptor> Families(const RocksDbOptions& opti
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RocksDbEngine>> RocksDbEngine::Open(
-    const RocksDbOptions& options, const std::string& path, bool create,
-    std::shared_ptr<FileLock> lock) {
+absl::StatusOr<std::unique_ptr<RocksDbEngine>> RocksDbEngine::Open(const RocksDbOptions& options,
+                                                                   const std::string& path,
+                                                                   bool create,
+                                                                   std::shared_ptr<FileLock> lock) {
   auto engine = std::make_unique<RocksDbEngineImpl>(path, std::move(lock));
   rocksdb::DBOptions db = DatabaseOptions(options, create);
   db.listeners.push_back(std::make_shared<FlushListener>(engine->unflushed_bytes()));

@@ -46,8 +46,7 @@ class Input {
 
   absl::Status ExpectEnd() {
     KEELSON_ASSIGN_OR_RETURN(const std::string more, reader_.Next());
-    return Rest().empty() && more.empty() ? absl::OkStatus()
-                                          : Damaged("bytes follow the end mark");
+    return Rest().empty() && more.empty() ? absl::OkStatus() : Damaged("bytes follow the end mark");
   }
 
   [[nodiscard]] absl::Status Damaged(std::string_view what) const {
@@ -56,9 +55,7 @@ class Input {
   }
 
  private:
-  [[nodiscard]] std::string_view Rest() const {
-    return std::string_view(buffer_).substr(used_);
-  }
+  [[nodiscard]] std::string_view Rest() const { return std::string_view(buffer_).substr(used_); }
   void Drop(size_t size) {
     used_ += size;
     offset_ += size;
@@ -127,8 +124,7 @@ absl::Status ReadSnapshot(raft::SnapshotReader& reader, WriteBatch& batch,
       return input.Damaged("a row is too large");
     }
     KEELSON_ASSIGN_OR_RETURN(const std::string_view row, input.Bytes(key_bytes + value_bytes));
-    batch.Put(static_cast<Family>(family - 1), row.substr(0, key_bytes),
-              {row.substr(key_bytes)});
+    batch.Put(static_cast<Family>(family - 1), row.substr(0, key_bytes), {row.substr(key_bytes)});
     batched_bytes += row.size();
     if (batched_bytes < kPieceBytes) continue;
     KEELSON_RETURN_IF_ERROR(write());

@@ -25,9 +25,8 @@ using etcdserverpb::TxnResponse;
 // (<= 0: the current one). When a compaction passes that meanwhile, versions may have been
 // missed: then a historic read fails and a current one is done again on newer state, which
 // a compaction can pass again only after yet more writes.
-absl::Status ReadConsistently(
-    const Generation& generation, int64_t oldest,
-    absl::FunctionRef<absl::Status(View& view, int64_t current)> read) {
+absl::Status ReadConsistently(const Generation& generation, int64_t oldest,
+                              absl::FunctionRef<absl::Status(View& view, int64_t current)> read) {
   for (;;) {
     const int64_t current = generation.revision.load(std::memory_order_acquire);
     View view(*generation.engine, generation.latest);
@@ -59,8 +58,7 @@ absl::Status RunReadTxn(View& view, const TxnRequest& txn, int64_t current, int6
   response->set_succeeded(path.front());
   response->mutable_header()->set_revision(current);
   for (const RequestOp& op : Branch(txn, path.front())) {
-    KEELSON_RETURN_IF_ERROR(
-        CheckReadRevision(op.request_range().revision(), current, compacted));
+    KEELSON_RETURN_IF_ERROR(CheckReadRevision(op.request_range().revision(), current, compacted));
   }
   for (const RequestOp& op : Branch(txn, path.front())) {
     const int64_t at = op.request_range().revision();
@@ -88,9 +86,8 @@ absl::Status StoreReader::Range(const RangeRequest& request, RangeResponse* resp
       *generation, request.revision(), [&](View& view, int64_t current) -> absl::Status {
         response->Clear();
         response->mutable_header()->set_revision(current);
-        KEELSON_RETURN_IF_ERROR(
-            CheckReadRevision(request.revision(), current,
-                              generation->compacted.load(std::memory_order_acquire)));
+        KEELSON_RETURN_IF_ERROR(CheckReadRevision(
+            request.revision(), current, generation->compacted.load(std::memory_order_acquire)));
         return ReadRange(view, request, request.revision() <= 0 ? current : request.revision(),
                          response);
       });
@@ -120,19 +117,17 @@ absl::StatusOr<Store::History> StoreReader::ReadHistory(const KeyRange& range, i
   return internal::ReadHistory(*generation, range, from, prev_kv, max_changes, max_bytes);
 }
 
-absl::StatusOr<mvccpb::KeyValue> StoreReader::GetAt(std::string_view key,
-                                                    int64_t revision) const {
+absl::StatusOr<mvccpb::KeyValue> StoreReader::GetAt(std::string_view key, int64_t revision) const {
   const std::shared_ptr<Generation> generation = current_.Get();
   mvccpb::KeyValue result;
-  const absl::Status status = ReadConsistently(
-      *generation, revision, [&](View& view, int64_t current) -> absl::Status {
-        KEELSON_RETURN_IF_ERROR(
-            CheckReadRevision(revision, current,
-                              generation->compacted.load(std::memory_order_acquire)));
+  const absl::Status status =
+      ReadConsistently(*generation, revision, [&](View& view, int64_t current) -> absl::Status {
+        KEELSON_RETURN_IF_ERROR(CheckReadRevision(
+            revision, current, generation->compacted.load(std::memory_order_acquire)));
         Pair pair;
-        KEELSON_ASSIGN_OR_RETURN(const bool found,
-                                 view.Find(key, revision <= 0 ? current : revision,
-                                           Need::kPair, &pair));
+        KEELSON_ASSIGN_OR_RETURN(
+            const bool found,
+            view.Find(key, revision <= 0 ? current : revision, Need::kPair, &pair));
         if (!found) return absl::NotFoundError("the key did not exist at that revision");
         result.Clear();
         ToKeyValue(pair, true, &result);
@@ -144,9 +139,8 @@ absl::StatusOr<mvccpb::KeyValue> StoreReader::GetAt(std::string_view key,
 
 Store::Sizes StoreReader::GetSizes() const {
   const Engine::Sizes sizes = current_.Get()->engine->GetSizes();
-  return {.disk_bytes = sizes.disk_bytes,
-          .in_use_bytes = sizes.in_use_bytes,
-          .keys = sizes.data_rows};
+  return {
+      .disk_bytes = sizes.disk_bytes, .in_use_bytes = sizes.in_use_bytes, .keys = sizes.data_rows};
 }
 
 std::vector<Store::LeaseInfo> StoreReader::Leases() const {

@@ -67,8 +67,7 @@ absl::StatusOr<bool> Sweep::Step(size_t rows_max) {
   return done;
 }
 
-BackgroundSweeper::BackgroundSweeper()
-    : executor_(std::make_unique<ThreadExecutor>("kv-sweep")) {}
+BackgroundSweeper::BackgroundSweeper() : executor_(std::make_unique<ThreadExecutor>("kv-sweep")) {}
 
 BackgroundSweeper::~BackgroundSweeper() { executor_->Stop(); }
 

@@ -23,8 +23,7 @@ namespace keelson::kvstore::internal {
 // Walks one compaction's part of the log in pieces.
 class Sweep {
  public:
-  explicit Sweep(std::shared_ptr<Generation> generation)
-      : generation_(std::move(generation)) {}
+  explicit Sweep(std::shared_ptr<Generation> generation) : generation_(std::move(generation)) {}
 
   // Removes the dead among the next `rows_max` log rows; true when nothing is left to do.
   // An error leaves everything so that the step can be tried again.
@@ -51,8 +50,8 @@ class BackgroundSweeper {
   std::shared_ptr<Generation> wanted_ ABSL_GUARDED_BY(mu_);
   bool scheduled_ ABSL_GUARDED_BY(mu_) = false;
   bool again_ ABSL_GUARDED_BY(mu_) = false;  // Start was called since the step began
-  std::unique_ptr<Sweep> sweep_;                    // executor only
-  std::shared_ptr<Generation> sweeping_;            // executor only
+  std::unique_ptr<Sweep> sweep_;             // executor only
+  std::shared_ptr<Generation> sweeping_;     // executor only
   std::unique_ptr<ThreadExecutor> executor_;
 };
 

@@ -12,9 +12,9 @@ namespace {
 constexpr uint32_t kLastSub = std::numeric_limits<uint32_t>::max();
 
 absl::Status DamagedRow(std::string_view row) {
-  return absl::DataLossError(absl::StrCat(
-      "a row of the key space cannot be read: key ",
-      absl::BytesToHexString(absl::string_view(row.data(), row.size()))));
+  return absl::DataLossError(
+      absl::StrCat("a row of the key space cannot be read: key ",
+                   absl::BytesToHexString(absl::string_view(row.data(), row.size()))));
 }
 
 void FromOverlay(const mvccpb::KeyValue& from, Revision revision, Pair* pair) {
@@ -226,8 +226,8 @@ absl::Status View::ScanUnderOverlay(const Bounds& bounds, int64_t at,
   EngineScan below(engine_, bounds, at);
   KEELSON_ASSIGN_OR_RETURN(bool has_below, below.Next());
   auto over = overlay_->map().lower_bound(bounds.key);
-  const auto over_end = bounds.Open() ? overlay_->map().end()
-                                      : overlay_->map().lower_bound(bounds.range_end);
+  const auto over_end =
+      bounds.Open() ? overlay_->map().end() : overlay_->map().lower_bound(bounds.range_end);
   const Overlay::Version* version = nullptr;
   const auto settle = [&] {  // goes on to the next key that has a version at `at`
     for (version = nullptr; over != over_end; ++over) {

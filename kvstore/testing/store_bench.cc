@@ -100,19 +100,16 @@ class Bench {
     request.set_key("/registry/pods/");
     request.set_range_end("/registry/pods0");
     etcdserverpb::RangeResponse response;
-    Measure("range of everything, per key", keys_, [&] {
-      KEELSON_CHECK_OK(machine_.store().Range(request, &response));
-    });
+    Measure("range of everything, per key", keys_,
+            [&] { KEELSON_CHECK_OK(machine_.store().Range(request, &response)); });
     request.set_count_only(true);
-    Measure("count of everything, per key", keys_, [&] {
-      KEELSON_CHECK_OK(machine_.store().Range(request, &response));
-    });
+    Measure("count of everything, per key", keys_,
+            [&] { KEELSON_CHECK_OK(machine_.store().Range(request, &response)); });
     std::printf("count %lld\n", static_cast<long long>(response.count()));
     request.set_count_only(false);
     request.set_limit(500);
-    Measure("range with limit 500, whole request", 1, [&] {
-      KEELSON_CHECK_OK(machine_.store().Range(request, &response));
-    });
+    Measure("range with limit 500, whole request", 1,
+            [&] { KEELSON_CHECK_OK(machine_.store().Range(request, &response)); });
   }
 
  private:

@@ -203,8 +203,7 @@ void TwinModel::Run(const TxnRequest& txn, TxnResponse* response) {
   }
 }
 
-void TwinModel::Put(const etcdserverpb::PutRequest& request,
-                    etcdserverpb::PutResponse* response) {
+void TwinModel::Put(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse* response) {
   const KeyValue* const found = Live(request.key(), Now());
   const KeyValue before = found == nullptr ? KeyValue() : *found;
   if (request.prev_kv() && found != nullptr) *response->mutable_prev_kv() = before;
