@@ -5,7 +5,8 @@
 // revision R sees every entry up to R here. An entry at or before R is therefore the newest
 // version at R; one after R says nothing about R.
 //
-// Of fixed size: a key's place is its hash, and the last one to come stays.
+// Of fixed size: a key's hash names a set of four places, and of five keys the one whose last
+// change is oldest goes.
 #ifndef KEELSON_KVSTORE_INTERNAL_LATEST_CACHE_H_
 #define KEELSON_KVSTORE_INTERNAL_LATEST_CACHE_H_
 
@@ -33,11 +34,11 @@ class LatestCache {
     int64_t lease = 0;
   };
 
-  // Holds at most about `keys` keys.
+  // Holds `keys` keys, rounded up.
   explicit LatestCache(size_t keys) {
     for (Shard& shard : shards_) {
       absl::MutexLock lock(&shard.mu);
-      shard.slots.resize(keys / kShards + 1);
+      shard.sets.resize(keys / (kShards * kWays) + 1);
     }
   }
 
@@ -46,10 +47,12 @@ class LatestCache {
     const size_t hash = Hash(key);
     const Shard& shard = shards_[hash % kShards];
     absl::ReaderMutexLock lock(&shard.mu);
-    const Slot& slot = shard.slots[hash / kShards % shard.slots.size()];
-    if (slot.entry.modified.main == 0 || slot.key != key) return false;
-    *entry = slot.entry;
-    return true;
+    for (const Slot& slot : shard.sets[hash / kShards % shard.sets.size()]) {
+      if (!slot.Holds(key, hash)) continue;
+      *entry = slot.entry;
+      return true;
+    }
+    return false;
   }
 
   void Set(std::string_view key, const Entry& entry) {
@@ -57,30 +60,46 @@ class LatestCache {
     const size_t hash = Hash(key);
     Shard& shard = shards_[hash % kShards];
     absl::MutexLock lock(&shard.mu);
-    Slot& slot = shard.slots[hash / kShards % shard.slots.size()];
-    slot.key.assign(key);
-    slot.entry = entry;
+    auto& set = shard.sets[hash / kShards % shard.sets.size()];
+    Slot* place = &set.front();
+    for (Slot& slot : set) {
+      if (slot.Holds(key, hash)) {
+        slot.entry = entry;
+        return;
+      }
+      if (slot.entry.modified < place->entry.modified) place = &slot;
+    }
+    place->key.assign(key);
+    place->hash = hash;
+    place->entry = entry;
   }
 
   void Erase(std::string_view key) {
     const size_t hash = Hash(key);
     Shard& shard = shards_[hash % kShards];
     absl::MutexLock lock(&shard.mu);
-    Slot& slot = shard.slots[hash / kShards % shard.slots.size()];
-    if (slot.key == key) slot.entry.modified.main = 0;
+    for (Slot& slot : shard.sets[hash / kShards % shard.sets.size()]) {
+      if (slot.Holds(key, hash)) slot.entry.modified = {};
+    }
   }
 
  private:
   static constexpr size_t kShards = 16;
+  static constexpr size_t kWays = 4;
   static constexpr size_t kKeyBytesMax = 512;
 
   struct Slot {
     std::string key;
+    size_t hash = 0;
     Entry entry;  // modified.main 0: empty
+
+    [[nodiscard]] bool Holds(std::string_view candidate, size_t candidate_hash) const {
+      return hash == candidate_hash && entry.modified.main != 0 && key == candidate;
+    }
   };
   struct Shard {
     mutable absl::Mutex mu;
-    std::vector<Slot> slots ABSL_GUARDED_BY(mu);
+    std::vector<std::array<Slot, kWays>> sets ABSL_GUARDED_BY(mu);
   };
 
   static size_t Hash(std::string_view key) { return absl::Hash<std::string_view>()(key); }
