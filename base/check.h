@@ -29,15 +29,15 @@ struct Voidify {
 
 }  // namespace keelson::check_internal
 
-#define KEELSON_CHECK(condition)                                                     \
-  (condition) ? (void)0                                                              \
-              : ::keelson::check_internal::Voidify() &                               \
+#define KEELSON_CHECK(condition)                       \
+  (condition) ? (void)0                                \
+              : ::keelson::check_internal::Voidify() & \
                     ::keelson::check_internal::Failure(__FILE__, __LINE__, #condition).stream()
 
-#define KEELSON_CHECK_OK(status_expression)                                          \
-  do {                                                                               \
-    const auto& keelson_check_status = (status_expression);                          \
-    KEELSON_CHECK(keelson_check_status.ok()) << keelson_check_status.ToString();     \
+#define KEELSON_CHECK_OK(status_expression)                                      \
+  do {                                                                           \
+    const auto& keelson_check_status = (status_expression);                      \
+    KEELSON_CHECK(keelson_check_status.ok()) << keelson_check_status.ToString(); \
   } while (false)
 
 #endif  // KEELSON_BASE_CHECK_H_

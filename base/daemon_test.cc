@@ -31,8 +31,8 @@ TEST_CASE("Exit codes follow the kind of error", "[daemon][exit_code]") {
 }
 
 TEST_CASE("The version line names the program, the version and the commit", "[daemon][version]") {
-  CHECK(VersionLine("kvstored") == "kvstored " + std::string(Version()) + " (commit " +
-                                       std::string(Commit()) + ")");
+  CHECK(VersionLine("kvstored") ==
+        "kvstored " + std::string(Version()) + " (commit " + std::string(Commit()) + ")");
   CHECK_FALSE(Version().empty());
   CHECK_FALSE(Commit().empty());
 }

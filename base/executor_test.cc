@@ -120,8 +120,7 @@ TEST_CASE("An earlier delayed task wakes an executor that sleeps for a later one
   CHECK(done.WaitForNotificationWithTimeout(absl::Seconds(30)));
 }
 
-TEST_CASE("Stop finishes the running task, drops the rest and is idempotent",
-          "[base][executor]") {
+TEST_CASE("Stop finishes the running task, drops the rest and is idempotent", "[base][executor]") {
   ThreadExecutor executor("test");
   absl::Notification started;
   absl::Notification go_on;

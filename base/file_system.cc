@@ -15,9 +15,8 @@ std::string DirectoryOf(const std::string& path) {
 }
 
 absl::Status WriteDurably(FileSystem& fs, const std::string& path, std::string_view contents) {
-  KEELSON_ASSIGN_OR_RETURN(
-      const std::unique_ptr<File> file,
-      fs.Open(path, {.write = true, .create = true, .truncate = true}));
+  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                           fs.Open(path, {.write = true, .create = true, .truncate = true}));
   KEELSON_RETURN_IF_ERROR(file->WriteAt(0, contents));
   return file->SyncData();
 }

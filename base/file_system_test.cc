@@ -77,11 +77,11 @@ std::string Read(const File& file, uint64_t offset, size_t size) {
   return buffer.substr(0, *got);
 }
 
-#define BOTH_FILE_SYSTEMS                        \
-  const bool real = GENERATE(true, false);       \
-  INFO((real ? "real" : "simulated"));           \
-  World world(real);                             \
-  FileSystem& fs = world.fs();                   \
+#define BOTH_FILE_SYSTEMS                  \
+  const bool real = GENERATE(true, false); \
+  INFO((real ? "real" : "simulated"));     \
+  World world(real);                       \
+  FileSystem& fs = world.fs();             \
   (void)fs
 
 TEST_CASE("Written bytes are read back, short only at the end", "[base][file_system]") {
@@ -114,7 +114,8 @@ TEST_CASE("Pieces are written as one", "[base][file_system]") {
   const auto file = world.Make("f");
   // More pieces than one system call takes, with empty ones at every awkward place.
   std::vector<std::string> parts = {"", "first", "", ""};
-  for (int i = 0; i < 200; ++i) parts.push_back(std::string(static_cast<size_t>(i % 7), 'a' + i % 26));
+  for (int i = 0; i < 200; ++i)
+    parts.push_back(std::string(static_cast<size_t>(i % 7), 'a' + i % 26));
   parts.emplace_back("");
   const std::vector<std::string_view> pieces(parts.begin(), parts.end());
   std::string want;
@@ -165,9 +166,8 @@ TEST_CASE("Open follows its options", "[base][file_system]") {
   KEELSON_REQUIRE_OK(world.Make("f")->WriteAt(0, "old"));
   KEELSON_REQUIRE_OK(fs.Open(world.Path("f"), {.write = true, .create = true}).status());
   CHECK(world.Contents("f") == "old");
-  KEELSON_CHECK_ERROR(
-      fs.Open(world.Path("f"), {.write = true, .create = true, .exclusive = true}),
-      absl::StatusCode::kAlreadyExists, "");
+  KEELSON_CHECK_ERROR(fs.Open(world.Path("f"), {.write = true, .create = true, .exclusive = true}),
+                      absl::StatusCode::kAlreadyExists, "");
   KEELSON_REQUIRE_OK(fs.Open(world.Path("f"), {.truncate = true}).status());
   CHECK(world.Contents("f") == "old");  // truncate needs write
   KEELSON_REQUIRE_OK(fs.Open(world.Path("f"), {.write = true, .truncate = true}).status());
@@ -199,8 +199,7 @@ TEST_CASE("An open file is made with mode 0600", "[base][file_system]") {
   CHECK((info.st_mode & 0777) == 0700);
 }
 
-TEST_CASE("Rename replaces the target; who has it open keeps the old file",
-          "[base][file_system]") {
+TEST_CASE("Rename replaces the target; who has it open keeps the old file", "[base][file_system]") {
   BOTH_FILE_SYSTEMS;
   KEELSON_REQUIRE_OK(world.Make("new")->WriteAt(0, "new"));
   const auto old = world.Make("f");
@@ -211,8 +210,8 @@ TEST_CASE("Rename replaces the target; who has it open keeps the old file",
   CHECK(world.Contents("f") == "new");
   CHECK(Read(*old, 0, 10) == "old");
   CHECK_FALSE(fs.Exists(world.Path("new")).value());
-  KEELSON_CHECK_ERROR(fs.Rename(world.Path("gone"), world.Path("f")),
-                      absl::StatusCode::kNotFound, "rename '");
+  KEELSON_CHECK_ERROR(fs.Rename(world.Path("gone"), world.Path("f")), absl::StatusCode::kNotFound,
+                      "rename '");
   KEELSON_REQUIRE_OK(fs.Rename(world.Path("f"), world.Path("f")));
   CHECK(world.Contents("f") == "new");
 }

@@ -29,7 +29,7 @@ namespace keelson {
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 enum class LogFormat {
-  kAuto,     // kJournal when stderr is the journal ($JOURNAL_STREAM), kText when it is a terminal, else kJson.
+  kAuto,  // kJournal when stderr is the journal ($JOURNAL_STREAM), kText when it is a terminal, else kJson.
   kText,     // 2026-01-31T12:00:00.123456Z info kvstored: became leader term=7
   kJson,     // {"ts":"...","level":"info","msg":"became leader","component":"kvstored","term":7}
   kJournal,  // <6>became leader term=7
@@ -49,18 +49,18 @@ class LogValue {
  public:
   using Value = std::variant<std::string, int64_t, uint64_t, double, bool>;
 
-  LogValue(const char* text) : value_(std::string(text)) {}             // NOLINT: fields convert.
-  LogValue(std::string_view text) : value_(std::string(text)) {}        // NOLINT
-  LogValue(const std::string& text) : value_(text) {}                   // NOLINT
-  LogValue(const absl::Status& status) : value_(status.ToString()) {}   // NOLINT
-  LogValue(absl::Duration d) : value_(absl::ToDoubleSeconds(d)) {}      // NOLINT
-  LogValue(double number) : value_(number) {}                           // NOLINT
-  LogValue(bool truth) : value_(truth) {}                               // NOLINT
+  LogValue(const char* text) : value_(std::string(text)) {}            // NOLINT: fields convert.
+  LogValue(std::string_view text) : value_(std::string(text)) {}       // NOLINT
+  LogValue(const std::string& text) : value_(text) {}                  // NOLINT
+  LogValue(const absl::Status& status) : value_(status.ToString()) {}  // NOLINT
+  LogValue(absl::Duration d) : value_(absl::ToDoubleSeconds(d)) {}     // NOLINT
+  LogValue(double number) : value_(number) {}                          // NOLINT
+  LogValue(bool truth) : value_(truth) {}                              // NOLINT
   template <std::signed_integral T>
   LogValue(T number) : value_(static_cast<int64_t>(number)) {}  // NOLINT
   template <std::unsigned_integral T>
-    requires(!std::same_as<T, bool>)
-  LogValue(T number) : value_(static_cast<uint64_t>(number)) {}  // NOLINT
+  requires(!std::same_as<T, bool>) LogValue(T number)
+      : value_(static_cast<uint64_t>(number)) {}  // NOLINT
 
   [[nodiscard]] const Value& value() const { return value_; }
 

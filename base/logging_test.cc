@@ -48,8 +48,11 @@ class CapturedStderr {
 };
 
 TEST_CASE("A line of each format has its golden form", "[logging][format]") {
-  const std::initializer_list<LogField> fields = {
-      {"term", 7}, {"ratio", 0.5}, {"ok", true}, {"name", "a b"}, {"took", absl::Milliseconds(1500)}};
+  const std::initializer_list<LogField> fields = {{"term", 7},
+                                                  {"ratio", 0.5},
+                                                  {"ok", true},
+                                                  {"name", "a b"},
+                                                  {"took", absl::Milliseconds(1500)}};
 
   CHECK(Line(LogFormat::kText, fields) ==
         "2023-11-14T22:13:20.123456Z info kvstored: became leader term=7 ratio=0.5 ok=true "
@@ -101,7 +104,8 @@ TEST_CASE("Numbers that JSON cannot say are strings", "[logging][format]") {
 
 TEST_CASE("Integers keep their sign and their range", "[logging][format]") {
   CHECK(Line(LogFormat::kJournal,
-             {{"a", std::numeric_limits<uint64_t>::max()}, {"b", std::numeric_limits<int64_t>::min()}},
+             {{"a", std::numeric_limits<uint64_t>::max()},
+              {"b", std::numeric_limits<int64_t>::min()}},
              "m") == "<6>m a=18446744073709551615 b=-9223372036854775808");
 }
 

@@ -91,7 +91,8 @@ struct Family {
 };
 
 void AppendSample(std::string& out, std::string_view name, std::string_view suffix,
-                  const std::string& labels, std::string_view last_label, const std::string& value) {
+                  const std::string& labels, std::string_view last_label,
+                  const std::string& value) {
   out.append(name).append(suffix);
   if (!labels.empty() || !last_label.empty()) {
     out.append("{").append(labels);

@@ -66,7 +66,7 @@ class Histogram {
   struct Snapshot {
     std::vector<uint64_t> bucket_counts;  // One a bound, then the one above; not cumulative.
     uint64_t count = 0;                   // The sum of bucket_counts.
-    double sum = 0;                       // May run ahead of or behind `count` by updates in flight.
+    double sum = 0;  // May run ahead of or behind `count` by updates in flight.
   };
   [[nodiscard]] Snapshot Read() const;
   [[nodiscard]] const std::vector<double>& bounds() const { return bounds_; }

@@ -83,9 +83,9 @@ double StartTimeSeconds() {
 void RegisterProcessMetrics(MetricRegistry& registry) {
   registry.SetCallbackCounter("process_cpu_seconds_total",
                               "User and system CPU time spent, in seconds.", {}, CpuSeconds);
-  registry.SetCallbackGauge(
-      "process_resident_memory_bytes", "Resident memory, in bytes.", {},
-      [] { return StatField(24) * static_cast<double>(::sysconf(_SC_PAGESIZE)); });
+  registry.SetCallbackGauge("process_resident_memory_bytes", "Resident memory, in bytes.", {}, [] {
+    return StatField(24) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+  });
   registry.SetCallbackGauge("process_open_fds", "Open file descriptors.", {}, OpenFds);
   registry.SetCallbackGauge("process_max_fds", "Limit of open file descriptors.", {}, MaxFds);
   const double start = StartTimeSeconds();

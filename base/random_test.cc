@@ -21,12 +21,11 @@ std::vector<uint64_t> Draw(Random random, size_t count) {
 // Computed by a separate implementation of splitmix64 and xoshiro256** in Python from the
 // definitions by Blackman and Vigna. A change here breaks the replay of every stored seed.
 TEST_CASE("The stream of a seed never changes", "[base][random]") {
-  CHECK(Draw(Random(0), 4) == std::vector<uint64_t>{
-            0x99ec5f36cb75f2b4, 0xbf6e1f784956452a,
-            0x1a5f849d4933e6e0, 0x6aa594f1262d2d2c});
-  CHECK(Draw(Random(0x123456789abcdef0), 4) == std::vector<uint64_t>{
-            0xe01d6fafc557f1b9, 0xbd627ebe4406b404,
-            0x2c23132b578b57db, 0x2e8b319d4d1f276a});
+  CHECK(Draw(Random(0), 4) == std::vector<uint64_t>{0x99ec5f36cb75f2b4, 0xbf6e1f784956452a,
+                                                    0x1a5f849d4933e6e0, 0x6aa594f1262d2d2c});
+  CHECK(Draw(Random(0x123456789abcdef0), 4) ==
+        std::vector<uint64_t>{0xe01d6fafc557f1b9, 0xbd627ebe4406b404, 0x2c23132b578b57db,
+                              0x2e8b319d4d1f276a});
 }
 
 TEST_CASE("A named stream depends on the seed and the label alone", "[base][random]") {
@@ -91,8 +90,8 @@ TEST_CASE("Between includes both ends, also of the whole range", "[base][random]
   bool negative = false;
   bool positive = false;
   for (int i = 0; i < 100; ++i) {
-    const int64_t value = random.Between(std::numeric_limits<int64_t>::min(),
-                                         std::numeric_limits<int64_t>::max());
+    const int64_t value =
+        random.Between(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
     negative = negative || value < 0;
     positive = positive || value > 0;
   }

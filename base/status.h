@@ -36,11 +36,11 @@ const absl::Status& ToStatus(const absl::StatusOr<T>& value) {
 #define KEELSON_STATUS_CONCAT(a, b) KEELSON_STATUS_CONCAT_INNER(a, b)
 
 // Returns the status of `expression` (a Status or StatusOr) from this function unless it is OK.
-#define KEELSON_RETURN_IF_ERROR(expression)                                           \
-  do {                                                                                \
-    if (auto&& keelson_result = (expression); !keelson_result.ok()) {                 \
-      return ::keelson::status_internal::ToStatus(keelson_result);                    \
-    }                                                                                 \
+#define KEELSON_RETURN_IF_ERROR(expression)                           \
+  do {                                                                \
+    if (auto&& keelson_result = (expression); !keelson_result.ok()) { \
+      return ::keelson::status_internal::ToStatus(keelson_result);    \
+    }                                                                 \
   } while (false)
 
 // Declares or assigns `lhs` from the value of `expression`, a StatusOr, or returns its status.

@@ -87,7 +87,8 @@ absl::StatusOr<ContextPtr> NewContext(const SSL_METHOD* method) {
       SSL_CTX_set_cipher_list(ctx.get(), kTls12Ciphers) != 1) {
     return Invalid("TLS policy");
   }
-  SSL_CTX_set_options(ctx.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_options(ctx.get(),
+                      SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_session_cache_mode(ctx.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(ctx.get(), 0);
   // Ten thousand idle connections should not hold two record buffers each.

@@ -28,7 +28,8 @@ namespace keelson {
 struct TlsFiles {
   std::string cert_file = {};  // PEM: our certificate, then those that lead to the authority.
   std::string key_file = {};   // PEM, no passphrase.
-  std::string ca_file = {};    // PEM: the authorities that the other side's certificate must come from.
+  std::string ca_file =
+      {};  // PEM: the authorities that the other side's certificate must come from.
   bool require_client_cert = false;  // Servers only. Needs ca_file.
 };
 

@@ -2,16 +2,10 @@
 
 namespace keelson::kvstore::errors {
 
-absl::Status EmptyKey() {
-  return absl::InvalidArgumentError("etcdserver: key is not provided");
-}
+absl::Status EmptyKey() { return absl::InvalidArgumentError("etcdserver: key is not provided"); }
 absl::Status KeyNotFound() { return absl::InvalidArgumentError("etcdserver: key not found"); }
-absl::Status ValueProvided() {
-  return absl::InvalidArgumentError("etcdserver: value is provided");
-}
-absl::Status LeaseProvided() {
-  return absl::InvalidArgumentError("etcdserver: lease is provided");
-}
+absl::Status ValueProvided() { return absl::InvalidArgumentError("etcdserver: value is provided"); }
+absl::Status LeaseProvided() { return absl::InvalidArgumentError("etcdserver: lease is provided"); }
 absl::Status TooManyOps() {
   return absl::InvalidArgumentError("etcdserver: too many operations in txn request");
 }
@@ -36,9 +30,7 @@ absl::Status LeaseNotFound() {
 absl::Status LeaseExists() {
   return absl::FailedPreconditionError("etcdserver: lease already exists");
 }
-absl::Status LeaseTtlTooLarge() {
-  return absl::OutOfRangeError("etcdserver: too large lease TTL");
-}
+absl::Status LeaseTtlTooLarge() { return absl::OutOfRangeError("etcdserver: too large lease TTL"); }
 absl::Status RequestTooLarge() {
   return absl::InvalidArgumentError("etcdserver: request is too large");
 }

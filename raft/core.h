@@ -57,15 +57,15 @@ struct Options {
   bool pre_vote = true;      // a node asks whether it could win before it raises the term
   bool check_quorum = true;  // a leader that hears no quorum for E ticks steps down
   ReadMode read_mode = ReadMode::kSafe;
-  bool forward_proposals = true;      // a follower passes proposals on to the leader
-  bool step_down_on_removal = true;   // a leader that leaves the voters becomes a follower
-  bool validate_conf_changes = true;  // refuse changes that cannot apply; only tests turn it off
-  uint64_t max_message_bytes = 1 << 20;            // payload of one App; always at least one entry
-  uint64_t max_inflight_messages = 256;            // Apps a peer may have unanswered
-  uint64_t max_inflight_bytes = 8 << 20;           // and their payload; 0: no limit
+  bool forward_proposals = true;         // a follower passes proposals on to the leader
+  bool step_down_on_removal = true;      // a leader that leaves the voters becomes a follower
+  bool validate_conf_changes = true;     // refuse changes that cannot apply; only tests turn it off
+  uint64_t max_message_bytes = 1 << 20;  // payload of one App; always at least one entry
+  uint64_t max_inflight_messages = 256;  // Apps a peer may have unanswered
+  uint64_t max_inflight_bytes = 8 << 20;               // and their payload; 0: no limit
   uint64_t max_uncommitted_bytes = uint64_t{1} << 30;  // proposals beyond are refused; 0: no limit
-  uint64_t max_apply_bytes = 64 << 20;             // handed to the state machine, not yet answered
-  uint64_t max_pending_reads = 4096;               // reads beyond are refused
+  uint64_t max_apply_bytes = 64 << 20;  // handed to the state machine, not yet answered
+  uint64_t max_pending_reads = 4096;    // reads beyond are refused
   // Lease reads stop this many ticks before the lease ends: the bound on how far the
   // tick rates of two nodes may drift apart within one election timeout.
   int lease_margin_ticks = 1;

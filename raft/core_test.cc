@@ -58,26 +58,26 @@ TEST_CASE("A log that contradicts itself is data loss", "[raft][core]") {
 
   SECTION("the hard state is ahead of the entries") {
     const MemoryLog log(start, {.term = 2, .vote = 1, .commit = 11});
-    KEELSON_CHECK_ERROR(Core::Create(options, log, Random(1), nullptr),
-                        absl::StatusCode::kDataLoss, "commit 11 is past the last entry 10");
+    KEELSON_CHECK_ERROR(Core::Create(options, log, Random(1), nullptr), absl::StatusCode::kDataLoss,
+                        "commit 11 is past the last entry 10");
   }
   SECTION("the state machine is ahead of the entries") {
     const MemoryLog log(start);
     options.applied = 11;
-    KEELSON_CHECK_ERROR(Core::Create(options, log, Random(1), nullptr),
-                        absl::StatusCode::kDataLoss, "applied 11");
+    KEELSON_CHECK_ERROR(Core::Create(options, log, Random(1), nullptr), absl::StatusCode::kDataLoss,
+                        "applied 11");
   }
   SECTION("entries that the state machine lacks are compacted") {
     const MemoryLog log(start);
     options.applied = 8;
-    KEELSON_CHECK_ERROR(Core::Create(options, log, Random(1), nullptr),
-                        absl::StatusCode::kDataLoss, "compacted up to 10");
+    KEELSON_CHECK_ERROR(Core::Create(options, log, Random(1), nullptr), absl::StatusCode::kDataLoss,
+                        "compacted up to 10");
   }
   SECTION("the membership has a node twice") {
     start.conf_state.learners = {1};
     const MemoryLog log(start);
-    KEELSON_CHECK_ERROR(Core::Create(options, log, Random(1), nullptr),
-                        absl::StatusCode::kDataLoss, "Learners and Voters");
+    KEELSON_CHECK_ERROR(Core::Create(options, log, Random(1), nullptr), absl::StatusCode::kDataLoss,
+                        "Learners and Voters");
   }
 }
 

@@ -102,8 +102,7 @@ TEST_CASE("A leader may keep leading after its removal where that is wanted",
   KEELSON_CHECK_ERROR(net.Propose(1, "x"), absl::StatusCode::kUnavailable, "left the membership");
 }
 
-TEST_CASE("Several changes go through a joint configuration and out of it",
-          "[raft][membership]") {
+TEST_CASE("Several changes go through a joint configuration and out of it", "[raft][membership]") {
   CoreNetwork net(3);
   net.Elect(1);
   net.AddEmpty(4);
@@ -113,8 +112,8 @@ TEST_CASE("Several changes go through a joint configuration and out of it",
     CHECK(net.events(1).Count<event::AutoLeaveProposed>() == 1);
   }
   SECTION("by hand") {
-    Apply(net, 1, Change({Remove(2), Remove(3), Add(4), Add(5)},
-                         ConfChangeTransition::kJointExplicit));
+    Apply(net, 1,
+          Change({Remove(2), Remove(3), Add(4), Add(5)}, ConfChangeTransition::kJointExplicit));
     CHECK(ConfOf(net, 1).voters_outgoing == std::vector<NodeId>{1, 2, 3});
     Apply(net, 1, Change({Add(9)}));
     CHECK(net.events(1).Last<event::ConfChangeRefused>()->reason ==
@@ -134,8 +133,8 @@ TEST_CASE("While joint both halves must agree", "[raft][membership]") {
   net.Elect(1);
   net.AddEmpty(4);
   net.AddEmpty(5);
-  Apply(net, 1, Change({Remove(2), Remove(3), Add(4), Add(5)},
-                       ConfChangeTransition::kJointExplicit));
+  Apply(net, 1,
+        Change({Remove(2), Remove(3), Add(4), Add(5)}, ConfChangeTransition::kJointExplicit));
   SECTION("not without the old half") {
     net.Isolate(2);
     net.Isolate(3);

@@ -67,7 +67,8 @@ class NodeImpl final : public Node {
   absl::Status Init() {
     raft::Options core = options_.core;
     core.applied = log_.applied().index;
-    KEELSON_ASSIGN_OR_RETURN(core_, Core::Create(core, log_, env_.random.Stream("core"), env_.observer));
+    KEELSON_ASSIGN_OR_RETURN(core_,
+                             Core::Create(core, log_, env_.random.Stream("core"), env_.observer));
     HurryFirstElection();
     UpdatePeek();
     ScheduleTick();

@@ -23,7 +23,8 @@ namespace keelson::raft {
 namespace {
 
 constexpr size_t kMembers = 3;
-constexpr absl::Duration kPatience = absl::Seconds(60);  // A bound for a broken test, never waited out.
+constexpr absl::Duration kPatience =
+    absl::Seconds(60);  // A bound for a broken test, never waited out.
 
 ConfState AllVoters() { return {.voters = {1, 2, 3}}; }
 
@@ -77,9 +78,8 @@ class LogMachine final : public StateMachine {
   }
   void WaitForSize(size_t size) {
     absl::MutexLock lock(&mu_);
-    const auto enough = [this, size]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      return values_.size() >= size;
-    };
+    const auto enough = [this, size]()
+                            ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return values_.size() >= size; };
     REQUIRE(mu_.AwaitWithTimeout(absl::Condition(&enough), kPatience));
   }
 
@@ -159,8 +159,8 @@ class Cluster {
   void Start(NodeId id) {
     Member& m = At(id);
     Wal::Recovered recovered;
-    KEELSON_ASSIGN_OR_FAIL(m.wal, Wal::Open(m.fs, "wal", {.cluster_id = 7, .node_id = id},
-                                            WalOptions(), &recovered));
+    KEELSON_ASSIGN_OR_FAIL(
+        m.wal, Wal::Open(m.fs, "wal", {.cluster_id = 7, .node_id = id}, WalOptions(), &recovered));
     KEELSON_ASSIGN_OR_FAIL(m.snapshots, SnapshotStore::Open(m.fs, "snap"));
     m.transport = std::make_unique<Loopback>(*this, id);
     m.loop = std::make_unique<ThreadExecutor>("loop");
@@ -170,19 +170,18 @@ class Cluster {
     Node::Options options = options_;
     options.core.id = id;
     options.on_fatal = [&m](const absl::Status&) { m.fatal = true; };
-    KEELSON_ASSIGN_OR_FAIL(
-        auto node, Node::Start(options,
-                               {.clock = &RealClock(),
-                                .loop = m.loop.get(),
-                                .append = m.append.get(),
-                                .apply = m.apply.get(),
-                                .background = m.background.get(),
-                                .transport = m.transport.get(),
-                                .wal = m.wal.get(),
-                                .snapshots = m.snapshots.get(),
-                                .machine = &m.machine,
-                                .random = Random(id)},
-                               std::move(recovered)));
+    KEELSON_ASSIGN_OR_FAIL(auto node, Node::Start(options,
+                                                  {.clock = &RealClock(),
+                                                   .loop = m.loop.get(),
+                                                   .append = m.append.get(),
+                                                   .apply = m.apply.get(),
+                                                   .background = m.background.get(),
+                                                   .transport = m.transport.get(),
+                                                   .wal = m.wal.get(),
+                                                   .snapshots = m.snapshots.get(),
+                                                   .machine = &m.machine,
+                                                   .random = Random(id)},
+                                                  std::move(recovered)));
     absl::WriterMutexLock lock(&mu_);
     m.node = std::move(node);
   }
@@ -293,7 +292,8 @@ TEST_CASE("What many threads propose is applied everywhere, once, in one order",
           std::map<std::string, int> counts;
           for (const std::string& value : values) ++counts[value];
           return counts;
-        }()).size() == 1000);
+        }())
+            .size() == 1000);
   CHECK(cluster.At(2).machine.Values() == values);
   CHECK(cluster.At(3).machine.Values() == values);
 }

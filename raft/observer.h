@@ -22,14 +22,32 @@ struct Started {
   Index last_index = 0;
   Term last_term = 0;
 };
-struct BecameFollower { Term term = 0; NodeId leader = kNoNode; };
-struct BecamePreCandidate { Term term = 0; };
-struct BecameCandidate { Term term = 0; };
-struct BecameLeader { Term term = 0; };
-struct LeaderChanged { NodeId from = kNoNode; NodeId to = kNoNode; Term term = 0; };
-struct ElectionStarted { Term term = 0; };
+struct BecameFollower {
+  Term term = 0;
+  NodeId leader = kNoNode;
+};
+struct BecamePreCandidate {
+  Term term = 0;
+};
+struct BecameCandidate {
+  Term term = 0;
+};
+struct BecameLeader {
+  Term term = 0;
+};
+struct LeaderChanged {
+  NodeId from = kNoNode;
+  NodeId to = kNoNode;
+  Term term = 0;
+};
+struct ElectionStarted {
+  Term term = 0;
+};
 enum class CampaignRefusal : uint8_t { kAlreadyLeader, kNotPromotable, kUnappliedConfChange };
-struct CampaignRefused { CampaignRefusal why; Term term = 0; };
+struct CampaignRefused {
+  CampaignRefusal why;
+  Term term = 0;
+};
 struct VoteRequested {
   bool pre_vote = false;
   NodeId to = kNoNode;
@@ -60,18 +78,43 @@ struct VoteReceived {
   size_t granted_count = 0;
   size_t rejected_count = 0;
 };
-struct HigherTermSeen { MessageType type; NodeId from = kNoNode; Term term = 0; Term message_term = 0; };
-struct LowerTermIgnored { MessageType type; NodeId from = kNoNode; Term term = 0; Term message_term = 0; };
-struct QuorumLost { Term term = 0; };  // a leader steps down (check-quorum)
-struct LeaderForgotten { NodeId leader = kNoNode; Term term = 0; };
+struct HigherTermSeen {
+  MessageType type;
+  NodeId from = kNoNode;
+  Term term = 0;
+  Term message_term = 0;
+};
+struct LowerTermIgnored {
+  MessageType type;
+  NodeId from = kNoNode;
+  Term term = 0;
+  Term message_term = 0;
+};
+struct QuorumLost {
+  Term term = 0;
+};  // a leader steps down (check-quorum)
+struct LeaderForgotten {
+  NodeId leader = kNoNode;
+  Term term = 0;
+};
 struct ForgetLeaderRefused {};  // lease reads need the stickiness
-struct RestoredAsNonFollower { Role role; };  // a snapshot reached a node that cannot take it
+struct RestoredAsNonFollower {
+  Role role;
+};  // a snapshot reached a node that cannot take it
 
 // --- The log ---
 
-struct LogConflict { Index index = 0; Term existing = 0; Term incoming = 0; };  // a tail is replaced
-struct UnstableReplaced { Index index = 0; };
-struct UnstableTruncated { Index index = 0; };
+struct LogConflict {
+  Index index = 0;
+  Term existing = 0;
+  Term incoming = 0;
+};  // a tail is replaced
+struct UnstableReplaced {
+  Index index = 0;
+};
+struct UnstableTruncated {
+  Index index = 0;
+};
 // An acknowledgement of the append worker named an entry that is not (any more) there.
 enum class StaleAppendAck : uint8_t { kMissing, kCoveredBySnapshot, kOtherTerm };
 struct AppendAckIgnored {
@@ -80,7 +123,10 @@ struct AppendAckIgnored {
   Term term = 0;
   Term log_term = 0;  // what the log holds there, for kOtherTerm
 };
-struct CommitBeyondLog { Index commit = 0; Index last_index = 0; };  // this node lost durable data
+struct CommitBeyondLog {
+  Index commit = 0;
+  Index last_index = 0;
+};  // this node lost durable data
 
 // --- Replication ---
 
@@ -92,10 +138,21 @@ struct AppendRefused {
   Term own_log_term = 0;  // 0: no such entry
 };
 // The leader hears of a refusal.
-struct AppendRejected { NodeId peer = kNoNode; Index rejected = 0; Index hint = 0; Term hint_term = 0; };
-struct ProgressDecreased { PeerStatus peer; };
-struct PeerUnreachable { PeerStatus peer; };
-struct UnknownPeer { NodeId peer = kNoNode; };
+struct AppendRejected {
+  NodeId peer = kNoNode;
+  Index rejected = 0;
+  Index hint = 0;
+  Term hint_term = 0;
+};
+struct ProgressDecreased {
+  PeerStatus peer;
+};
+struct PeerUnreachable {
+  PeerStatus peer;
+};
+struct UnknownPeer {
+  NodeId peer = kNoNode;
+};
 
 // --- Snapshots ---
 
@@ -109,9 +166,17 @@ struct SnapshotSent {
   PeerStatus after;
 };
 enum class SnapshotWithheld : uint8_t { kPeerInactive, kNotReady };
-struct SnapshotNotSent { NodeId peer = kNoNode; SnapshotWithheld why; };
-struct SnapshotRecovered { PeerStatus peer; };                      // by an append response
-struct SnapshotReported { bool ok = false; PeerStatus peer; };      // by the transport
+struct SnapshotNotSent {
+  NodeId peer = kNoNode;
+  SnapshotWithheld why;
+};
+struct SnapshotRecovered {
+  PeerStatus peer;
+};  // by an append response
+struct SnapshotReported {
+  bool ok = false;
+  PeerStatus peer;
+};  // by the transport
 struct SnapshotRestoring {
   Index index = 0;
   Term term = 0;
@@ -122,14 +187,34 @@ struct SnapshotRestoring {
   Index unstable_offset_in_progress = 0;
   size_t unstable_count = 0;
 };
-struct SnapshotRestored { Index index = 0; Term term = 0; Index commit = 0; Index last_index = 0; Term last_term = 0; };
-struct SnapshotFastForwarded { Index index = 0; Term term = 0; Index commit = 0; Index last_index = 0; Term last_term = 0; };
-struct SnapshotForeign { ConfState conf_state; };  // this node is no member in it
-struct SnapshotIgnored { Index index = 0; Term term = 0; Index commit = 0; };
+struct SnapshotRestored {
+  Index index = 0;
+  Term term = 0;
+  Index commit = 0;
+  Index last_index = 0;
+  Term last_term = 0;
+};
+struct SnapshotFastForwarded {
+  Index index = 0;
+  Term term = 0;
+  Index commit = 0;
+  Index last_index = 0;
+  Term last_term = 0;
+};
+struct SnapshotForeign {
+  ConfState conf_state;
+};  // this node is no member in it
+struct SnapshotIgnored {
+  Index index = 0;
+  Term term = 0;
+  Index commit = 0;
+};
 
 // --- Membership ---
 
-struct ConfChanged { ConfState conf_state; };
+struct ConfChanged {
+  ConfState conf_state;
+};
 struct ConfChangeRefused {
   std::string_view reason;
   ConfChange change;
@@ -138,28 +223,64 @@ struct ConfChangeRefused {
   Index pending = 0;  // a change may be unapplied up to here; 0 when that is not the reason
   Index applied = 0;
 };
-struct AutoLeaveProposed { ConfState conf_state; };
-struct AutoLeaveRefused { ConfState conf_state; };
+struct AutoLeaveProposed {
+  ConfState conf_state;
+};
+struct AutoLeaveRefused {
+  ConfState conf_state;
+};
 
 // --- Proposals, transfer, reads ---
 
-enum class ProposalRefusal : uint8_t { kNoLeader, kNotForwarding, kNotMember, kTransferring, kQuota };
+enum class ProposalRefusal : uint8_t {
+  kNoLeader,
+  kNotForwarding,
+  kNotMember,
+  kTransferring,
+  kQuota
+};
 struct ProposalRefused {
   std::string_view reason;
   ProposalRefusal why = ProposalRefusal::kNoLeader;
   Term term = 0;
   NodeId peer = kNoNode;  // the leader or transferee that `reason` is about
 };
-struct TransferStarted { NodeId to = kNoNode; Term term = 0; };
+struct TransferStarted {
+  NodeId to = kNoNode;
+  Term term = 0;
+};
 // `replaced` when another transfer takes its place.
-struct TransferAborted { NodeId to = kNoNode; Term term = 0; bool replaced = false; };
+struct TransferAborted {
+  NodeId to = kNoNode;
+  Term term = 0;
+  bool replaced = false;
+};
 enum class TransferRefusal : uint8_t { kLearner, kInProgress, kSelf, kNoLeader };
-struct TransferRefused { NodeId to = kNoNode; Term term = 0; TransferRefusal why; };
-struct TimeoutNowSent { NodeId to = kNoNode; bool caught_up_later = false; };
-struct TimeoutNowReceived { NodeId from = kNoNode; Term term = 0; };
-struct TimeoutNowIgnored { NodeId from = kNoNode; Term term = 0; Role role; };
-struct ReadDropped { Term term = 0; };  // no leader is known, or too many reads wait
-struct MalformedReadResponse { NodeId from = kNoNode; size_t entries = 0; };
+struct TransferRefused {
+  NodeId to = kNoNode;
+  Term term = 0;
+  TransferRefusal why;
+};
+struct TimeoutNowSent {
+  NodeId to = kNoNode;
+  bool caught_up_later = false;
+};
+struct TimeoutNowReceived {
+  NodeId from = kNoNode;
+  Term term = 0;
+};
+struct TimeoutNowIgnored {
+  NodeId from = kNoNode;
+  Term term = 0;
+  Role role;
+};
+struct ReadDropped {
+  Term term = 0;
+};  // no leader is known, or too many reads wait
+struct MalformedReadResponse {
+  NodeId from = kNoNode;
+  size_t entries = 0;
+};
 
 }  // namespace event
 
@@ -169,14 +290,13 @@ using Event = std::variant<
     event::VoteRequested, event::VoteCast, event::VoteReceived, event::HigherTermSeen,
     event::LowerTermIgnored, event::QuorumLost, event::LeaderForgotten, event::ForgetLeaderRefused,
     event::RestoredAsNonFollower, event::LogConflict, event::UnstableReplaced,
-    event::UnstableTruncated, event::AppendAckIgnored, event::CommitBeyondLog,
-    event::AppendRefused, event::AppendRejected, event::ProgressDecreased, event::PeerUnreachable,
-    event::UnknownPeer, event::SnapshotSent, event::SnapshotNotSent, event::SnapshotRecovered,
-    event::SnapshotReported, event::SnapshotRestoring, event::SnapshotRestored,
-    event::SnapshotFastForwarded, event::SnapshotForeign, event::SnapshotIgnored,
-    event::ConfChanged, event::ConfChangeRefused, event::AutoLeaveProposed,
-    event::AutoLeaveRefused, event::ProposalRefused, event::TransferStarted,
-    event::TransferAborted, event::TransferRefused, event::TimeoutNowSent,
+    event::UnstableTruncated, event::AppendAckIgnored, event::CommitBeyondLog, event::AppendRefused,
+    event::AppendRejected, event::ProgressDecreased, event::PeerUnreachable, event::UnknownPeer,
+    event::SnapshotSent, event::SnapshotNotSent, event::SnapshotRecovered, event::SnapshotReported,
+    event::SnapshotRestoring, event::SnapshotRestored, event::SnapshotFastForwarded,
+    event::SnapshotForeign, event::SnapshotIgnored, event::ConfChanged, event::ConfChangeRefused,
+    event::AutoLeaveProposed, event::AutoLeaveRefused, event::ProposalRefused,
+    event::TransferStarted, event::TransferAborted, event::TransferRefused, event::TimeoutNowSent,
     event::TimeoutNowReceived, event::TimeoutNowIgnored, event::ReadDropped,
     event::MalformedReadResponse>;
 

@@ -124,8 +124,7 @@ class RandomRun {
   }
 
   void ChangeMembers(NodeId id) {
-    static constexpr ConfChangeType kTypes[] = {ConfChangeType::kAddNode,
-                                                ConfChangeType::kAddNode,
+    static constexpr ConfChangeType kTypes[] = {ConfChangeType::kAddNode, ConfChangeType::kAddNode,
                                                 ConfChangeType::kAddLearner,
                                                 ConfChangeType::kRemoveNode};
     ConfChange change;
@@ -151,9 +150,8 @@ TEST_CASE("Random runs break no safety property and heal", "[raft][random]") {
   const uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;
   const uint64_t last = only != nullptr ? first : 200;
   for (uint64_t seed = first; seed <= last; ++seed) {
-    INFO("voters=" << plan.voters << " pre_vote=" << plan.pre_vote << " small="
-                   << plan.small_limits << " members=" << plan.change_members
-                   << "; replay: KEELSON_RAFT_SEED=" << seed);
+    INFO("voters=" << plan.voters << " pre_vote=" << plan.pre_vote << " small=" << plan.small_limits
+                   << " members=" << plan.change_members << "; replay: KEELSON_RAFT_SEED=" << seed);
     RandomRun run(plan, seed);
     run.Steps(3000);
     REQUIRE(run.net().violation() == "");

@@ -91,8 +91,8 @@ TEST_CASE("Made-up and foreign contexts confirm nothing", "[raft][read_index]") 
   KEELSON_REQUIRE_OK(solo.core().ReadIndex("r"));
   solo.Run();
   Message echo = solo.From(2, MessageType::kHeartbeatResp);
-  echo.context = GENERATE(std::string("r"), std::string(8, '\xff'), std::string(9, '\0'),
-                          std::string());
+  echo.context =
+      GENERATE(std::string("r"), std::string(8, '\xff'), std::string(9, '\0'), std::string());
   solo.Step(echo);
   CHECK(solo.reads().empty());
 }
@@ -145,8 +145,7 @@ TEST_CASE("Reads are refused without a leader and beyond the bound", "[raft][rea
   LeadAndCommit(solo);
   KEELSON_REQUIRE_OK(solo.core().ReadIndex("a"));
   KEELSON_REQUIRE_OK(solo.core().ReadIndex("b"));
-  KEELSON_CHECK_ERROR(solo.core().ReadIndex("c"), absl::StatusCode::kResourceExhausted,
-                      "too many");
+  KEELSON_CHECK_ERROR(solo.core().ReadIndex("c"), absl::StatusCode::kResourceExhausted, "too many");
 }
 
 TEST_CASE("A lease answers reads without a round, until it runs out", "[raft][lease]") {

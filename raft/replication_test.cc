@@ -183,8 +183,8 @@ TEST_CASE("The commit index follows the leader's to the last entry of the App an
     Index commit;
     Index want;
   };
-  const Row row = GENERATE(values<Row>({
-      {2, {}, 1, 1}, {2, {}, 2, 2}, {2, {}, 5, 2}, {2, {1}, 5, 3}, {4, {}, 3, 3}}));
+  const Row row = GENERATE(
+      values<Row>({{2, {}, 1, 1}, {2, {}, 2, 2}, {2, {}, 5, 2}, {2, {1}, 5, 3}, {4, {}, 3, 3}}));
   SoloCore solo(3, Plain(), LogOf({1, 1, 1, 1}));
   solo.Step(App(2, 1, row.index, row.terms, row.commit));
   CHECK(solo.core().hard_state().commit == row.want);
@@ -273,8 +273,7 @@ TEST_CASE("A leader never commits on an answer about entries that it does not ha
   CHECK(solo.core().GetStatus().peers[1].match == 0);
 }
 
-TEST_CASE("A heartbeat commits no further than what the peer is known to hold",
-          "[raft][commit]") {
+TEST_CASE("A heartbeat commits no further than what the peer is known to hold", "[raft][commit]") {
   SoloCore solo(3, Plain());
   solo.Lead();
   solo.Run();

@@ -20,9 +20,9 @@ namespace {
 
 constexpr std::string_view kMagic = "KEELSNP\n";
 constexpr uint32_t kVersion = 1;
-constexpr size_t kHeaderFixedBytes = 16;    // magic, version, metadata_bytes
+constexpr size_t kHeaderFixedBytes = 16;  // magic, version, metadata_bytes
 constexpr size_t kMaxMetadataBytes = 1 << 20;
-constexpr size_t kChunkHeaderBytes = 8;     // bytes, crc
+constexpr size_t kChunkHeaderBytes = 8;  // bytes, crc
 constexpr size_t kMaxChunkBytes = 1 << 20;
 constexpr size_t kTrailerBytes = 8 + 8 + 8 + 4;  // zero, crc, chunks, total_bytes, file_crc
 // A large snapshot is synced in between, so that neither Commit nor the log's own syncs on
@@ -110,15 +110,15 @@ class WriterImpl final : public SnapshotWriter {
     StoreLe64(trailer.data() + 8, chunks_);
     StoreLe64(trailer.data() + 16, total_bytes_);
     StoreLe32(trailer.data() + 24, file_crc_);
-    const uint32_t crc = ExtendCrc32c(Crc32c({trailer.data(), 4}),
-                                      {trailer.data() + 8, kTrailerBytes - 8});
+    const uint32_t crc =
+        ExtendCrc32c(Crc32c({trailer.data(), 4}), {trailer.data() + 8, kTrailerBytes - 8});
     StoreLe32(trailer.data() + 4, crc);
     KEELSON_RETURN_IF_ERROR(Write({trailer.data(), trailer.size()}, {}));
     KEELSON_RETURN_IF_ERROR(Keep(file_->SyncData()));
     KEELSON_RETURN_IF_ERROR(Keep(fs_.Rename(temporary_, JoinPath(dir_, name_))));
     done_ = true;
-    status_ = absl::FailedPreconditionError(
-        absl::StrCat("snapshot '", name_, "' has been committed"));
+    status_ =
+        absl::FailedPreconditionError(absl::StrCat("snapshot '", name_, "' has been committed"));
     return fs_.SyncDirectory(dir_);
   }
 
@@ -179,8 +179,8 @@ class ReaderImpl final : public SnapshotReader {
 
  private:
   [[nodiscard]] absl::Status Damaged(uint64_t offset, std::string_view what) const {
-    return absl::DataLossError(
-        absl::StrCat("'", path_, "' at ", offset, ": ", absl::string_view(what.data(), what.size())));
+    return absl::DataLossError(absl::StrCat("'", path_, "' at ", offset, ": ",
+                                            absl::string_view(what.data(), what.size())));
   }
   // Exactly `size` bytes at offset_.
   absl::StatusOr<std::string> Read(size_t size) const;
@@ -259,8 +259,7 @@ absl::StatusOr<std::string> ReaderImpl::Next() {
 absl::Status ReaderImpl::CheckTrailer() {
   KEELSON_ASSIGN_OR_RETURN(const std::string trailer, Read(kTrailerBytes));
   const char* in = trailer.data();
-  const uint32_t crc =
-      ExtendCrc32c(Crc32c({in, 4}), std::string_view(trailer).substr(8));
+  const uint32_t crc = ExtendCrc32c(Crc32c({in, 4}), std::string_view(trailer).substr(8));
   if (crc != LoadLe32(in + 4)) return Damaged(offset_, "the trailer is damaged");
   if (LoadLe64(in + 8) != chunks_ || LoadLe64(in + 16) != total_bytes_ ||
       LoadLe32(in + 24) != file_crc_) {

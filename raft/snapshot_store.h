@@ -45,10 +45,12 @@ class SnapshotStore {
  public:
   // Opens `dir`, making it if needed, and removes leftovers of unfinished writes.
   // `fs` is borrowed and outlives the store.
-  static absl::StatusOr<std::unique_ptr<SnapshotStore>> Open(FileSystem& fs, const std::string& dir);
+  static absl::StatusOr<std::unique_ptr<SnapshotStore>> Open(FileSystem& fs,
+                                                             const std::string& dir);
   virtual ~SnapshotStore() = default;
 
-  virtual absl::StatusOr<std::unique_ptr<SnapshotWriter>> Create(const SnapshotMetadata& metadata) = 0;
+  virtual absl::StatusOr<std::unique_ptr<SnapshotWriter>> Create(
+      const SnapshotMetadata& metadata) = 0;
 
   // NOT_FOUND if there is none at that index and term.
   virtual absl::StatusOr<std::unique_ptr<SnapshotReader>> OpenSnapshot(Index index, Term term) = 0;

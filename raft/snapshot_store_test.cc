@@ -54,8 +54,7 @@ std::string Pattern(size_t size) {
   return bytes;
 }
 
-TEST_CASE("A snapshot comes back byte for byte, whatever the sizes written",
-          "[raft][snapshot]") {
+TEST_CASE("A snapshot comes back byte for byte, whatever the sizes written", "[raft][snapshot]") {
   SimFileSystem fs(Random(1), {});
   const auto store = OpenStore(fs);
   const size_t size = GENERATE(0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 20) + 77);

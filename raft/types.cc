@@ -12,13 +12,30 @@ size_t VarintBytes(uint64_t value) {
   return bytes;
 }
 
-constexpr std::array<std::string_view, 24> kNames = {
-    "MsgHup",           "MsgBeat",           "MsgProp",         "MsgApp",
-    "MsgAppResp",       "MsgVote",           "MsgVoteResp",     "MsgSnap",
-    "MsgHeartbeat",     "MsgHeartbeatResp",  "MsgUnreachable",  "MsgSnapStatus",
-    "MsgCheckQuorum",   "MsgTransferLeader", "MsgTimeoutNow",   "MsgReadIndex",
-    "MsgReadIndexResp", "MsgPreVote",        "MsgPreVoteResp",  "MsgStorageAppend",
-    "MsgStorageAppendResp", "MsgStorageApply", "MsgStorageApplyResp", "MsgForgetLeader"};
+constexpr std::array<std::string_view, 24> kNames = {"MsgHup",
+                                                     "MsgBeat",
+                                                     "MsgProp",
+                                                     "MsgApp",
+                                                     "MsgAppResp",
+                                                     "MsgVote",
+                                                     "MsgVoteResp",
+                                                     "MsgSnap",
+                                                     "MsgHeartbeat",
+                                                     "MsgHeartbeatResp",
+                                                     "MsgUnreachable",
+                                                     "MsgSnapStatus",
+                                                     "MsgCheckQuorum",
+                                                     "MsgTransferLeader",
+                                                     "MsgTimeoutNow",
+                                                     "MsgReadIndex",
+                                                     "MsgReadIndexResp",
+                                                     "MsgPreVote",
+                                                     "MsgPreVoteResp",
+                                                     "MsgStorageAppend",
+                                                     "MsgStorageAppendResp",
+                                                     "MsgStorageApply",
+                                                     "MsgStorageApplyResp",
+                                                     "MsgForgetLeader"};
 
 }  // namespace
 

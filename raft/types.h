@@ -33,8 +33,7 @@ class Payload {
  public:
   Payload() = default;
   explicit Payload(std::string bytes)
-      : bytes_(bytes.empty() ? nullptr
-                             : std::make_shared<const std::string>(std::move(bytes))) {}
+      : bytes_(bytes.empty() ? nullptr : std::make_shared<const std::string>(std::move(bytes))) {}
 
   [[nodiscard]] std::string_view view() const {
     return bytes_ == nullptr ? std::string_view() : std::string_view(*bytes_);
@@ -98,7 +97,12 @@ struct Snapshot {
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };
 
-enum class ConfChangeType : uint8_t { kAddNode = 0, kRemoveNode = 1, kUpdateNode = 2, kAddLearner = 3 };
+enum class ConfChangeType : uint8_t {
+  kAddNode = 0,
+  kRemoveNode = 1,
+  kUpdateNode = 2,
+  kAddLearner = 3
+};
 
 struct ConfChangeSingle {
   ConfChangeType type = ConfChangeType::kAddNode;

@@ -326,10 +326,8 @@ absl::Status WalImpl::EnsureRoom(uint64_t bytes, uint64_t reserve) {
 }
 
 absl::Status WalImpl::Roll(uint64_t bytes) {
-  HeadRecords records = {.head = head_,
-                         .previous_chain = position_.chain,
-                         .start = start_,
-                         .hard_state = hard_state_};
+  HeadRecords records = {
+      .head = head_, .previous_chain = position_.chain, .start = start_, .hard_state = hard_state_};
   ++records.head.sequence;
   records.head.next_index = last_index_ + 1;
   records.head.segment_bytes =
@@ -373,9 +371,9 @@ absl::StatusOr<SyncToken> WalImpl::Sync() {
 absl::Status WalImpl::Compact(const SnapshotMetadata& start) {
   if (!poison_.ok()) return poison_;
   if (start.index < start_.index || start.index > last_index_) {
-    return Poison(absl::InvalidArgumentError(
-        absl::StrCat("compaction to ", start.index, " outside the log of [", start_.index + 1, ", ",
-                     last_index_, "]")));
+    return Poison(absl::InvalidArgumentError(absl::StrCat("compaction to ", start.index,
+                                                          " outside the log of [", start_.index + 1,
+                                                          ", ", last_index_, "]")));
   }
   if (const Term known = terms_.At(start.index); known != start.term) {
     return Poison(absl::InvalidArgumentError(absl::StrCat(

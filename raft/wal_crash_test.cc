@@ -23,9 +23,7 @@ struct State {
   HardState hard_state;
 
   [[nodiscard]] Index last() const { return start.index + entries.size(); }
-  [[nodiscard]] Term LastTerm() const {
-    return entries.empty() ? start.term : entries.back().term;
-  }
+  [[nodiscard]] Term LastTerm() const { return entries.empty() ? start.term : entries.back().term; }
   [[nodiscard]] Term TermAt(Index index) const {
     return index == start.index ? start.term : entries[index - start.index - 1].term;
   }
@@ -55,7 +53,8 @@ class CrashRun {
     for (int life = 0; life < 4; ++life) {
       if (!Open()) continue;
       fs_.CutPowerAfter(random_.Below(60));
-      if (random_.Bernoulli(0.2)) fs_.SetFaults({.write_error = 0.02, .sync_error = 0.05, .sync_directory_error = 0.1});
+      if (random_.Bernoulli(0.2))
+        fs_.SetFaults({.write_error = 0.02, .sync_error = 0.05, .sync_directory_error = 0.1});
       while (Step()) {
       }
       Crash();
@@ -138,9 +137,8 @@ class CrashRun {
     const BatchValues batch = RandomBatch();
     AddStates(batch);
     return wal_
-        ->Append({.entries = batch.entries,
-                  .hard_state = batch.hard_state,
-                  .snapshot = batch.snapshot})
+        ->Append(
+            {.entries = batch.entries, .hard_state = batch.hard_state, .snapshot = batch.snapshot})
         .ok();
   }
 

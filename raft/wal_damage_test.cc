@@ -140,12 +140,14 @@ TEST_CASE("A flipped bit in a record that was durable names file and offset",
       CHECK(!recovered.ok());
       continue;
     }
-    const auto record = std::upper_bound(log.entry_offsets.begin(), log.entry_offsets.end(), offset);
+    const auto record =
+        std::upper_bound(log.entry_offsets.begin(), log.entry_offsets.end(), offset);
     if (record == log.entry_offsets.begin()) {
       KEELSON_CHECK_ERROR(recovered, StatusCode::kDataLoss, "'" + kFirstSegment + "' at ");
     } else {
-      KEELSON_CHECK_ERROR(recovered, StatusCode::kDataLoss,
-                          absl::StrCat("'", kFirstSegment, "' at ", *(record - 1), ": a record is damaged"));
+      KEELSON_CHECK_ERROR(
+          recovered, StatusCode::kDataLoss,
+          absl::StrCat("'", kFirstSegment, "' at ", *(record - 1), ": a record is damaged"));
     }
   }
 }
@@ -230,8 +232,9 @@ TEST_CASE("A sound record that contradicts the log is refused with its place",
   const Fixture log;
   const auto entry = [](Index index, Term term, uint64_t type) {
     std::string payload(wal::kEntryMetaBytes, '\0');
-    wal::EncodeEntryMeta({.term = term, .index = index, .type = static_cast<EntryType>(type), .data = {}},
-                         payload.data());
+    wal::EncodeEntryMeta(
+        {.term = term, .index = index, .type = static_cast<EntryType>(type), .data = {}},
+        payload.data());
     return payload;
   };
   const auto state = [](Term term, Index commit) {

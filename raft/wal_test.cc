@@ -20,11 +20,13 @@ const std::string kSecondSegment = "wal/0000000000000002.wal";
 
 TEST_CASE("What was appended comes back after a reopen", "[raft][wal]") {
   auto fs = MakeDisk();
-  const SnapshotMetadata start = {
-      .index = 4,
-      .term = 2,
-      .conf_state = {.voters = {1, 2}, .learners = {9}, .voters_outgoing = {1, 3},
-                     .learners_next = {3}, .auto_leave = true}};
+  const SnapshotMetadata start = {.index = 4,
+                                  .term = 2,
+                                  .conf_state = {.voters = {1, 2},
+                                                 .learners = {9},
+                                                 .voters_outgoing = {1, 3},
+                                                 .learners_next = {3},
+                                                 .auto_leave = true}};
   KEELSON_REQUIRE_OK(Wal::Create(*fs, kDir, kIdentity, start, SmallSegments()));
   Wal::Recovered recovered;
   std::vector<Entry> entries = MakeEntries(5, 8, 3, 10);
@@ -172,7 +174,8 @@ TEST_CASE("Compaction to the last entry leaves an empty log that goes on", "[raf
   CHECK(recovered.entries == MakeEntries(4, 4, 2, 10));
 }
 
-TEST_CASE("Entries that replace a tail of removed segments are a whole log", "[raft][wal][compact]") {
+TEST_CASE("Entries that replace a tail of removed segments are a whole log",
+          "[raft][wal][compact]") {
   auto fs = MakeDisk();
   {
     auto wal = NewLog(*fs);
@@ -222,8 +225,8 @@ TEST_CASE("Any failed write or sync stops the log for good", "[raft][wal][poison
     std::string name;
     SimOperation operation;
   };
-  const auto row = GENERATE(values<Row>({{"write", SimOperation::kWrite},
-                                         {"sync", SimOperation::kSync}}));
+  const auto row =
+      GENERATE(values<Row>({{"write", SimOperation::kWrite}, {"sync", SimOperation::kSync}}));
   DYNAMIC_SECTION(row.name) {
     auto fs = MakeDisk();
     auto wal = NewLog(*fs);
@@ -297,10 +300,10 @@ TEST_CASE("A batch that does not fit the log is refused", "[raft][wal][validatio
       AppendAndSync(*wal, {.entries = MakeEntries(1, 5, 2, 4), .hard_state = HardState{.term = 2}});
       KEELSON_REQUIRE_OK(wal->Compact(MakeStart(2, 2)));
 
-      KEELSON_CHECK_ERROR(wal->Append({.entries = row.entries,
-                                       .hard_state = row.hard_state,
-                                       .snapshot = row.snapshot}),
-                          StatusCode::kInvalidArgument, "");
+      KEELSON_CHECK_ERROR(
+          wal->Append(
+              {.entries = row.entries, .hard_state = row.hard_state, .snapshot = row.snapshot}),
+          StatusCode::kInvalidArgument, "");
 
       wal.reset();
       KEELSON_ASSIGN_OR_FAIL(const auto recovered, Reopen(*fs));

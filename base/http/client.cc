@@ -218,15 +218,14 @@ void Call::Connect() {
       [self = shared_from_this()](error_code error, const tcp::resolver::results_type& results) {
         if (self->finished_) return;
         if (error) return self->Fail(absl::UnavailableError("look up: " + error.message()));
-        asio::async_connect(self->socket_, results,
-                            [self](error_code connect_error, const tcp::endpoint&) {
-                              if (self->finished_) return;
-                              if (connect_error) {
-                                return self->Fail(
-                                    absl::UnavailableError("connect: " + connect_error.message()));
-                              }
-                              self->Secure();
-                            });
+        asio::async_connect(
+            self->socket_, results, [self](error_code connect_error, const tcp::endpoint&) {
+              if (self->finished_) return;
+              if (connect_error) {
+                return self->Fail(absl::UnavailableError("connect: " + connect_error.message()));
+              }
+              self->Secure();
+            });
       });
 }
 

@@ -43,7 +43,7 @@ struct FetchRequest {
   std::string body = {};
   absl::Duration connect_timeout = absl::Seconds(10);  // Name, connection and TLS handshake.
   absl::Duration timeout = absl::Seconds(60);          // The whole fetch; infinite is allowed.
-  uint64_t body_bytes_max = 64 * 1024 * 1024;          // Without on_body; beyond: RESOURCE_EXHAUSTED.
+  uint64_t body_bytes_max = 64 * 1024 * 1024;  // Without on_body; beyond: RESOURCE_EXHAUSTED.
 
   // Called once with status and header fields, before the first piece of the body.
   std::function<void(const Response& head)> on_head = {};

@@ -41,7 +41,8 @@ int RaiseFdLimit() {
 
 size_t ThreadCount() {
   size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+  for ([[maybe_unused]] const auto& entry :
+       std::filesystem::directory_iterator("/proc/self/task")) {
     ++count;
   }
   return count;
@@ -94,8 +95,7 @@ TEST_CASE("Ten thousand long polls wait on one thread", "[http][long_poll]") {
   std::vector<std::pair<std::string, std::shared_ptr<ResponseWriter>>> waiting;
   const long before_kib = ResidentKib();
   auto server = Server::Start(
-      {.listen = {"127.0.0.1:0"},
-       .limits = {.connections_max = static_cast<size_t>(waiters)}},
+      {.listen = {"127.0.0.1:0"}, .limits = {.connections_max = static_cast<size_t>(waiters)}},
       [&](const Request& request, std::shared_ptr<ResponseWriter> writer) {
         absl::MutexLock lock(&mu);
         waiting.emplace_back(request.target, std::move(writer));

@@ -15,7 +15,8 @@ int HexDigit(char c) {
 }
 
 Response Typed(int status, std::string body, std::string type) {
-  return {.status = status, .headers = {{"Content-Type", std::move(type)}}, .body = std::move(body)};
+  return {
+      .status = status, .headers = {{"Content-Type", std::move(type)}}, .body = std::move(body)};
 }
 
 }  // namespace
@@ -50,7 +51,8 @@ void Headers::Set(std::string name, std::string value) {
 }
 
 void Headers::Remove(std::string_view name) {
-  std::erase_if(fields_, [name](const Header& field) { return EqualsIgnoreCase(field.name, name); });
+  std::erase_if(fields_,
+                [name](const Header& field) { return EqualsIgnoreCase(field.name, name); });
 }
 
 std::string_view Request::Path() const {

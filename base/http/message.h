@@ -47,15 +47,16 @@ struct PeerCertificate {
 };
 
 struct Request {
-  std::string method = {};   // As sent, such as "GET".
-  std::string target = {};   // As sent, such as "/v2/keys/a%20b?wait=true".
+  std::string method = {};  // As sent, such as "GET".
+  std::string target = {};  // As sent, such as "/v2/keys/a%20b?wait=true".
   Headers headers = {};
   std::string body = {};
 
   // Filled in by the server.
   std::string peer_address = {};  // "127.0.0.1:40312", or "unix" for a socket without a name.
   bool tls = false;
-  std::shared_ptr<const PeerCertificate> peer_certificate = {};  // Null without a verified certificate.
+  std::shared_ptr<const PeerCertificate> peer_certificate =
+      {};  // Null without a verified certificate.
 
   // The part of `target` before '?', still percent-encoded.
   [[nodiscard]] std::string_view Path() const;

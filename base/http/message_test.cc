@@ -86,8 +86,8 @@ TEST_CASE("URLs are taken apart, and refused when they are none", "[http][url]")
   }
   for (const char* bad :
        {"", "h", "ftp://h", "http://", "http://:80", "http://h:", "http://h:x", "http://h:65536",
-        "http://u@h", "http://::1/", "http://[::1", "http://h /", "http://h/a b", "http://h/\r\nX: y",
-        "http://h/\xC3\xBC", "http:/h", "HTTP://h"}) {
+        "http://u@h", "http://::1/", "http://[::1", "http://h /", "http://h/a b",
+        "http://h/\r\nX: y", "http://h/\xC3\xBC", "http:/h", "HTTP://h"}) {
     CAPTURE(bad);
     KEELSON_CHECK_ERROR(ParseUrl(bad), absl::StatusCode::kInvalidArgument, "URL");
   }
@@ -190,11 +190,27 @@ TEST_CASE("A chunked body is read byte by byte as well as whole", "[http][body]"
 }
 
 TEST_CASE("A chunked body that is malformed is refused", "[http][body]") {
-  for (const std::string& bytes : std::vector<std::string>{
-           "\r\n", "g\r\n", "-1\r\n", "0x1\r\n", " 1\r\n", "1\n", "1\rx", "1\r\nxy", "1\r\nx\ny",
-           "1\r\nx\r\r", "1;\n", "1;\x01\r\n", "10000000000000000\r\n", "ffffffffffffffff0\r\n",
-           "0\r\n\n", "0\r\n\rx", "0\r\nA: b\n", "0\r\nA: b\rx", "0\r\n\x01",
-           "1;" + std::string(17'000, 'x'), "0\r\nA: " + std::string(17'000, 'x')}) {
+  for (const std::string& bytes : std::vector<std::string>{"\r\n",
+                                                           "g\r\n",
+                                                           "-1\r\n",
+                                                           "0x1\r\n",
+                                                           " 1\r\n",
+                                                           "1\n",
+                                                           "1\rx",
+                                                           "1\r\nxy",
+                                                           "1\r\nx\ny",
+                                                           "1\r\nx\r\r",
+                                                           "1;\n",
+                                                           "1;\x01\r\n",
+                                                           "10000000000000000\r\n",
+                                                           "ffffffffffffffff0\r\n",
+                                                           "0\r\n\n",
+                                                           "0\r\n\rx",
+                                                           "0\r\nA: b\n",
+                                                           "0\r\nA: b\rx",
+                                                           "0\r\n\x01",
+                                                           "1;" + std::string(17'000, 'x'),
+                                                           "0\r\nA: " + std::string(17'000, 'x')}) {
     CAPTURE(bytes);
     BodyDecoder decoder = BodyDecoder::Chunked();
     std::string body;
@@ -229,7 +245,8 @@ TEST_CASE("What is not HTTP is refused with the status that fits", "[http][parse
            {"a sentence", "hello there\r\n\r\n", 400},
            {"no version", "GET /\r\n\r\n", 400},
            {"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-           {"a TLS hello", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 15), 400},
+           {"a TLS hello", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 15),
+            400},
            {"bare line feeds", "GET / HTTP/1.1\nHost: h\n\n\r\n\r\n", 400},
            {"a control byte in the target", "GET /\x01 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
            {"a space in the target", "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400},
@@ -246,22 +263,26 @@ TEST_CASE("What is not HTTP is refused with the status that fits", "[http][parse
            {"a length beyond 64 bits", post + "Content-Length: 18446744073709551616\r\n\r\n", 400},
            {"two lengths", post + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
            {"the same length twice", post + "Content-Length: 1\r\nContent-Length: 1\r\n\r\na", 400},
-           {"length and chunked", post + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
-           {"chunked and length", post + "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", 400},
+           {"length and chunked", post + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400},
+           {"chunked and length", post + "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+            400},
            {"chunked in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
            {"an unknown coding", post + "Transfer-Encoding: gzip\r\n\r\n", 501},
            {"chunked not last", post + "Transfer-Encoding: chunked, gzip\r\n\r\n", 501},
-           {"chunked twice", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+           {"chunked twice",
+            post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+           {"a chunk size that is no number", post + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
             400},
-           {"a chunk size that is no number", post + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
-           {"a chunk without its end", post + "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n\r\n", 400},
+           {"a chunk without its end", post + "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n\r\n",
+            400},
            {"an unknown expectation", post + "Expect: miracles\r\nContent-Length: 1\r\n\r\n", 417},
            {"a header beyond the limit", Get("X: " + std::string(2000, 'x') + "\r\n"), 431},
            {"a line without an end", std::string(2000, 'G'), 431},
            {"a body beyond the limit", post + "Content-Length: 1025\r\n\r\n", 413},
            {"chunks beyond the limit",
-            post + "Transfer-Encoding: chunked\r\n\r\n300\r\n" + std::string(768, 'x') + "\r\n300\r\n" +
-                std::string(768, 'x') + "\r\n",
+            post + "Transfer-Encoding: chunked\r\n\r\n300\r\n" + std::string(768, 'x') +
+                "\r\n300\r\n" + std::string(768, 'x') + "\r\n",
             413},
        }) {
     CAPTURE(row.name);
@@ -281,7 +302,8 @@ TEST_CASE("What is not HTTP is refused with the status that fits", "[http][parse
   }
 }
 
-TEST_CASE("A client that waits for 100 Continue is known until its body is there", "[http][parser]") {
+TEST_CASE("A client that waits for 100 Continue is known until its body is there",
+          "[http][parser]") {
   RequestParser parser(1024, 1024);
   parser.Feed("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
   CHECK(parser.state() == State::kBody);
@@ -307,11 +329,13 @@ TEST_CASE("A response is read to the end its framing tells", "[http][parser]") {
   const std::string ok = "HTTP/1.1 200 OK\r\n";
   for (const Row& row : std::vector<Row>{
            {"by length", ok + "Content-Length: 2\r\n\r\nhi", false, true, "hi"},
-           {"chunked", ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", false, true, "hi"},
-           {"chunked and empty", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false, true, ""},
-           {"by the end of the connection", ok + "\r\nhi", true, false, "hi"},
-           {"after 100", "HTTP/1.1 100 Continue\r\n\r\n" + ok + "Content-Length: 2\r\n\r\nhi", false, true,
+           {"chunked", ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", false, true,
             "hi"},
+           {"chunked and empty", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false, true,
+            ""},
+           {"by the end of the connection", ok + "\r\nhi", true, false, "hi"},
+           {"after 100", "HTTP/1.1 100 Continue\r\n\r\n" + ok + "Content-Length: 2\r\n\r\nhi",
+            false, true, "hi"},
            {"closed", ok + "Connection: close\r\nContent-Length: 0\r\n\r\n", false, false, ""},
            {"204", "HTTP/1.1 204 No Content\r\n\r\n", false, true, ""},
        }) {
@@ -335,8 +359,8 @@ TEST_CASE("A response is read to the end its framing tells", "[http][parser]") {
 TEST_CASE("A response cut short or malformed is data loss", "[http][parser]") {
   for (const char* bytes :
        {"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", "HTTP/1.1 100 Continue\r\n\r\n",
-        "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"}) {
     CAPTURE(bytes);

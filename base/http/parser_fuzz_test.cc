@@ -57,7 +57,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   const std::string whole = ReadRequests(bytes, bytes.size() + 1);
   const std::string pieces = ReadRequests(bytes, piece);
-  KEELSON_CHECK(whole == pieces) << "whole:\n" << whole << "\npieces of " << piece << ":\n" << pieces;
+  KEELSON_CHECK(whole == pieces) << "whole:\n"
+                                 << whole << "\npieces of " << piece << ":\n"
+                                 << pieces;
   const bool head = data[0] >= 128;
   KEELSON_CHECK(ReadResponse(bytes, bytes.size() + 1, head) == ReadResponse(bytes, piece, head));
   return 0;

@@ -45,8 +45,7 @@ absl::Status CheckOptions(const ServerOptions& options) {
 class ServerImpl final : public Server {
  public:
   ServerImpl(const ServerOptions& options, Handler handler)
-      : core_(std::make_shared<ServerCore>(options.limits, std::move(handler))),
-        tls_(options.tls) {
+      : core_(std::make_shared<ServerCore>(options.limits, std::move(handler))), tls_(options.tls) {
     for (int i = 0; i < options.io_threads; ++i) {
       workers_.push_back(std::make_shared<Worker>("http-io-" + std::to_string(i)));
     }

@@ -85,10 +85,10 @@ class ResponseWriter {
 using Handler = std::function<void(Request request, std::shared_ptr<ResponseWriter> writer)>;
 
 struct ServerLimits {
-  size_t header_bytes_max = 16 * 1024;          // Request line and header fields; beyond: 431.
-  uint64_t body_bytes_max = 2 * 1024 * 1024;    // Beyond: 413.
+  size_t header_bytes_max = 16 * 1024;           // Request line and header fields; beyond: 431.
+  uint64_t body_bytes_max = 2 * 1024 * 1024;     // Beyond: 413.
   size_t buffered_bytes_max = 64 * 1024 * 1024;  // Of one answer, not yet taken by the system.
-  size_t connections_max = 10'000;              // Beyond: 503 and close; with TLS close.
+  size_t connections_max = 10'000;               // Beyond: 503 and close; with TLS close.
   absl::Duration handshake_timeout = absl::Seconds(10);
   absl::Duration header_timeout = absl::Seconds(10);  // From a request's first byte; beyond: 408.
   absl::Duration body_timeout = absl::Seconds(60);    // From the end of the header; beyond: 408.
@@ -137,7 +137,7 @@ class Server {
 
   struct Adopted {
     std::string already_read = {};  // Bytes that were taken from the socket; served first.
-    bool tls = false;          // Handshake first. The connection is closed if the server has no TLS.
+    bool tls = false;  // Handshake first. The connection is closed if the server has no TLS.
   };
   // Serves a connected stream socket that came from elsewhere. Counts like an accepted one.
   virtual void AdoptConnection(UniqueFd fd, Adopted adopted) = 0;

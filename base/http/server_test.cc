@@ -80,9 +80,9 @@ TEST_CASE("A request reaches the handler whole and its answer comes back", "[htt
   const auto client = MustCreateClient();
   const std::string body = GENERATE(std::string(), std::string("x"), std::string(1'500'000, 'y'));
 
-  KEELSON_ASSIGN_OR_FAIL(const Response response, client->FetchBlocking({.method = "PUT",
-                                                                         .url = UrlOf(*server, "/a?b"),
-                                                                         .body = body}));
+  KEELSON_ASSIGN_OR_FAIL(
+      const Response response,
+      client->FetchBlocking({.method = "PUT", .url = UrlOf(*server, "/a?b"), .body = body}));
 
   CHECK(response.status == 200);
   CHECK(response.body == "PUT /a?b " + body);
@@ -363,15 +363,15 @@ TEST_CASE("A reader too slow for the buffer is cut", "[http][backpressure]") {
   writer->OnDisconnect([&gone] { gone.Notify(); });
 
   writer->Start(200, {});
-  for (int i = 0; i < 64 && writer->IsConnected(); ++i) writer->Write(std::string(1024 * 1024, 'x'));
+  for (int i = 0; i < 64 && writer->IsConnected(); ++i)
+    writer->Write(std::string(1024 * 1024, 'x'));
 
   REQUIRE(gone.WaitForNotificationWithTimeout(absl::Seconds(30)));
 }
 
 TEST_CASE("A reader that takes nothing is cut after the write limit", "[http][limits]") {
   Waiting waiting;
-  const auto server =
-      MustStart(waiting.AsHandler(), {.write_timeout = absl::Milliseconds(50)});
+  const auto server = MustStart(waiting.AsHandler(), {.write_timeout = absl::Milliseconds(50)});
   RawClient client(server->port());
   client.Send(kGet);
   const WriterPtr writer = waiting.Take();
@@ -564,7 +564,8 @@ TEST_CASE("A writer may outlive its server", "[http][drain]") {
 
 TEST_CASE("Two servers in one process do not know each other", "[http][server]") {
   const auto answer = [](const char* text) {
-    return [text](const Request&, const WriterPtr& writer) { writer->Send(TextResponse(200, text)); };
+    return
+        [text](const Request&, const WriterPtr& writer) { writer->Send(TextResponse(200, text)); };
   };
   const auto a = MustStart(answer("a"));
   const auto b = MustStart(answer("b"));
@@ -703,21 +704,23 @@ TEST_CASE("A body can be read piece by piece, and refused", "[http][client]") {
   KEELSON_ASSIGN_OR_FAIL(const Response response,
                          client->FetchBlocking({.url = UrlOf(*server),
                                                 .body_bytes_max = 10,
-                                                .on_head = [&](const Response& head) {
-                                                  CHECK(head.status == 200);
-                                                  ++heads;
-                                                },
-                                                .on_body = [&](std::string_view piece) {
-                                                  bytes += piece.size();
-                                                  return true;
-                                                }}));
+                                                .on_head =
+                                                    [&](const Response& head) {
+                                                      CHECK(head.status == 200);
+                                                      ++heads;
+                                                    },
+                                                .on_body =
+                                                    [&](std::string_view piece) {
+                                                      bytes += piece.size();
+                                                      return true;
+                                                    }}));
   CHECK(bytes == 300'000);
   CHECK(heads == 1);
   CHECK(response.body.empty());
 
-  KEELSON_CHECK_ERROR(
-      client->FetchBlocking({.url = UrlOf(*server), .on_body = [](std::string_view) { return false; }}),
-      absl::StatusCode::kCancelled, "");
+  KEELSON_CHECK_ERROR(client->FetchBlocking({.url = UrlOf(*server),
+                                             .on_body = [](std::string_view) { return false; }}),
+                      absl::StatusCode::kCancelled, "");
   KEELSON_CHECK_ERROR(client->FetchBlocking({.url = UrlOf(*server), .body_bytes_max = 299'999}),
                       absl::StatusCode::kResourceExhausted, "299999");
 }

@@ -98,9 +98,8 @@ TEST_CASE_METHOD(TlsFixture, "A certificate that is asked for but not required m
                  "[http][tls]") {
   const auto server = Start(false);
 
-  KEELSON_ASSIGN_OR_FAIL(
-      const Response without,
-      TlsClient(authority_.ca_pem())->FetchBlocking({.url = Url(*server)}));
+  KEELSON_ASSIGN_OR_FAIL(const Response without,
+                         TlsClient(authority_.ca_pem())->FetchBlocking({.url = Url(*server)}));
   KEELSON_ASSIGN_OR_FAIL(
       const Response with,
       TlsClient(authority_.ca_pem(), client_cert_)->FetchBlocking({.url = Url(*server)}));
@@ -174,10 +173,10 @@ TEST_CASE_METHOD(TlsFixture, "Old protocol versions and other protocols are refu
   }
   const auto server = Start(false);
   const auto handshake = [&](const std::string& options) {
-    return std::system(("openssl s_client -brief -connect 127.0.0.1:" +
-                        std::to_string(server->port()) + " " + options +
-                        " </dev/null >/dev/null 2>&1")
-                           .c_str());
+    return std::system(
+        ("openssl s_client -brief -connect 127.0.0.1:" + std::to_string(server->port()) + " " +
+         options + " </dev/null >/dev/null 2>&1")
+            .c_str());
   };
 
   CHECK(handshake("-tls1_3") == 0);
@@ -194,17 +193,16 @@ TEST_CASE_METHOD(TlsFixture, "Files are checked before they are used", "[tls][fi
   const std::string other_key = WriteTestFile("other.key", client_cert_.key_pem);
   const std::string ca = WriteTestFile("ca.crt", authority_.ca_pem());
   const std::string text = WriteTestFile("text", "no PEM at all\n");
-  const std::string broken = WriteTestFile(
-      "broken.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-  const std::string half_broken =
-      WriteTestFile("half.crt", authority_.ca_pem() +
-                                    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+  const std::string broken =
+      WriteTestFile("broken.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+  const std::string half_broken = WriteTestFile(
+      "half.crt",
+      authority_.ca_pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
 
-  KEELSON_ASSIGN_OR_FAIL(const TlsMaterial material,
-                         LoadTlsMaterial({.cert_file = cert,
-                                          .key_file = key,
-                                          .ca_file = ca,
-                                          .require_client_cert = true}));
+  KEELSON_ASSIGN_OR_FAIL(
+      const TlsMaterial material,
+      LoadTlsMaterial(
+          {.cert_file = cert, .key_file = key, .ca_file = ca, .require_client_cert = true}));
   CHECK(material.cert_pem == server_cert_.cert_pem);
   CHECK(material.require_client_cert);
   KEELSON_REQUIRE_OK(TlsServerContext::Create(material));

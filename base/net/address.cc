@@ -100,8 +100,7 @@ absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
 
 std::string JoinHostPort(std::string_view host, uint16_t port) {
   const bool brackets = host.find(':') != std::string_view::npos;
-  return (brackets ? "[" : "") + std::string(host) + (brackets ? "]:" : ":") +
-         std::to_string(port);
+  return (brackets ? "[" : "") + std::string(host) + (brackets ? "]:" : ":") + std::to_string(port);
 }
 
 std::string AddressText(const sockaddr* address, unsigned size) {

@@ -28,8 +28,9 @@ TEST_CASE("Host and port are read", "[net][address]") {
 }
 
 TEST_CASE("What is no host and port is refused by name", "[net][address]") {
-  for (const char* bad : {"", "h", "h:", "h:65536", "h:-1", "h:+1", "h:1x", "h: 1", "::1:80", "[::1]",
-                          "[::1]80", "[h]:80", "[]:80", "a b:80", "u@h:80", "h/x:80", "[::1:80", "::1]:80"}) {
+  for (const char* bad :
+       {"", "h", "h:", "h:65536", "h:-1", "h:+1", "h:1x", "h: 1", "::1:80", "[::1]", "[::1]80",
+        "[h]:80", "[]:80", "a b:80", "u@h:80", "h/x:80", "[::1:80", "::1]:80"}) {
     CAPTURE(bad);
     KEELSON_CHECK_ERROR(ParseHostPort(bad), absl::StatusCode::kInvalidArgument,
                         "address '" + std::string(bad) + "'");

@@ -17,8 +17,8 @@ GrpcSink::GrpcSink(grpc::ServerBuilder& builder,
                    std::shared_ptr<grpc::ServerCredentials> credentials)
     : impl_(std::make_unique<Impl>()) {
   using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
-  impl_->acceptor = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD,
-                                                                         std::move(credentials));
+  impl_->acceptor =
+      builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD, std::move(credentials));
 }
 
 GrpcSink::~GrpcSink() = default;

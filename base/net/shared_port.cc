@@ -231,8 +231,8 @@ void SharedPortImpl::Look(std::list<Waiting>::iterator waiting, bool ended) {
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
   Sniffed sniffed = Sniffed::kNeither;  // An error, or an end before the first byte.
   if (size > 0) {
-    sniffed = Sniff(std::string_view(peek_buffer_).substr(0, static_cast<size_t>(size)),
-                    options_.tls);
+    sniffed =
+        Sniff(std::string_view(peek_buffer_).substr(0, static_cast<size_t>(size)), options_.tls);
   }
   if (sniffed == Sniffed::kNeedMore) {
     if (!ended) return;  // The next bytes wake us again.

@@ -54,7 +54,7 @@ struct SharedPortStats {
   uint64_t timeouts_total = 0;  // Closed for sniff_timeout.
   uint64_t unknown_total = 0;   // Closed: neither protocol, or gone before it could be told.
   uint64_t accept_errors_total = 0;
-  uint64_t sniffing = 0;        // Now.
+  uint64_t sniffing = 0;  // Now.
 };
 
 class SharedPort {

@@ -1,7 +1,7 @@
 #include "base/net/shared_port.h"
 
-#include <catch2/catch.hpp>
 #include <grpcpp/grpcpp.h>
+#include <catch2/catch.hpp>
 
 #include <cstdlib>
 #include <thread>
@@ -32,8 +32,8 @@ class EchoService final : public Echo::Service {
   grpc::Status Say(grpc::ServerContext* context, const EchoMessage* request,
                    EchoMessage* reply) override {
     std::string text = request->text() + " from " + context->peer();
-    for (const grpc::string_ref& name : context->auth_context()->FindPropertyValues(
-             GRPC_X509_CN_PROPERTY_NAME)) {
+    for (const grpc::string_ref& name :
+         context->auth_context()->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME)) {
       text += " cn=" + std::string(name.data(), name.size());
     }
     reply->set_text(text);
@@ -50,7 +50,8 @@ class EchoService final : public Echo::Service {
 // Both servers behind one port.
 class Both {
  public:
-  explicit Both(const std::optional<TlsMaterial>& tls = std::nullopt, SharedPortOptions options = {}) {
+  explicit Both(const std::optional<TlsMaterial>& tls = std::nullopt,
+                SharedPortOptions options = {}) {
     options.listen = {"127.0.0.1:0"};
     options.tls = tls.has_value();
     auto bound = SharedPort::Bind(options);
@@ -71,7 +72,8 @@ class Both {
       http_options.tls = *context;
     }
     auto http_server = http::Server::Start(
-        http_options, [](const http::Request& request, const std::shared_ptr<http::ResponseWriter>& writer) {
+        http_options,
+        [](const http::Request& request, const std::shared_ptr<http::ResponseWriter>& writer) {
           std::string text = "http " + request.target;
           if (request.peer_certificate) text += " cn=" + request.peer_certificate->common_name;
           writer->Send(http::TextResponse(200, text));
@@ -128,8 +130,9 @@ TEST_CASE("gRPC and HTTP are served on one plain port", "[net][shared_port]") {
     INFO(status.error_message());
     REQUIRE(status.ok());
     CHECK(reply.text().starts_with("hello from ipv4:127.0.0.1:"));
-    KEELSON_ASSIGN_OR_FAIL(const http::Response response,
-                           client->FetchBlocking({.url = "http://" + both.port().addresses()[0] + "/x"}));
+    KEELSON_ASSIGN_OR_FAIL(
+        const http::Response response,
+        client->FetchBlocking({.url = "http://" + both.port().addresses()[0] + "/x"}));
     CHECK(response.body == "http /x");
   }
 
@@ -214,7 +217,8 @@ TEST_CASE_METHOD(TlsPort, "Both protocols turn the same clients away", "[net][sh
                   .ok());
 }
 
-TEST_CASE_METHOD(TlsPort, "Old TLS is refused for both protocols", "[net][shared_port][tls][interop]") {
+TEST_CASE_METHOD(TlsPort, "Old TLS is refused for both protocols",
+                 "[net][shared_port][tls][interop]") {
   if (std::system("command -v openssl >/dev/null 2>&1") != 0) {
     WARN("SKIPPED: the program openssl is not installed");
     return;
@@ -241,12 +245,11 @@ TEST_CASE_METHOD(TlsPort, "curl is served over TLS", "[net][shared_port][tls][in
     return;
   }
   Both both(Material(server_cert_, true));
-  const std::string command =
-      "curl -sS --fail --noproxy '*' -o /dev/null --cacert " +
-      WriteTestFile("ca.crt", authority_.ca_pem()) + " --cert " +
-      WriteTestFile("alice.crt", client_cert_.cert_pem) + " --key " +
-      WriteTestFile("alice.key", client_cert_.key_pem) + " https://" +
-      both.port().addresses()[0] + "/x";
+  const std::string command = "curl -sS --fail --noproxy '*' -o /dev/null --cacert " +
+                              WriteTestFile("ca.crt", authority_.ca_pem()) + " --cert " +
+                              WriteTestFile("alice.crt", client_cert_.cert_pem) + " --key " +
+                              WriteTestFile("alice.key", client_cert_.key_pem) + " https://" +
+                              both.port().addresses()[0] + "/x";
 
   CHECK(std::system(command.c_str()) == 0);
 
@@ -367,7 +370,8 @@ TEST_CASE("A port that never starts closes its clients too", "[net][shared_port]
 
 TEST_CASE("Options that cannot be used are refused", "[net][shared_port]") {
   KEELSON_CHECK_ERROR(SharedPort::Bind({}), absl::StatusCode::kInvalidArgument, "no address");
-  KEELSON_CHECK_ERROR(SharedPort::Bind({.listen = {"x"}}), absl::StatusCode::kInvalidArgument, "'x'");
+  KEELSON_CHECK_ERROR(SharedPort::Bind({.listen = {"x"}}), absl::StatusCode::kInvalidArgument,
+                      "'x'");
   KEELSON_CHECK_ERROR(
       SharedPort::Bind({.listen = {"127.0.0.1:0"}, .sniff_timeout = absl::ZeroDuration()}),
       absl::StatusCode::kInvalidArgument, "limit");

@@ -24,7 +24,7 @@ enum class Sniffed {
   kNeedMore,  // Ask again with the same bytes and more behind them.
   kHttp,
   kGrpc,
-  kNeither,   // Close: not TLS where TLS is spoken or the reverse, a broken or overlong ClientHello.
+  kNeither,  // Close: not TLS where TLS is spoken or the reverse, a broken or overlong ClientHello.
 };
 
 // `tls`: whether the port speaks TLS. `bytes`: all that came so far. Never kNeedMore for

@@ -23,7 +23,8 @@ std::string Alpn(const std::vector<std::string>& names) {
   for (const std::string& name : names) list += Vector(name, 1);
   return Extension(16, Vector(list, 2));
 }
-const std::string kServerName = Extension(0, Vector(std::string("\0", 1) + Vector("h.example", 2), 2));
+const std::string kServerName =
+    Extension(0, Vector(std::string("\0", 1) + Vector("h.example", 2), 2));
 
 // The body of a ClientHello; without extensions when empty.
 std::string Body(const std::optional<std::string>& extensions) {

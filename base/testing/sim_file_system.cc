@@ -240,8 +240,7 @@ absl::Status SimFileSystem::Remove(const std::string& path) {
   if (place.folder == nullptr) return ErrnoError(EBUSY, Quoted("rmdir", path));
   if (!place.node->live.empty()) return ErrnoError(ENOTEMPTY, Quoted("rmdir", path));
   KEELSON_RETURN_IF_ERROR(state_->Begin(SimOperation::kName, path, Quoted("unlink", path)));
-  state_->Record(
-      {.entries = {{place.folder, place.name, nullptr}}, .node_id = place.node->id});
+  state_->Record({.entries = {{place.folder, place.name, nullptr}}, .node_id = place.node->id});
   return absl::OkStatus();
 }
 
@@ -296,8 +295,7 @@ absl::Status SimFileSystem::SyncDirectory(const std::string& path) {
   KEELSON_ASSIGN_OR_RETURN(const State::Place place, state_->Find(path, "open"));
   if (place.node == nullptr) return ErrnoError(ENOENT, Quoted("open", path));
   if (!place.node->folder) return ErrnoError(ENOTDIR, Quoted("open", path));
-  KEELSON_RETURN_IF_ERROR(
-      state_->Begin(SimOperation::kSyncDirectory, path, Quoted("fsync", path)));
+  KEELSON_RETURN_IF_ERROR(state_->Begin(SimOperation::kSyncDirectory, path, Quoted("fsync", path)));
   state_->SyncNames(place.node);
   return absl::OkStatus();
 }

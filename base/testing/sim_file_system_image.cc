@@ -19,9 +19,12 @@ enum class Outcome { kAllLost, kAllKept, kMixed };
 
 Outcome DrawOutcome(Random& random) {
   switch (random.Below(4)) {
-    case 0: return Outcome::kAllLost;
-    case 1: return Outcome::kAllKept;
-    default: return Outcome::kMixed;
+    case 0:
+      return Outcome::kAllLost;
+    case 1:
+      return Outcome::kAllKept;
+    default:
+      return Outcome::kMixed;
   }
 }
 
@@ -31,8 +34,8 @@ void SimFileImage::Change::CopyTo(std::string& image, uint64_t first, uint64_t c
   const uint64_t from_data = first < data.size() ? std::min(count, data.size() - first) : 0;
   std::copy_n(data.begin() + static_cast<int64_t>(std::min<uint64_t>(first, data.size())),
               from_data, image.begin() + static_cast<int64_t>(offset + first));
-  std::fill_n(image.begin() + static_cast<int64_t>(offset + first + from_data),
-              count - from_data, '\0');
+  std::fill_n(image.begin() + static_cast<int64_t>(offset + first + from_data), count - from_data,
+              '\0');
 }
 
 void SimFileImage::Write(uint64_t offset, std::string_view data) {

@@ -41,10 +41,10 @@ void SimFileSystem::State::Spend(SimOperation operation) {
   absl::Duration spent;
   {
     absl::MutexLock lock(&mu);
-    const absl::Duration mean = operation == SimOperation::kSync ||
-                                        operation == SimOperation::kSyncDirectory
-                                    ? faults.sync_latency
-                                    : faults.operation_latency;
+    const absl::Duration mean =
+        operation == SimOperation::kSync || operation == SimOperation::kSyncDirectory
+            ? faults.sync_latency
+            : faults.operation_latency;
     if (mean > absl::ZeroDuration()) {
       spent += absl::Nanoseconds(static_cast<int64_t>(
           latency_random.Exponential(static_cast<double>(absl::ToInt64Nanoseconds(mean)))));
@@ -61,11 +61,16 @@ void SimFileSystem::State::Spend(SimOperation operation) {
 
 double SimFileSystem::State::ErrorRate(SimOperation operation) const {
   switch (operation) {
-    case SimOperation::kRead: return faults.read_error;
-    case SimOperation::kWrite: return faults.write_error;
-    case SimOperation::kSync: return faults.sync_error;
-    case SimOperation::kName: return 0;
-    case SimOperation::kSyncDirectory: return faults.sync_directory_error;
+    case SimOperation::kRead:
+      return faults.read_error;
+    case SimOperation::kWrite:
+      return faults.write_error;
+    case SimOperation::kSync:
+      return faults.sync_error;
+    case SimOperation::kName:
+      return 0;
+    case SimOperation::kSyncDirectory:
+      return faults.sync_directory_error;
   }
   return 0;
 }
@@ -93,8 +98,7 @@ absl::Status SimFileSystem::State::Begin(SimOperation operation, const std::stri
   if (shot != one_shots.end()) {
     error = shot->error;
     one_shots.erase(shot);
-  } else if (const double rate = ErrorRate(operation);
-             rate > 0 && error_random.Bernoulli(rate)) {
+  } else if (const double rate = ErrorRate(operation); rate > 0 && error_random.Bernoulli(rate)) {
     error = ErrnoError(EIO, "injected");
   }
   if (error.ok()) return error;
@@ -103,7 +107,7 @@ absl::Status SimFileSystem::State::Begin(SimOperation operation, const std::stri
 }
 
 absl::StatusOr<SimFileSystem::State::Place> SimFileSystem::State::Find(const std::string& path,
-                                                                      std::string_view call) {
+                                                                       std::string_view call) {
   KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> parts, Split(path));
   Place place{.folder = nullptr, .name = "", .node = root};
   for (const std::string& part : parts) {

@@ -388,8 +388,8 @@ TEST_CASE("A failed write has written some prefix", "[sim_fs][faults]") {
 TEST_CASE("Faults by chance come at their rate", "[sim_fs][faults]") {
   SimFileSystem fs(Random(4), {});
   const auto file = OpenDurable(fs, "f", "abc");
-  fs.SetFaults({.read_error = 0.2, .write_error = 0.1, .sync_error = 0.3,
-                .sync_directory_error = 0.4});
+  fs.SetFaults(
+      {.read_error = 0.2, .write_error = 0.1, .sync_error = 0.3, .sync_directory_error = 0.4});
   constexpr int kCalls = 5000;
 
   int reads = 0, writes = 0, syncs = 0, folders = 0;
@@ -412,8 +412,7 @@ TEST_CASE("Faults by chance come at their rate", "[sim_fs][faults]") {
         static_cast<uint64_t>(syncs));
 }
 
-TEST_CASE("A full disk refuses growth, honours allocated space, and recovers",
-          "[sim_fs][faults]") {
+TEST_CASE("A full disk refuses growth, honours allocated space, and recovers", "[sim_fs][faults]") {
   SimFileSystem fs(Random(1), {.faults = {}, .capacity_bytes = 10000, .on_latency = nullptr});
   const auto file = Open(fs, "f");
   KEELSON_REQUIRE_OK(file->Allocate(0, 6000));
@@ -496,11 +495,11 @@ TEST_CASE("Slow operations cost virtual time, none of it real", "[sim_fs][latenc
   SECTION("reported, outside the lock") {
     absl::Duration heard;
     SimFileSystem* self = nullptr;
-    SimFileSystem fs(Random(1), {.faults = slow, .capacity_bytes = 0,
-                                 .on_latency = [&](absl::Duration spent) {
-                                   heard += spent;
-                                   (void)self->counters();  // would deadlock under the lock
-                                 }});
+    SimFileSystem fs(Random(1),
+                     {.faults = slow, .capacity_bytes = 0, .on_latency = [&](absl::Duration spent) {
+                        heard += spent;
+                        (void)self->counters();  // would deadlock under the lock
+                      }});
     self = &fs;
     (void)OpenDurable(fs, "f", "abc");
     CHECK(heard > absl::ZeroDuration());

@@ -23,20 +23,18 @@ inline bool IsError(const absl::Status& status, absl::StatusCode code, const std
 
 }  // namespace keelson::testing
 
-#define KEELSON_REQUIRE_OK(expression)                                                    \
-  do {                                                                                    \
-    const absl::Status keelson_test_status =                                              \
-        ::keelson::status_internal::ToStatus(expression);                                 \
-    INFO(keelson_test_status.ToString());                                                 \
-    REQUIRE(keelson_test_status.ok());                                                    \
+#define KEELSON_REQUIRE_OK(expression)                                                         \
+  do {                                                                                         \
+    const absl::Status keelson_test_status = ::keelson::status_internal::ToStatus(expression); \
+    INFO(keelson_test_status.ToString());                                                      \
+    REQUIRE(keelson_test_status.ok());                                                         \
   } while (false)
 
-#define KEELSON_CHECK_ERROR(expression, code, text)                                       \
-  do {                                                                                    \
-    const absl::Status keelson_test_status =                                              \
-        ::keelson::status_internal::ToStatus(expression);                                 \
-    INFO(keelson_test_status.ToString());                                                 \
-    CHECK(::keelson::testing::IsError(keelson_test_status, code, text));                  \
+#define KEELSON_CHECK_ERROR(expression, code, text)                                            \
+  do {                                                                                         \
+    const absl::Status keelson_test_status = ::keelson::status_internal::ToStatus(expression); \
+    INFO(keelson_test_status.ToString());                                                      \
+    CHECK(::keelson::testing::IsError(keelson_test_status, code, text));                       \
   } while (false)
 
 #define KEELSON_ASSIGN_OR_FAIL(lhs, expression) \

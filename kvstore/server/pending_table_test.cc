@@ -14,8 +14,7 @@ struct Fixture {
   PendingTable table{0xabcdef0123456789, absl::FromUnixSeconds(1700000000)};
   std::vector<absl::Status> answers;
   uint64_t Add(absl::Duration deadline = kDue) {
-    return table.Add(deadline,
-                     [this](CommandResult result) { answers.push_back(result.status); });
+    return table.Add(deadline, [this](CommandResult result) { answers.push_back(result.status); });
   }
 };
 

@@ -71,10 +71,10 @@ struct Fixture {
   }
 
   void Lead(uint64_t leader) {
-    server->OnRoleChange({.leader = leader,
-                          .role = leader == kSelf ? keelson::raft::Role::kLeader
-                                                  : keelson::raft::Role::kFollower},
-                         5);
+    server->OnRoleChange(
+        {.leader = leader,
+         .role = leader == kSelf ? keelson::raft::Role::kLeader : keelson::raft::Role::kFollower},
+        5);
     timers.RunAll();
   }
   void Advance(absl::Duration time) {
@@ -101,9 +101,8 @@ struct Fixture {
     server->OnResults(std::move(results));
   }
   void Grant(int64_t id, int64_t ttl) {
-    server->OnLeases({{.kind = ApplyListener::LeaseChange::Kind::kGranted,
-                       .id = id,
-                       .ttl_seconds = ttl}});
+    server->OnLeases(
+        {{.kind = ApplyListener::LeaseChange::Kind::kGranted, .id = id, .ttl_seconds = ttl}});
   }
 
   keelson::FakeClock clock;

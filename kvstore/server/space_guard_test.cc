@@ -54,7 +54,8 @@ struct Fixture {
 
 }  // namespace
 
-TEST_CASE("Short space on either disk refuses writes until there is clearly more", "[kvstore][space]") {
+TEST_CASE("Short space on either disk refuses writes until there is clearly more",
+          "[kvstore][space]") {
   Fixture f;
   const std::string directory = GENERATE("wal", "db");
   CHECK(f.guard.Allows(10));

@@ -182,9 +182,8 @@ ExitCode Main(int argc, char** argv) {
   }
   if (inspect->parsed()) PrintSummary(*log, json);
   if (verify->parsed()) {
-    const Json answer = {{"sound", true},
-                         {"last_index", log->replay.last_index()},
-                         {"torn_bytes", log->torn_bytes}};
+    const Json answer = {
+        {"sound", true}, {"last_index", log->replay.last_index()}, {"torn_bytes", log->torn_bytes}};
     if (json) {
       std::printf("%s\n", answer.dump().c_str());
     } else {

@@ -40,8 +40,8 @@ void Raft::HandleAppend(const Message& message) {
   Emit(event::AppendRefused{message.from, message.index, message.log_term,
                             log_.TermAt(message.index).value_or(0)});
   // The hint skips everything here of a later term than the leader's at that index.
-  const EntryId hint = log_.FindConflictByTerm(std::min(message.index, log_.LastIndex()),
-                                               message.log_term);
+  const EntryId hint =
+      log_.FindConflictByTerm(std::min(message.index, log_.LastIndex()), message.log_term);
   response.index = message.index;
   response.reject = true;
   response.reject_hint = hint.index;

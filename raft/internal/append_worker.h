@@ -74,9 +74,9 @@ class AppendWorker {
   Transport& transport_;
   const Hooks hooks_;
 
-  SyncToken token_;                    // of the latest sync
-  std::deque<AppendWork> works_;       // taken from queue_, not yet durable
-  bool restoring_ = false;             // works_[0] waits for the state machine
+  SyncToken token_;               // of the latest sync
+  std::deque<AppendWork> works_;  // taken from queue_, not yet durable
+  bool restoring_ = false;        // works_[0] waits for the state machine
   bool failed_ = false;
 
   mutable absl::Mutex mu_;

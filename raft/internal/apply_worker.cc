@@ -54,7 +54,8 @@ void ApplyWorker::Drain() {
   ApplyDone done;
   std::vector<Entry> entries = std::move(works.front().entries);
   for (size_t i = 0; i < works.size(); ++i) {
-    if (i > 0) std::move(works[i].entries.begin(), works[i].entries.end(), std::back_inserter(entries));
+    if (i > 0)
+      std::move(works[i].entries.begin(), works[i].entries.end(), std::back_inserter(entries));
     std::move(works[i].responses.begin(), works[i].responses.end(),
               std::back_inserter(done.responses));
   }

@@ -40,8 +40,7 @@ absl::Status CheckLists(const Membership& m) {
   }
   for (const NodeId id : config.learners_next) {
     if (!Contains(config.voters_outgoing, id)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(id, " is in LearnersNext, but not Voters[1]"));
+      return absl::InvalidArgumentError(absl::StrCat(id, " is in LearnersNext, but not Voters[1]"));
     }
     if (m.progress.at(id).is_learner()) {
       return absl::InvalidArgumentError(
@@ -224,8 +223,8 @@ void Changer::Remove(Membership& next, NodeId id) const {
 void Changer::AddProgress(Membership& next, NodeId id, bool is_learner) const {
   // New members count as active, or check-quorum could depose the leader before it has had
   // a chance to reach them.
-  next.progress.try_emplace(id, Progress(0, std::max<Index>(last_index_, 1),
-                                         tracker_.NewInflights(), is_learner, true));
+  next.progress.try_emplace(
+      id, Progress(0, std::max<Index>(last_index_, 1), tracker_.NewInflights(), is_learner, true));
 }
 
 }  // namespace keelson::raft::internal

@@ -20,8 +20,7 @@ struct Membership {
 // where new members are probed first. Errors are INVALID_ARGUMENT and change nothing.
 class Changer {
  public:
-  Changer(const Tracker& tracker, Index last_index)
-      : tracker_(tracker), last_index_(last_index) {}
+  Changer(const Tracker& tracker, Index last_index) : tracker_(tracker), last_index_(last_index) {}
 
   // At most one voter comes or goes; not while joint.
   absl::StatusOr<Membership> Simple(std::span<const ConfChangeSingle> changes) const;

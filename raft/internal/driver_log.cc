@@ -42,8 +42,7 @@ std::optional<SnapshotMetadata> DriverLog::Compact(Index index) {
   if (!term.ok()) return std::nullopt;
   while (memberships_.size() > 1 && memberships_[1].first <= index) memberships_.pop_front();
   log_.Compact(index);
-  return SnapshotMetadata{
-      .index = index, .term = *term, .conf_state = memberships_.front().second};
+  return SnapshotMetadata{.index = index, .term = *term, .conf_state = memberships_.front().second};
 }
 
 }  // namespace keelson::raft

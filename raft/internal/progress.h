@@ -44,9 +44,7 @@ class Progress {
     return commit > sent_commit_ && sent_commit_ < next_ - 1;
   }
   // True if no App may be sent now.
-  [[nodiscard]] bool IsPaused() const {
-    return state_ == ProgressState::kSnapshot || flow_paused_;
-  }
+  [[nodiscard]] bool IsPaused() const { return state_ == ProgressState::kSnapshot || flow_paused_; }
 
   [[nodiscard]] PeerStatus ToStatus(NodeId id) const;
 

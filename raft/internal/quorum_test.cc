@@ -71,7 +71,8 @@ VoteResult NaiveVote(const Ids& a, const Ids& b, const Votes& votes) {
     for (size_t i = 0; i < missing.size(); ++i) all[missing[i]] = (mask >> i & 1) != 0;
     bool won = true;
     for (const Ids* half : {&a, &b}) {
-      const auto yes = std::count_if(half->begin(), half->end(), [&](NodeId id) { return all[id]; });
+      const auto yes =
+          std::count_if(half->begin(), half->end(), [&](NodeId id) { return all[id]; });
       won = won && (half->empty() || 2 * static_cast<size_t>(yes) > half->size());
     }
     (won ? can_win : can_lose) = true;

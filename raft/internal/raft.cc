@@ -73,8 +73,7 @@ absl::Status Raft::Start(const LogStorage& log) {
     return absl::DataLossError(
         absl::StrCat("entries after ", options_.applied, " are compacted up to ", first - 1));
   }
-  absl::StatusOr<Membership> membership =
-      Changer(tracker_, last).Restore(log.InitialConfState());
+  absl::StatusOr<Membership> membership = Changer(tracker_, last).Restore(log.InitialConfState());
   if (!membership.ok()) return absl::DataLossError(membership.status().message());
 
   SwitchTo(*std::move(membership));

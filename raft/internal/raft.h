@@ -38,9 +38,8 @@ namespace keelson::raft::internal {
 class Raft {
  public:
   // See Core, whose functions these are.
-  static absl::StatusOr<std::unique_ptr<Raft>> Create(const Options& options,
-                                                      const LogStorage& log, Random random,
-                                                      Observer* observer);
+  static absl::StatusOr<std::unique_ptr<Raft>> Create(const Options& options, const LogStorage& log,
+                                                      Random random, Observer* observer);
   void Tick();
   absl::Status StepFromOutside(Message message);
   absl::Status Propose(std::span<const Payload> payloads);

@@ -104,9 +104,7 @@ std::optional<std::vector<Entry>> RaftLog::Slice(Index first, Index last,
   return entries;
 }
 
-absl::StatusOr<Snapshot> RaftLog::LatestSnapshot() const {
-  return storage_.LatestSnapshot();
-}
+absl::StatusOr<Snapshot> RaftLog::LatestSnapshot() const { return storage_.LatestSnapshot(); }
 
 std::optional<Index> RaftLog::MaybeAppend(EntryId prev, std::span<const Entry> entries) {
   if (!Matches(prev)) return std::nullopt;
@@ -189,7 +187,8 @@ void RaftLog::StableTo(EntryId id) {
       Emit(event::AppendAckIgnored{event::StaleAppendAck::kMissing, id.index, id.term, 0});
       break;
     case Unstable::StableResult::kCoveredBySnapshot:
-      Emit(event::AppendAckIgnored{event::StaleAppendAck::kCoveredBySnapshot, id.index, id.term, 0});
+      Emit(
+          event::AppendAckIgnored{event::StaleAppendAck::kCoveredBySnapshot, id.index, id.term, 0});
       break;
     case Unstable::StableResult::kOtherTerm:
       Emit(event::AppendAckIgnored{event::StaleAppendAck::kOtherTerm, id.index, id.term, held});

@@ -109,8 +109,8 @@ class RaftLog {
   const bool apply_unstable_;
   Unstable unstable_;
   Index committed_ = 0;
-  Index applying_ = 0;  // handed to the state machine
-  Index applied_ = 0;   // and answered
+  Index applying_ = 0;         // handed to the state machine
+  Index applied_ = 0;          // and answered
   std::deque<Batch> batches_;  // handed out, not answered
   uint64_t applying_bytes_ = 0;
   bool apply_paused_ = false;

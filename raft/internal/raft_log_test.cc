@@ -162,8 +162,7 @@ TEST_CASE_METHOD(Fixture, "A slice joins stable and unstable entries within the 
   CHECK_FALSE(log_.TermAt(1).has_value());
 }
 
-TEST_CASE_METHOD(Fixture, "A candidate is up to date by last term, then by length",
-                 "[raft][log]") {
+TEST_CASE_METHOD(Fixture, "A candidate is up to date by last term, then by length", "[raft][log]") {
   CHECK(log_.IsUpToDate({3, 5}));
   CHECK(log_.IsUpToDate({3, 6}));
   CHECK(log_.IsUpToDate({4, 1}));

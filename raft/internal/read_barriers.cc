@@ -48,8 +48,6 @@ std::vector<ReadBarriers::Done> ReadBarriers::Expire(absl::Duration now) {
   return expired;
 }
 
-std::vector<ReadBarriers::Done> ReadBarriers::TakeAll() {
-  return Expire(absl::InfiniteDuration());
-}
+std::vector<ReadBarriers::Done> ReadBarriers::TakeAll() { return Expire(absl::InfiniteDuration()); }
 
 }  // namespace keelson::raft

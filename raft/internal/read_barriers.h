@@ -52,9 +52,9 @@ class ReadBarriers {
 
   const absl::Duration retry_;
   uint64_t sequence_ = 0;
-  std::string context_;              // of the round under way; empty: none
+  std::string context_;  // of the round under way; empty: none
   absl::Duration started_;
-  std::vector<Waiter> current_;      // covered by the round under way
+  std::vector<Waiter> current_;  // covered by the round under way
   std::vector<Waiter> next_;
 };
 

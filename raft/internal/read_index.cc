@@ -79,7 +79,8 @@ void Raft::ReleaseConfirmedReads() {
     // The leader agrees with itself at any time.
     return id == options_.id ? kEveryIndex : reads_.EchoOf(id);
   });
-  if (const auto tick = reads_.RoundTick(confirmed); tick.has_value() && lead_transferee_ == kNoNode) {
+  if (const auto tick = reads_.RoundTick(confirmed);
+      tick.has_value() && lead_transferee_ == kNoNode) {
     lease_start_tick_ = std::max(lease_start_tick_.value_or(0), *tick);
   }
   AnswerReads(reads_.Release(confirmed));

@@ -32,8 +32,7 @@ std::optional<AppendWork> Raft::TakeAppendWork() {
   const Snapshot* snapshot = log_.NextUnstableSnapshot();
   const HardState now = hard_state();
   const bool state_changed = now != reported_hard_state_;
-  if (entries.empty() && snapshot == nullptr && !state_changed &&
-      messages_after_append_.empty()) {
+  if (entries.empty() && snapshot == nullptr && !state_changed && messages_after_append_.empty()) {
     return std::nullopt;
   }
   AppendWork work;

@@ -26,9 +26,9 @@ absl::StatusOr<Recovery> Recover(Wal::Recovered log, StateMachine& machine,
   }
   const Index last = log.start.index + log.entries.size();
   if (applied.index > last) {
-    return absl::DataLossError(
-        absl::StrCat("the state is at entry ", applied.index, ", but the log ends at ", last,
-                     ": the log has lost durable entries"));
+    return absl::DataLossError(absl::StrCat("the state is at entry ", applied.index,
+                                            ", but the log ends at ", last,
+                                            ": the log has lost durable entries"));
   }
   if (applied.index == log.start.index && applied.index > 0) applied.term = log.start.term;
   // What has been applied was committed, even if the note of it was never synced.

@@ -44,8 +44,7 @@ bool IsResponse(MessageType type) {
 }
 
 bool IsFromLeader(MessageType type) {
-  return type == MessageType::kApp || type == MessageType::kHeartbeat ||
-         type == MessageType::kSnap;
+  return type == MessageType::kApp || type == MessageType::kHeartbeat || type == MessageType::kSnap;
 }
 
 absl::Status Malformed(const Message& message, std::string_view what) {
@@ -134,8 +133,7 @@ bool Raft::CheckTerm(const Message& message) {
     HandleLowerTerm(message);
     return false;
   }
-  const bool is_vote =
-      message.type == MessageType::kVote || message.type == MessageType::kPreVote;
+  const bool is_vote = message.type == MessageType::kVote || message.type == MessageType::kPreVote;
   if (is_vote && message.context != kTransferContext && InVotingLease()) {
     // Leader stickiness: a node that was cut off must not depose a leader that works. Its
     // term is not adopted either.

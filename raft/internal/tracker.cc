@@ -60,12 +60,12 @@ Tracker::Tally Tracker::TallyVotes() const {
     if (vote == votes_.end()) continue;
     ++(vote->second ? tally.granted : tally.rejected);
   }
-  tally.result = JointVote(config_.voters, config_.voters_outgoing,
-                           [this](NodeId id) -> std::optional<bool> {
-                             const auto vote = votes_.find(id);
-                             if (vote == votes_.end()) return std::nullopt;
-                             return vote->second;
-                           });
+  tally.result =
+      JointVote(config_.voters, config_.voters_outgoing, [this](NodeId id) -> std::optional<bool> {
+        const auto vote = votes_.find(id);
+        if (vote == votes_.end()) return std::nullopt;
+        return vote->second;
+      });
   return tally;
 }
 

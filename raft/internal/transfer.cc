@@ -8,7 +8,7 @@ namespace keelson::raft::internal {
 void Raft::TransferLeadership(NodeId to) {
   Message message;
   message.type = MessageType::kTransferLeader;
-  message.from = to;  // As if the new leader had asked.
+  message.from = to;    // As if the new leader had asked.
   (void)Step(message);  // Refusals go to the observer.
 }
 

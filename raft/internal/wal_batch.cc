@@ -33,29 +33,26 @@ void BatchEncoder::AddSegmentHead(const SegmentHead& head) {
 void BatchEncoder::AddEntry(const Entry& entry) {
   std::array<char, kEntryMetaBytes> meta;
   EncodeEntryMeta(entry, meta.data());
-  AddRecord(RecordType::kEntry,
-            {.incarnation = position_.incarnation,
-             .sequence = position_.sequence,
-             .offset = offset_},
-            {meta.data(), meta.size()}, entry.data.view());
+  AddRecord(
+      RecordType::kEntry,
+      {.incarnation = position_.incarnation, .sequence = position_.sequence, .offset = offset_},
+      {meta.data(), meta.size()}, entry.data.view());
 }
 
 void BatchEncoder::AddHardState(const HardState& state) {
   std::array<char, kHardStateBytes> payload;
   EncodeHardState(state, payload.data());
-  AddRecord(RecordType::kHardState,
-            {.incarnation = position_.incarnation,
-             .sequence = position_.sequence,
-             .offset = offset_},
-            {payload.data(), payload.size()}, {});
+  AddRecord(
+      RecordType::kHardState,
+      {.incarnation = position_.incarnation, .sequence = position_.sequence, .offset = offset_},
+      {payload.data(), payload.size()}, {});
 }
 
 void BatchEncoder::AddSnapshot(RecordType type, std::string_view encoded_metadata) {
-  AddRecord(type,
-            {.incarnation = position_.incarnation,
-             .sequence = position_.sequence,
-             .offset = offset_},
-            encoded_metadata, {});
+  AddRecord(
+      type,
+      {.incarnation = position_.incarnation, .sequence = position_.sequence, .offset = offset_},
+      encoded_metadata, {});
 }
 
 void BatchEncoder::AddRecord(RecordType type, const Binding& binding, std::string_view fixed,
@@ -68,13 +65,13 @@ void BatchEncoder::AddRecord(RecordType type, const Binding& binding, std::strin
       << "scratch of " << scratch_.size();
 
   char* out = scratch_.data() + scratch_used_;
-  chain_ = EncodeHeader({.payload_crc = ExtendCrc32c(Crc32c(fixed), data),
-                         .payload_bytes = static_cast<uint32_t>(payload_bytes),
-                         .type = static_cast<uint8_t>(type),
-                         .previous_crc = chain_,
-                         .synced_units =
-                             static_cast<uint32_t>(position_.synced_offset / kAlignment)},
-                        binding, out);
+  chain_ =
+      EncodeHeader({.payload_crc = ExtendCrc32c(Crc32c(fixed), data),
+                    .payload_bytes = static_cast<uint32_t>(payload_bytes),
+                    .type = static_cast<uint8_t>(type),
+                    .previous_crc = chain_,
+                    .synced_units = static_cast<uint32_t>(position_.synced_offset / kAlignment)},
+                   binding, out);
   out += kHeaderBytes;
   std::memcpy(out, fixed.data(), fixed.size());
   out += fixed.size();

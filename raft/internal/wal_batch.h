@@ -56,9 +56,9 @@ class BatchEncoder {
   Position position_;
   uint64_t offset_ = 0;
   uint32_t chain_ = 0;
-  std::string scratch_;       // never grows between Begin and pieces(): pieces point into it
+  std::string scratch_;  // never grows between Begin and pieces(): pieces point into it
   size_t scratch_used_ = 0;
-  size_t piece_start_ = 0;    // in scratch_
+  size_t piece_start_ = 0;  // in scratch_
   std::vector<std::string_view> pieces_;
 };
 

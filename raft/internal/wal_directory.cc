@@ -54,10 +54,10 @@ absl::Status Loader::CheckHead(const std::string& path, const SegmentReader& rea
   const SegmentHead& head = reader.head();
   const Identity found = {.cluster_id = head.cluster_id, .node_id = head.node_id};
   if (expected_.has_value() && found != *expected_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "'", path, "' belongs to node ", absl::Hex(found.node_id), " of cluster ",
-        absl::Hex(found.cluster_id), ", not to node ", absl::Hex(expected_->node_id),
-        " of cluster ", absl::Hex(expected_->cluster_id)));
+    return absl::FailedPreconditionError(
+        absl::StrCat("'", path, "' belongs to node ", absl::Hex(found.node_id), " of cluster ",
+                     absl::Hex(found.cluster_id), ", not to node ", absl::Hex(expected_->node_id),
+                     " of cluster ", absl::Hex(expected_->cluster_id)));
   }
   if (head.sequence != sequence) {
     return absl::DataLossError(absl::StrCat("'", path, "' at 0: holds segment ",
@@ -90,9 +90,9 @@ absl::Status Loader::CheckHead(const std::string& path, const SegmentReader& rea
 absl::Status Loader::CheckEnd(const std::string& path, const SegmentReader& reader) {
   const std::optional<uint64_t> proof = reader.ProofOfSync();
   if (proof.has_value()) {
-    return absl::DataLossError(absl::StrCat("'", path, "' at ", reader.offset(),
-                                            ": a record is damaged that was durable when the one at ",
-                                            *proof, " was written"));
+    return absl::DataLossError(absl::StrCat(
+        "'", path, "' at ", reader.offset(),
+        ": a record is damaged that was durable when the one at ", *proof, " was written"));
   }
   log_.torn_bytes = reader.ContentEnd() - reader.offset();
   return absl::OkStatus();
@@ -148,9 +148,9 @@ absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
   Loader loader(fs, expected, visitor);
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (i > 0 && sequences[i] != sequences[i - 1] + 1) {
-      return absl::DataLossError(
-          absl::StrCat("'", JoinPath(dir, SegmentName(sequences[i - 1] + 1)), "' is missing between '",
-                       SegmentName(sequences[i - 1]), "' and '", SegmentName(sequences[i]), "'"));
+      return absl::DataLossError(absl::StrCat(
+          "'", JoinPath(dir, SegmentName(sequences[i - 1] + 1)), "' is missing between '",
+          SegmentName(sequences[i - 1]), "' and '", SegmentName(sequences[i]), "'"));
     }
     KEELSON_RETURN_IF_ERROR(loader.Load(JoinPath(dir, SegmentName(sequences[i])), sequences[i],
                                         i + 1 == sequences.size()));

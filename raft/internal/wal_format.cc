@@ -16,7 +16,6 @@ namespace {
 constexpr std::string_view kMagic = "KEELWAL\n";
 constexpr size_t kVersionOffset = 13;  // of the version byte in a header
 
-
 uint32_t HeaderCrc(const char* header, const Binding& binding) {
   std::array<char, 24> prefix;
   StoreLe64(prefix.data(), binding.incarnation);
@@ -35,11 +34,16 @@ absl::Status WrongLength(std::string_view what, size_t got) {
 
 std::string_view RecordTypeName(uint8_t type) {
   switch (static_cast<RecordType>(type)) {
-    case RecordType::kSegmentHead: return "segment-head";
-    case RecordType::kEntry: return "entry";
-    case RecordType::kHardState: return "hard-state";
-    case RecordType::kStart: return "start";
-    case RecordType::kReset: return "reset";
+    case RecordType::kSegmentHead:
+      return "segment-head";
+    case RecordType::kEntry:
+      return "entry";
+    case RecordType::kHardState:
+      return "hard-state";
+    case RecordType::kStart:
+      return "start";
+    case RecordType::kReset:
+      return "reset";
   }
   return "reserved";
 }

@@ -26,8 +26,12 @@ std::string Encoded(const RecordHeader& header) {
 }
 
 TEST_CASE("A header comes back, and only at its own place", "[raft][wal][format]") {
-  const RecordHeader header = {.payload_crc = 5, .payload_bytes = kMaxPayloadBytes, .type = 2,
-                               .group = ~uint64_t{0}, .previous_crc = 7, .synced_units = 3};
+  const RecordHeader header = {.payload_crc = 5,
+                               .payload_bytes = kMaxPayloadBytes,
+                               .type = 2,
+                               .group = ~uint64_t{0},
+                               .previous_crc = 7,
+                               .synced_units = 3};
   const std::string bytes = Encoded(header);
 
   std::optional<RecordHeader> decoded = DecodeHeader(bytes, kBinding);
@@ -127,8 +131,12 @@ TEST_CASE("The hex example in docs/format.md is what the code writes", "[raft][w
   start.conf_state.voters = {1, 2, 3};
   BatchEncoder encoder;
   encoder.Begin({.incarnation = 0x1234567890abcdef, .sequence = 1}, 4096);
-  encoder.AddSegmentHead({.cluster_id = 0xc1, .node_id = 7, .incarnation = 0x1234567890abcdef,
-                          .sequence = 1, .next_index = 5, .segment_bytes = 8192});
+  encoder.AddSegmentHead({.cluster_id = 0xc1,
+                          .node_id = 7,
+                          .incarnation = 0x1234567890abcdef,
+                          .sequence = 1,
+                          .next_index = 5,
+                          .segment_bytes = 8192});
   encoder.AddSnapshot(RecordType::kStart, EncodeSnapshotMetadata(start));
   encoder.AddHardState({.term = 0, .vote = 0, .commit = 4});
   std::string written;

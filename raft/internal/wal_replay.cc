@@ -40,8 +40,8 @@ absl::Status LogReplay::Apply(const Record& record) {
     case RecordType::kHardState: {
       KEELSON_ASSIGN_OR_RETURN(const HardState state, DecodeHardState(record.payload));
       if (state.term < hard_state_.term) {
-        return absl::DataLossError(absl::StrCat("the term goes back from ", hard_state_.term,
-                                                " to ", state.term));
+        return absl::DataLossError(
+            absl::StrCat("the term goes back from ", hard_state_.term, " to ", state.term));
       }
       hard_state_ = state;
       return absl::OkStatus();
@@ -59,8 +59,8 @@ absl::Status LogReplay::Apply(const Record& record) {
     case RecordType::kSegmentHead:
       return absl::DataLossError("segment-head record in the middle of a segment");
   }
-  return absl::UnimplementedError(absl::StrCat("record of type ", record.header.type,
-                                               ", which this program does not know"));
+  return absl::UnimplementedError(
+      absl::StrCat("record of type ", record.header.type, ", which this program does not know"));
 }
 
 absl::Status LogReplay::ApplyEntry(Entry entry) {
@@ -92,8 +92,8 @@ absl::Status LogReplay::ApplyStart(const SnapshotMetadata& start) {
   }
   const Term known = start.index > base_ ? terms_.At(start.index) : start.term;
   if (known != start.term) {
-    return absl::DataLossError(absl::StrCat("start ", start.index, " has term ", start.term,
-                                            ", the entry there ", known));
+    return absl::DataLossError(
+        absl::StrCat("start ", start.index, " has term ", start.term, ", the entry there ", known));
   }
   started_ = true;
   start_ = start;
@@ -108,8 +108,8 @@ absl::Status LogReplay::ApplyStart(const SnapshotMetadata& start) {
 
 absl::Status LogReplay::ApplyReset(const SnapshotMetadata& start) {
   if (start.index < start_.index) {
-    return absl::DataLossError(absl::StrCat("reset goes back from ", start_.index, " to ",
-                                            start.index));
+    return absl::DataLossError(
+        absl::StrCat("reset goes back from ", start_.index, " to ", start.index));
   }
   started_ = true;
   start_ = start;

@@ -21,9 +21,8 @@ bool PayloadIntact(std::string_view bytes, uint64_t offset, const RecordHeader& 
   const uint64_t size = RecordBytes(header.payload_bytes);
   if (size > bytes.size() - offset) return false;
   const std::string_view payload = bytes.substr(offset + kHeaderBytes, header.payload_bytes);
-  const std::string_view padding =
-      bytes.substr(offset + kHeaderBytes + header.payload_bytes,
-                   size - kHeaderBytes - header.payload_bytes);
+  const std::string_view padding = bytes.substr(offset + kHeaderBytes + header.payload_bytes,
+                                                size - kHeaderBytes - header.payload_bytes);
   return Crc32c(payload) == header.payload_crc && AllZero(padding);
 }
 
@@ -40,18 +39,17 @@ SegmentReader::SegmentReader(std::string_view bytes, const SegmentHead& head,
 absl::StatusOr<SegmentReader> SegmentReader::Open(std::string file, std::string_view bytes) {
   constexpr size_t kVersionOffset = 13;
   if (HasSegmentMagic(bytes) && static_cast<uint8_t>(bytes[kVersionOffset]) > kVersion) {
-    return absl::UnimplementedError(absl::StrCat(
-        "'", file, "' has log format version ", static_cast<uint8_t>(bytes[kVersionOffset]),
-        "; this program reads version ", kVersion));
+    return absl::UnimplementedError(absl::StrCat("'", file, "' has log format version ",
+                                                 static_cast<uint8_t>(bytes[kVersionOffset]),
+                                                 "; this program reads version ", kVersion));
   }
   const std::optional<RecordHeader> header = DecodeHeader(bytes, Binding{});
   if (!header.has_value() || header->type != static_cast<uint8_t>(RecordType::kSegmentHead) ||
       !PayloadIntact(bytes, 0, *header)) {
     return absl::DataLossError(absl::StrCat("'", file, "' at 0: the segment head is damaged"));
   }
-  const Record record = {.offset = 0,
-                         .header = *header,
-                         .payload = bytes.substr(kHeaderBytes, header->payload_bytes)};
+  const Record record = {
+      .offset = 0, .header = *header, .payload = bytes.substr(kHeaderBytes, header->payload_bytes)};
   auto head = DecodeSegmentHead(record.payload);
   if (!head.ok()) return Annotate(head.status(), "'" + file + "' at 0");
   return SegmentReader(bytes, *head, record);
@@ -59,9 +57,9 @@ absl::StatusOr<SegmentReader> SegmentReader::Open(std::string file, std::string_
 
 std::optional<RecordHeader> SegmentReader::HeaderAt(uint64_t offset) const {
   if (offset >= bytes_.size()) return std::nullopt;
-  return DecodeHeader(bytes_.substr(offset), {.incarnation = head_.incarnation,
-                                              .sequence = head_.sequence,
-                                              .offset = offset});
+  return DecodeHeader(
+      bytes_.substr(offset),
+      {.incarnation = head_.incarnation, .sequence = head_.sequence, .offset = offset});
 }
 
 std::optional<Record> SegmentReader::Next() {

@@ -26,7 +26,8 @@ void Read(std::string_view bytes) {
   }
   (void)replay.Check();
   const uint64_t end = reader->ContentEnd();
-  KEELSON_CHECK(end >= reader->offset() && end <= std::max<uint64_t>(bytes.size(), reader->offset()))
+  KEELSON_CHECK(end >= reader->offset() &&
+                end <= std::max<uint64_t>(bytes.size(), reader->offset()))
       << end;
   if (const auto proof = reader->ProofOfSync()) KEELSON_CHECK(*proof >= reader->offset()) << *proof;
 }

@@ -100,8 +100,7 @@ TEST_CASE("Different seeds give different runs", "[raft][sim]") {
 TEST_CASE("Without faults one election is enough and nobody waits", "[raft][sim]") {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     INFO("seed " << seed);
-    const RunResult result =
-        RunSeed({.seed = seed, .swarm = Swarm()});
+    const RunResult result = RunSeed({.seed = seed, .swarm = Swarm()});
 
     REQUIRE_FALSE(result.violation.has_value());
     CHECK(result.elections <= 2);  // a split vote may cost a second

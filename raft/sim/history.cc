@@ -27,14 +27,14 @@ void History::EndWrite(Index began, const KvCommand& command, Index revision) {
 void History::EndRead(Index began, const std::string& key, const KvValue* value, Index revision) {
   ++counters_.reads;
   if (revision < began) {
-    return invariants_.Fail("LIN", absl::StrCat("a read of '", key, "' saw revision ", revision,
-                                                ", but an operation that ended before it began ",
-                                                "had ", began));
+    return invariants_.Fail(
+        "LIN", absl::StrCat("a read of '", key, "' saw revision ", revision,
+                            ", but an operation that ended before it began ", "had ", began));
   }
   const std::vector<std::pair<Index, std::string>>& versions = versions_[key];
-  auto newer = std::upper_bound(
-      versions.begin(), versions.end(), revision,
-      [](Index limit, const auto& version) { return limit < version.first; });
+  auto newer =
+      std::upper_bound(versions.begin(), versions.end(), revision,
+                       [](Index limit, const auto& version) { return limit < version.first; });
   const auto* want = newer == versions.begin() ? nullptr : &*std::prev(newer);
   const bool equal = value == nullptr || want == nullptr
                          ? value == nullptr && want == nullptr
@@ -73,9 +73,9 @@ void History::Applied(const Entry& entry, const KvState& state) {
   if (session == state.sessions.end() || session->second.revision != entry.index) return;
   const auto [effect, fresh] = effects_.try_emplace(id, entry.index);
   if (!fresh) {
-    return invariants_.Fail("I16", absl::StrCat("the write ", id.first, "/", id.second,
-                                                " took effect at ", effect->second, " and ",
-                                                entry.index));
+    return invariants_.Fail("I16",
+                            absl::StrCat("the write ", id.first, "/", id.second, " took effect at ",
+                                         effect->second, " and ", entry.index));
   }
   versions_[command->key].emplace_back(entry.index, command->value);
 }
@@ -85,17 +85,17 @@ void History::CheckFinal(NodeId node, const KvState& state) {
     const auto session = state.sessions.find(id.first);
     if (revision > state.applied.index || session == state.sessions.end() ||
         session->second.sequence < id.second) {
-      return invariants_.Fail("LOST", absl::StrCat("node ", node, " lacks the acknowledged write ",
-                                                   id.first, "/", id.second, " of revision ",
-                                                   revision));
+      return invariants_.Fail(
+          "LOST", absl::StrCat("node ", node, " lacks the acknowledged write ", id.first, "/",
+                               id.second, " of revision ", revision));
     }
   }
   for (const auto& [key, versions] : versions_) {
     if (versions.empty()) continue;
     const auto found = state.keys.find(key);
     if (found == state.keys.end() || found->second.revision < versions.back().first) {
-      return invariants_.Fail("LOST", absl::StrCat("node ", node, " has an old value of '", key,
-                                                   "'"));
+      return invariants_.Fail("LOST",
+                              absl::StrCat("node ", node, " has an old value of '", key, "'"));
     }
   }
 }

@@ -60,9 +60,9 @@ class History {
   void Return(Index revision) { returned_ = std::max(returned_, revision); }
 
   Invariants& invariants_;
-  Index returned_ = 0;      // greatest revision of any operation that has returned
-  Index applied_ = 0;       // by any node
-  std::map<OperationId, Index> effects_;                              // what took effect, and where
+  Index returned_ = 0;                    // greatest revision of any operation that has returned
+  Index applied_ = 0;                     // by any node
+  std::map<OperationId, Index> effects_;  // what took effect, and where
   std::map<std::string, std::vector<std::pair<Index, std::string>>> versions_;  // by key, ascending
   std::map<OperationId, Index> acknowledged_;
   std::set<OperationId> refused_;

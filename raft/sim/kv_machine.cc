@@ -207,11 +207,10 @@ absl::StatusOr<KvState> ParseKvState(std::string_view bytes) {
   return state;
 }
 
-absl::StatusOr<std::unique_ptr<KvMachine>> KvMachine::Open(
-    FileSystem& fs, const std::string& path, const ConfState& initial, Random random,
-    const Options& options, Hooks hooks) {
-  std::unique_ptr<KvMachine> machine(
-      new KvMachine(fs, path, random, options, std::move(hooks)));
+absl::StatusOr<std::unique_ptr<KvMachine>> KvMachine::Open(FileSystem& fs, const std::string& path,
+                                                           const ConfState& initial, Random random,
+                                                           const Options& options, Hooks hooks) {
+  std::unique_ptr<KvMachine> machine(new KvMachine(fs, path, random, options, std::move(hooks)));
   machine->state_.applied.conf_state = initial;
   const absl::StatusOr<std::string> bytes = ReadFile(fs, path, kMaxStateBytes);
   if (bytes.status().code() == absl::StatusCode::kNotFound) return machine;

@@ -110,7 +110,10 @@ class KvMachine final : public StateMachine {
 
  private:
   KvMachine(FileSystem& fs, std::string path, Random random, const Options& options, Hooks hooks)
-      : fs_(fs), path_(std::move(path)), random_(random), options_(options),
+      : fs_(fs),
+        path_(std::move(path)),
+        random_(random),
+        options_(options),
         hooks_(std::move(hooks)) {}
   // The command of `entry`, and its revision if it took effect now or is the repetition of one
   // that did.

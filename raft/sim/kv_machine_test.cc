@@ -17,11 +17,14 @@ namespace {
 using Code = absl::StatusCode;
 
 Entry MakeEntry(Index index, const KvCommand& command) {
-  return {.term = 1, .index = index, .type = EntryType::kNormal,
+  return {.term = 1,
+          .index = index,
+          .type = EntryType::kNormal,
           .data = Payload(EncodeKvCommand(command))};
 }
 
-KvCommand Put(uint64_t client, uint64_t sequence, const std::string& key, const std::string& value) {
+KvCommand Put(uint64_t client, uint64_t sequence, const std::string& key,
+              const std::string& value) {
   return {.client = client, .sequence = sequence, .key = key, .value = value};
 }
 
@@ -122,8 +125,9 @@ TEST_CASE("A command older than its client's last is ignored", "[raft][sim][kv]"
 TEST_CASE("An entry that is no command is an error", "[raft][sim][kv]") {
   Fixture fixture;
   const Entry bad{.term = 1, .index = 1, .type = EntryType::kNormal, .data = Payload("junk")};
-  KEELSON_CHECK_ERROR(fixture.machine->Apply(std::span(&bad, 1), {.index = 1, .term = 1, .conf_state = {}}),
-                      Code::kDataLoss, "");
+  KEELSON_CHECK_ERROR(
+      fixture.machine->Apply(std::span(&bad, 1), {.index = 1, .term = 1, .conf_state = {}}),
+      Code::kDataLoss, "");
 }
 
 TEST_CASE("After a restart the state is that of the last flush", "[raft][sim][kv]") {
@@ -159,7 +163,8 @@ TEST_CASE("Equal streams give equal hashes, others do not", "[raft][sim][kv]") {
 
 TEST_CASE("A snapshot carries the whole state, durably", "[raft][sim][kv]") {
   Fixture from;
-  from.Apply({MakeEntry(1, Put(1, 1, "a", std::string(1000, 'x'))), MakeEntry(2, Put(2, 5, "b", "y"))});
+  from.Apply(
+      {MakeEntry(1, Put(1, 1, "a", std::string(1000, 'x'))), MakeEntry(2, Put(2, 5, "b", "y"))});
   SimFileSystem disk(Random(3), {});
   KEELSON_ASSIGN_OR_FAIL(const auto store, SnapshotStore::Open(disk, "snap"));
   KEELSON_ASSIGN_OR_FAIL(const auto capture, from.machine->Capture());

@@ -36,7 +36,8 @@ struct Flags {
 char replay_note[256];
 
 extern "C" void OnAbort(int) {
-  (void)::write(STDERR_FILENO, replay_note, std::strlen(replay_note));  // Nothing else is safe here.
+  (void)::write(STDERR_FILENO, replay_note,
+                std::strlen(replay_note));  // Nothing else is safe here.
   (void)std::signal(SIGABRT, SIG_DFL);
   (void)std::raise(SIGABRT);
 }
@@ -90,8 +91,10 @@ int Run(const Flags& flags) {
   Index committed = 0;
   const absl::Time start = absl::Now();
   for (uint64_t i = 0; i < flags.seeds; ++i) {
-    const RunOptions options{.seed = flags.first_seed + i, .nodes = flags.nodes,
-                             .trace = flags.trace, .bug = BugOf(flags.bug)};
+    const RunOptions options{.seed = flags.first_seed + i,
+                             .nodes = flags.nodes,
+                             .trace = flags.trace,
+                             .bug = BugOf(flags.bug)};
     NoteRun(options);
     const RunResult result = RunSeed(options);
     steps += result.steps;

@@ -9,7 +9,12 @@ namespace keelson::raft::sim {
 SimClient::SimClient(uint64_t id, SimWorld& world,
                      const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
                      const Swarm& swarm, const Bugs& bugs)
-    : id_(id), world_(world), nodes_(nodes), history_(history), swarm_(swarm), bugs_(bugs),
+    : id_(id),
+      world_(world),
+      nodes_(nodes),
+      history_(history),
+      swarm_(swarm),
+      bugs_(bugs),
       random_(world.Stream(absl::StrCat("client ", id))) {}
 
 std::string SimClient::RandomKey() {
@@ -38,7 +43,9 @@ void SimClient::Finish() {
 
 void SimClient::BeginWrite() {
   ++sequence_;
-  KvCommand command{.client = id_, .sequence = sequence_, .key = RandomKey(),
+  KvCommand command{.client = id_,
+                    .sequence = sequence_,
+                    .key = RandomKey(),
                     .value = absl::StrCat("value ", id_, "/", sequence_, " ")};
   command.value.resize(command.value.size() + random_.Below(swarm_.max_value_bytes + 1), 'x');
   TryWrite(history_.Begin(), command, true);
@@ -64,7 +71,8 @@ void SimClient::TryWrite(Index began, const KvCommand& command, bool first_try) 
         Finish();
       });
   if (bugs_.ack_early) {
-    history_.EndWrite(began, command, node.node() == nullptr ? 0 : node.node()->Peek().last_index + 1);
+    history_.EndWrite(began, command,
+                      node.node() == nullptr ? 0 : node.node()->Peek().last_index + 1);
     return Finish();
   }
   world_.After(swarm_.client_timeout, [this, attempt, began, command] {

@@ -20,10 +20,9 @@ void SimExecutor::Post(Task task) { Push(state_, std::move(task)); }
 
 void SimExecutor::PostAfter(absl::Duration delay, Task task) {
   if (state_->dead) return;
-  state_->world.After(delay / state_->options.clock_rate,
-                      [state = state_, task = std::move(task)]() mutable {
-                        Push(state, std::move(task));
-                      });
+  state_->world.After(
+      delay / state_->options.clock_rate,
+      [state = state_, task = std::move(task)]() mutable { Push(state, std::move(task)); });
 }
 
 void SimExecutor::Kill() {

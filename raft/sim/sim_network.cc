@@ -113,7 +113,8 @@ void SimNetwork::SendOne(NodeId from, uint64_t incarnation, Message message) {
   for (int i = 0; i < copies; ++i) {
     world_.After(Delay(from, to), [this, from, incarnation, sent = world_.now(), message] {
       if (!Arrives(message, incarnation, sent)) {
-        if (random_.Bernoulli(faults_.report_loss)) ReportUnreachable(from, incarnation, message.to);
+        if (random_.Bernoulli(faults_.report_loss))
+          ReportUnreachable(from, incarnation, message.to);
         return;
       }
       ++counters_.delivered;
@@ -148,7 +149,8 @@ void SimNetwork::SendSnapshot(NodeId from, uint64_t incarnation, Message message
     const auto transfer = transfers_.find(id);
     if (transfer == transfers_.end()) return;
     if (!Arrives(message, transfer->second.incarnation, sent)) return EndTransfer(id, false);
-    nodes_[message.to].endpoint.background->Post([this, id, message] { DeliverSnapshot(id, message); });
+    nodes_[message.to].endpoint.background->Post(
+        [this, id, message] { DeliverSnapshot(id, message); });
   });
 }
 
@@ -158,13 +160,12 @@ void SimNetwork::DeliverSnapshot(uint64_t id, const Message& message) {
   const NodeState& sender = nodes_[message.from];
   const NodeState& receiver = nodes_[message.to];
   // The stream breaks with its sender.
-  const bool connected =
-      sender.attached && sender.incarnation == transfer->second.incarnation &&
-      LinkUp(message.from, message.to);
-  const bool ok = connected && CopySnapshot(*sender.endpoint.snapshots, *receiver.endpoint.snapshots,
-                                            message.snapshot->metadata.index,
-                                            message.snapshot->metadata.term)
-                                   .ok();
+  const bool connected = sender.attached && sender.incarnation == transfer->second.incarnation &&
+                         LinkUp(message.from, message.to);
+  const bool ok =
+      connected && CopySnapshot(*sender.endpoint.snapshots, *receiver.endpoint.snapshots,
+                                message.snapshot->metadata.index, message.snapshot->metadata.term)
+                       .ok();
   world_.Trace("snapshot", {message.from, message.to, message.snapshot->metadata.index, ok});
   if (ok) {
     // Through the world, so that the time the disk took has passed when it arrives.

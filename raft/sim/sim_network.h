@@ -29,7 +29,7 @@ class SimNetwork {
     bool reorder = false;  // else a link delivers in the order sent, as TCP does
     absl::Duration min_delay = absl::Microseconds(100);
     absl::Duration mean_tail = absl::Microseconds(200);  // added, exponentially distributed
-    double snapshot_failure = 0;  // that the transfer of a snapshot breaks
+    double snapshot_failure = 0;                         // that the transfer of a snapshot breaks
     absl::Duration snapshot_delay = absl::Milliseconds(5);
     // That the sender hears of a lost message (Node::ReportUnreachable).
     double report_loss = 0.3;

@@ -55,9 +55,10 @@ class Fixture {
 
   void Attach(NodeId id) {
     Host& host = At(id);
-    host.transport = &network.Attach(
-        id, {.sink = &host.sink, .snapshots = host.snapshots.get(),
-             .background = &host.background, .alive = [&host] { return host.alive; }});
+    host.transport = &network.Attach(id, {.sink = &host.sink,
+                                          .snapshots = host.snapshots.get(),
+                                          .background = &host.background,
+                                          .alive = [&host] { return host.alive; }});
   }
   Host& At(NodeId id) { return *hosts[id - 1]; }
   void Send(NodeId from, NodeId to, Index index, MessageType type = MessageType::kApp) {
@@ -73,7 +74,8 @@ class Fixture {
     message.type = MessageType::kSnap;
     message.from = from;
     message.to = to;
-    message.snapshot = Snapshot{.metadata = {.index = index, .term = 1, .conf_state = {}}, .data = {}};
+    message.snapshot =
+        Snapshot{.metadata = {.index = index, .term = 1, .conf_state = {}}, .data = {}};
     At(from).transport->Send({message});
   }
   void MakeSnapshot(NodeId id, Index index) {
@@ -222,9 +224,7 @@ TEST_CASE("A snapshot that cannot be delivered is reported, whatever the reason"
     CHECK(fixture.At(2).sink.received.empty());
   }
   Fixture fixture(faults);
-  SECTION("it is not in the sender's store") {
-    fixture.SendSnapshot(1, 2, 7);
-  }
+  SECTION("it is not in the sender's store") { fixture.SendSnapshot(1, 2, 7); }
   SECTION("the link is cut") {
     fixture.MakeSnapshot(1, 7);
     fixture.network.SetLink(1, 2, false);

@@ -21,11 +21,13 @@ SimNode::SimNode(Env env, const Options& options)
       random_(env.world.Stream(absl::StrCat("node ", options.id))),
       clock_(env.world, options.executor.clock_rate),
       disk_(random_.Stream("disk"),
-            {.faults = options.disk, .capacity_bytes = 0,
+            {.faults = options.disk,
+             .capacity_bytes = 0,
              .on_latency = [this](absl::Duration time) { env_.world.Spend(time); }}),
       machine_disk_(random_.Stream("machine disk"),
-                    {.faults = {}, .capacity_bytes = 0,
-                     .on_latency = [this](absl::Duration time) { env_.world.Spend(time); }}) {
+                    {.faults = {}, .capacity_bytes = 0, .on_latency = [this](absl::Duration time) {
+                       env_.world.Spend(time);
+                     }}) {
   env_.invariants.AddDisk(options_.id, &disk_log_);
 }
 
@@ -67,11 +69,10 @@ absl::Status SimNode::Recover(Process& process) {
   Wal::Recovered recovered;
   KEELSON_ASSIGN_OR_RETURN(std::unique_ptr<Wal> wal, OpenWal(&recovered));
   KEELSON_ASSIGN_OR_RETURN(process.snapshots, SnapshotStore::Open(disk_, kSnapshotDir));
-  KEELSON_ASSIGN_OR_RETURN(
-      process.machine,
-      KvMachine::Open(machine_disk_, kStateFile, options_.members,
-                      random_.Stream(absl::StrCat("machine ", starts_)), options_.machine,
-                      MachineHooks(process)));
+  KEELSON_ASSIGN_OR_RETURN(process.machine,
+                           KvMachine::Open(machine_disk_, kStateFile, options_.members,
+                                           random_.Stream(absl::StrCat("machine ", starts_)),
+                                           options_.machine, MachineHooks(process)));
   env_.invariants.OnRecovered(options_.id, recovered, process.machine->Applied().index);
   process.wal = std::make_unique<SimWal>(options_.id, std::move(wal), recovered, disk_log_,
                                          env_.invariants, options_.bugs);
@@ -79,25 +80,31 @@ absl::Status SimNode::Recover(Process& process) {
                                  recovered.start.index, recovered.entries.size(),
                                  process.machine->Applied().index, recovered.torn_bytes});
 
-  Transport& transport = env_.network.Attach(
-      options_.id, {.sink = nullptr, .snapshots = process.snapshots.get(),
-                    .background = process.background.get(),
-                    .alive = [this] { return MustCrash().ok(); }});
+  Transport& transport =
+      env_.network.Attach(options_.id, {.sink = nullptr,
+                                        .snapshots = process.snapshots.get(),
+                                        .background = process.background.get(),
+                                        .alive = [this] { return MustCrash().ok(); }});
   Node::Options node_options = options_.node;
   node_options.core.id = options_.id;
   node_options.on_fatal = [this, &process](const absl::Status& status) {
     env_.world.Trace("fatal", {options_.id, static_cast<uint64_t>(status.code())});
     process.fatal = status;
   };
-  KEELSON_ASSIGN_OR_RETURN(
-      process.node,
-      Node::Start(node_options,
-                  {.clock = &clock_, .loop = process.loop.get(), .append = process.append.get(),
-                   .apply = process.apply.get(), .background = process.background.get(),
-                   .transport = &transport, .wal = process.wal.get(),
-                   .snapshots = process.snapshots.get(), .machine = process.machine.get(),
-                   .observer = this, .random = random_.Stream(absl::StrCat("core ", starts_))},
-                  std::move(recovered)));
+  KEELSON_ASSIGN_OR_RETURN(process.node,
+                           Node::Start(node_options,
+                                       {.clock = &clock_,
+                                        .loop = process.loop.get(),
+                                        .append = process.append.get(),
+                                        .apply = process.apply.get(),
+                                        .background = process.background.get(),
+                                        .transport = &transport,
+                                        .wal = process.wal.get(),
+                                        .snapshots = process.snapshots.get(),
+                                        .machine = process.machine.get(),
+                                        .observer = this,
+                                        .random = random_.Stream(absl::StrCat("core ", starts_))},
+                                       std::move(recovered)));
   env_.network.SetSink(options_.id, process.node.get());
   return absl::OkStatus();
 }
@@ -105,8 +112,7 @@ absl::Status SimNode::Recover(Process& process) {
 KvMachine::Hooks SimNode::MachineHooks(Process& process) {
   return {.applied =
               [this](const Entry& entry, const KvState& state, bool last) {
-                env_.world.Trace("apply", {options_.id, entry.index, entry.term,
-                                           state.state_hash});
+                env_.world.Trace("apply", {options_.id, entry.index, entry.term, state.state_hash});
                 env_.invariants.OnApplied(options_.id, entry, state, last);
                 env_.history.Applied(entry, state);
               },
@@ -167,7 +173,8 @@ void SimNode::Inspect() {
 
 void SimNode::RequestStatus() {
   if (node() == nullptr) return;
-  node()->GetStatus([this](const Status& status) { env_.invariants.OnStatus(options_.id, status); });
+  node()->GetStatus(
+      [this](const Status& status) { env_.invariants.OnStatus(options_.id, status); });
 }
 
 void SimNode::Write(const KvCommand& command, std::function<void(Index)> done,

@@ -77,7 +77,9 @@ class SimClock final : public Clock {
  public:
   SimClock(const SimWorld& world, double rate) : world_(world), rate_(rate) {}
 
-  absl::Time Now() override { return absl::FromUnixSeconds(1'700'000'000) + wall_offset_ + Monotonic(); }
+  absl::Time Now() override {
+    return absl::FromUnixSeconds(1'700'000'000) + wall_offset_ + Monotonic();
+  }
   absl::Duration Monotonic() override { return world_.now() * rate_; }
 
   [[nodiscard]] double rate() const { return rate_; }

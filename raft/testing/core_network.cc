@@ -119,8 +119,8 @@ bool CoreNetwork::ApplyOne(NodeId id) {
   for (const Entry& entry : work.entries) {
     if (entry.index <= member.applied_index) continue;  // A snapshot was faster.
     if (entry.index != member.applied_index + 1) {
-      Violate(absl::StrCat("member ", id, " applies ", entry.index, " after ",
-                           member.applied_index));
+      Violate(
+          absl::StrCat("member ", id, " applies ", entry.index, " after ", member.applied_index));
     }
     CheckApplied(entry, id);
     member.applied.push_back(entry);

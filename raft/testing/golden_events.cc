@@ -97,9 +97,10 @@ struct Renderer {
       case event::CampaignRefusal::kNotPromotable:
         return Warn(StrFormat("%x is unpromotable and can not campaign", self));
       case event::CampaignRefusal::kUnappliedConfChange:
-        return Warn(StrFormat("%x cannot campaign at term %d since there are still pending "
-                              "configuration changes to apply",
-                              self, e.term));
+        return Warn(
+            StrFormat("%x cannot campaign at term %d since there are still pending "
+                      "configuration changes to apply",
+                      self, e.term));
     }
     return {};
   }
@@ -110,9 +111,8 @@ struct Renderer {
   Lines operator()(const event::VoteCast& e) const {
     const std::string head = StrFormat("%x [logterm: %d, index: %d, vote: %x] ", self, e.last_term,
                                        e.last_index, e.vote);
-    const std::string tail =
-        StrFormat("%x [logterm: %d, index: %d] at term %d", e.candidate, e.candidate_last_term,
-                  e.candidate_last_index, e.term);
+    const std::string tail = StrFormat("%x [logterm: %d, index: %d] at term %d", e.candidate,
+                                       e.candidate_last_term, e.candidate_last_index, e.term);
     const std::string name = VoteName(e.pre_vote);
     switch (e.answer) {
       case event::VoteAnswer::kGranted:
@@ -129,8 +129,9 @@ struct Renderer {
     const std::string name = VoteName(e.pre_vote) + "Resp";
     Lines lines = Info(StrFormat("%x received %s%s from %x at term %d", self, name,
                                  e.granted ? "" : " rejection", e.from, e.term));
-    lines.push_back({LogLevel::kInfo, StrFormat("%x has received %d %s votes and %d vote rejections",
-                                                self, e.granted_count, name, e.rejected_count)});
+    lines.push_back(
+        {LogLevel::kInfo, StrFormat("%x has received %d %s votes and %d vote rejections", self,
+                                    e.granted_count, name, e.rejected_count)});
     return lines;
   }
   Lines operator()(const event::HigherTermSeen& e) const {
@@ -139,9 +140,10 @@ struct Renderer {
   }
   Lines operator()(const event::LowerTermIgnored& e) const {
     if (e.type == MessageType::kStorageAppendResp) {
-      return Info(StrFormat("%x [term: %d] ignored entry appends from a %s message with lower "
-                            "term [term: %d]",
-                            self, e.term, Name(e.type), e.message_term));
+      return Info(
+          StrFormat("%x [term: %d] ignored entry appends from a %s message with lower "
+                    "term [term: %d]",
+                    self, e.term, Name(e.type), e.message_term));
     }
     return Info(StrFormat("%x [term: %d] ignored a %s message with lower term from %x [term: %d]",
                           self, e.term, Name(e.type), e.from, e.message_term));
@@ -178,9 +180,10 @@ struct Renderer {
       case event::StaleAppendAck::kCoveredBySnapshot:
         return Info(StrFormat("entry at index %d matched unstable snapshot; ignoring", e.index));
       case event::StaleAppendAck::kOtherTerm:
-        return Info(StrFormat("entry at (index,term)=(%d,%d) mismatched with entry at (%d,%d) in "
-                              "unstable log; ignoring",
-                              e.index, e.term, e.index, e.log_term));
+        return Info(
+            StrFormat("entry at (index,term)=(%d,%d) mismatched with entry at (%d,%d) in "
+                      "unstable log; ignoring",
+                      e.index, e.term, e.index, e.log_term));
     }
     return {};
   }
@@ -188,18 +191,20 @@ struct Renderer {
   // --- Replication and snapshots ---
 
   Lines operator()(const event::AppendRefused& e) const {
-    return Debug(StrFormat("%x [logterm: %d, index: %d] rejected MsgApp [logterm: %d, index: %d] "
-                           "from %x",
-                           self, e.own_log_term, e.index, e.log_term, e.index, e.leader));
+    return Debug(
+        StrFormat("%x [logterm: %d, index: %d] rejected MsgApp [logterm: %d, index: %d] "
+                  "from %x",
+                  self, e.own_log_term, e.index, e.log_term, e.index, e.leader));
   }
   Lines operator()(const event::AppendRejected& e) const {
-    return Debug(StrFormat("%x received MsgAppResp(rejected, hint: (index %d, term %d)) from %x "
-                           "for index %d",
-                           self, e.hint, e.hint_term, e.peer, e.rejected));
+    return Debug(
+        StrFormat("%x received MsgAppResp(rejected, hint: (index %d, term %d)) from %x "
+                  "for index %d",
+                  self, e.hint, e.hint_term, e.peer, e.rejected));
   }
   Lines operator()(const event::ProgressDecreased& e) const {
-    return Debug(StrFormat("%x decreased progress of %x to [%s]", self, e.peer.id,
-                           ProgressText(e.peer)));
+    return Debug(
+        StrFormat("%x decreased progress of %x to [%s]", self, e.peer.id, ProgressText(e.peer)));
   }
   Lines operator()(const event::PeerUnreachable& e) const {
     return Debug(StrFormat("%x failed to send message to %x because it is unreachable [%s]", self,
@@ -209,27 +214,30 @@ struct Renderer {
     return Debug(StrFormat("%x no progress available for %x", self, e.peer));
   }
   Lines operator()(const event::SnapshotSent& e) const {
-    Lines lines = Debug(StrFormat("%x [firstindex: %d, commit: %d] sent snapshot[index: %d, term: "
-                                  "%d] to %x [%s]",
-                                  self, e.first_index, e.commit, e.index, e.term, e.peer,
-                                  ProgressText(e.before)));
-    lines.push_back({LogLevel::kDebug, StrFormat("%x paused sending replication messages to %x [%s]",
-                                                 self, e.peer, ProgressText(e.after))});
+    Lines lines = Debug(
+        StrFormat("%x [firstindex: %d, commit: %d] sent snapshot[index: %d, term: "
+                  "%d] to %x [%s]",
+                  self, e.first_index, e.commit, e.index, e.term, e.peer, ProgressText(e.before)));
+    lines.push_back(
+        {LogLevel::kDebug, StrFormat("%x paused sending replication messages to %x [%s]", self,
+                                     e.peer, ProgressText(e.after))});
     return lines;
   }
   Lines operator()(const event::SnapshotNotSent& e) const {
     if (e.why == event::SnapshotWithheld::kPeerInactive) {
-      return Debug(StrFormat("ignore sending snapshot to %x since it is not recently active",
-                             e.peer));
+      return Debug(
+          StrFormat("ignore sending snapshot to %x since it is not recently active", e.peer));
     }
-    return Debug(StrFormat("%x failed to send snapshot to %x because snapshot is temporarily "
-                           "unavailable",
-                           self, e.peer));
+    return Debug(
+        StrFormat("%x failed to send snapshot to %x because snapshot is temporarily "
+                  "unavailable",
+                  self, e.peer));
   }
   Lines operator()(const event::SnapshotRecovered& e) const {
-    return Debug(StrFormat("%x recovered from needing snapshot, resumed sending replication "
-                           "messages to %x [%s]",
-                           self, e.peer.id, ProgressText(e.peer)));
+    return Debug(
+        StrFormat("%x recovered from needing snapshot, resumed sending replication "
+                  "messages to %x [%s]",
+                  self, e.peer.id, ProgressText(e.peer)));
   }
   Lines operator()(const event::SnapshotReported& e) const {
     return Debug(StrFormat("%x snapshot %s, resumed sending replication messages to %x [%s]", self,
@@ -244,18 +252,20 @@ struct Renderer {
         e.unstable_count, e.index, e.term));
   }
   Lines operator()(const event::SnapshotRestored& e) const {
-    Lines lines = Info(StrFormat("%x [commit: %d, lastindex: %d, lastterm: %d] restored snapshot "
-                                 "[index: %d, term: %d]",
-                                 self, e.commit, e.last_index, e.last_term, e.index, e.term));
+    Lines lines =
+        Info(StrFormat("%x [commit: %d, lastindex: %d, lastterm: %d] restored snapshot "
+                       "[index: %d, term: %d]",
+                       self, e.commit, e.last_index, e.last_term, e.index, e.term));
     lines.push_back({LogLevel::kInfo, StrFormat("%x [commit: %d] restored snapshot [index: %d, "
                                                 "term: %d]",
                                                 self, e.commit, e.index, e.term)});
     return lines;
   }
   Lines operator()(const event::SnapshotFastForwarded& e) const {
-    return Info(StrFormat("%x [commit: %d, lastindex: %d, lastterm: %d] fast-forwarded commit to "
-                          "snapshot [index: %d, term: %d]",
-                          self, e.commit, e.last_index, e.last_term, e.index, e.term));
+    return Info(
+        StrFormat("%x [commit: %d, lastindex: %d, lastterm: %d] fast-forwarded commit to "
+                  "snapshot [index: %d, term: %d]",
+                  self, e.commit, e.last_index, e.last_term, e.index, e.term));
   }
   Lines operator()(const event::SnapshotIgnored& e) const {
     return Info(StrFormat("%x [commit: %d] ignored snapshot [index: %d, term: %d]", self, e.commit,
@@ -294,13 +304,15 @@ struct Renderer {
         return Info(StrFormat("%x not forwarding to leader %x at term %d; dropping proposal", self,
                               e.peer, e.term));
       case event::ProposalRefusal::kTransferring:
-        return Debug(StrFormat("%x [term %d] transfer leadership to %x is in progress; dropping "
-                               "proposal",
-                               self, e.term, e.peer));
+        return Debug(
+            StrFormat("%x [term %d] transfer leadership to %x is in progress; dropping "
+                      "proposal",
+                      self, e.term, e.peer));
       case event::ProposalRefusal::kQuota:
-        return Warn(StrFormat("%x appending new entries to log would exceed uncommitted entry "
-                              "size limit; dropping proposal",
-                              self));
+        return Warn(
+            StrFormat("%x appending new entries to log would exceed uncommitted entry "
+                      "size limit; dropping proposal",
+                      self));
       case event::ProposalRefusal::kNotMember:
         return {};
     }
@@ -311,23 +323,24 @@ struct Renderer {
   }
   Lines operator()(const event::TransferAborted& e) const {
     if (!e.replaced) return {};
-    return Info(StrFormat("%x [term %d] abort previous transferring leadership to %x", self, e.term,
-                          e.to));
+    return Info(
+        StrFormat("%x [term %d] abort previous transferring leadership to %x", self, e.term, e.to));
   }
   Lines operator()(const event::TransferRefused& e) const {
     switch (e.why) {
       case event::TransferRefusal::kLearner:
         return Debug(StrFormat("%x is learner. Ignored transferring leadership", self));
       case event::TransferRefusal::kInProgress:
-        return Info(StrFormat("%x [term %d] transfer leadership to %x is in progress, ignores "
-                              "request to same node %x",
-                              self, e.term, e.to, e.to));
+        return Info(
+            StrFormat("%x [term %d] transfer leadership to %x is in progress, ignores "
+                      "request to same node %x",
+                      self, e.term, e.to, e.to));
       case event::TransferRefusal::kSelf:
-        return Debug(StrFormat("%x is already leader. Ignored transferring leadership to self",
-                               self));
+        return Debug(
+            StrFormat("%x is already leader. Ignored transferring leadership to self", self));
       case event::TransferRefusal::kNoLeader:
-        return Info(StrFormat("%x no leader at term %d; dropping leader transfer msg", self,
-                              e.term));
+        return Info(
+            StrFormat("%x no leader at term %d; dropping leader transfer msg", self, e.term));
     }
     return {};
   }
@@ -335,14 +348,16 @@ struct Renderer {
     if (e.caught_up_later) {
       return Info(StrFormat("%x sent MsgTimeoutNow to %x after received MsgAppResp", self, e.to));
     }
-    return Info(StrFormat("%x sends MsgTimeoutNow to %x immediately as %x already has up-to-date "
-                          "log",
-                          self, e.to, e.to));
+    return Info(
+        StrFormat("%x sends MsgTimeoutNow to %x immediately as %x already has up-to-date "
+                  "log",
+                  self, e.to, e.to));
   }
   Lines operator()(const event::TimeoutNowReceived& e) const {
-    return Info(StrFormat("%x [term %d] received MsgTimeoutNow from %x and starts an election to "
-                          "get leadership.",
-                          self, e.term, e.from));
+    return Info(
+        StrFormat("%x [term %d] received MsgTimeoutNow from %x and starts an election to "
+                  "get leadership.",
+                  self, e.term, e.from));
   }
   Lines operator()(const event::TimeoutNowIgnored& e) const {
     return Debug(StrFormat("%x [term %d state %s] ignored MsgTimeoutNow from %x", self, e.term,

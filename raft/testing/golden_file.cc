@@ -163,8 +163,7 @@ absl::StatusOr<uint64_t> ParseNumber(std::string_view text) {
   return number;
 }
 
-std::string UnifiedDiff(std::string_view name, std::string_view expected,
-                        std::string_view actual) {
+std::string UnifiedDiff(std::string_view name, std::string_view expected, std::string_view actual) {
   if (expected == actual) return "";
   constexpr size_t kContext = 3;
   const auto a = SplitLines(expected);
@@ -181,7 +180,8 @@ std::string UnifiedDiff(std::string_view name, std::string_view expected,
   const size_t after = std::min(tail, kContext);
   const size_t end_a = a.size() - tail + after;
   const size_t end_b = b.size() - tail + after;
-  std::string out = absl::StrCat("--- ", ToAbsl(name), " expected\n+++ ", ToAbsl(name), " actual\n");
+  std::string out =
+      absl::StrCat("--- ", ToAbsl(name), " expected\n+++ ", ToAbsl(name), " actual\n");
   absl::StrAppend(&out, "@@ -", from + 1, ",", end_a - from, " +", from + 1, ",", end_b - from,
                   " @@\n");
   for (size_t i = from; i < head; ++i) absl::StrAppend(&out, " ", ToAbsl(a[i]), "\n");

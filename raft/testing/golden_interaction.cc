@@ -233,8 +233,7 @@ absl::Status Interaction::AddNode(const NodeOptions& from) {
   options.id = id;
   options.applied = from.start.index;
   options.apply_unstable = !from.async;
-  KEELSON_ASSIGN_OR_RETURN(node->core,
-                           Core::Create(options, node->log, Random(id), node.get()));
+  KEELSON_ASSIGN_OR_RETURN(node->core, Core::Create(options, node->log, Random(id), node.get()));
   nodes_.push_back(std::move(node));
   return absl::OkStatus();
 }
@@ -307,9 +306,8 @@ absl::Status Interaction::PrintLog(Node& node) {
     output_.Print(absl::StrCat("log is empty: first index=", first, ", last index=", last));
     return absl::OkStatus();
   }
-  KEELSON_ASSIGN_OR_RETURN(
-      const std::vector<Entry> entries,
-      node.log.Entries(first, last + 1, std::numeric_limits<uint64_t>::max()));
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<Entry> entries,
+                           node.log.Entries(first, last + 1, std::numeric_limits<uint64_t>::max()));
   output_.Print(EntriesText(entries));
   return absl::OkStatus();
 }
@@ -321,10 +319,9 @@ absl::Status Interaction::PrintStates() {
     for (const auto* ids : {&status.conf_state.voters, &status.conf_state.voters_outgoing}) {
       for (const NodeId id : *ids) voter = voter || id == node->id;
     }
-    output_.Print(absl::StrCat(node->id, ": ", RoleText(status.soft_state.role),
-                               voter ? " (Voter)" : " (Non-Voter)",
-                               " Term:", status.hard_state.term,
-                               " Lead:", status.soft_state.leader, "\n"));
+    output_.Print(absl::StrCat(
+        node->id, ": ", RoleText(status.soft_state.role), voter ? " (Voter)" : " (Non-Voter)",
+        " Term:", status.hard_state.term, " Lead:", status.soft_state.leader, "\n"));
   }
   return absl::OkStatus();
 }

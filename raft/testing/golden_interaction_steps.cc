@@ -241,8 +241,8 @@ absl::Status Interaction::ProcessReady(Node& node) {
   if (ready.append.has_value()) {
     const auto& state = ready.append->hard_state;
     must_sync = !ready.append->entries.empty() ||
-                (state.has_value() && (state->term != node.hard_state.term ||
-                                       state->vote != node.hard_state.vote));
+                (state.has_value() &&
+                 (state->term != node.hard_state.term || state->vote != node.hard_state.vote));
     if (state.has_value()) node.hard_state = *state;
     append = ToMessage(node.id, *std::move(ready.append));
   }

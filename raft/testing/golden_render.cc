@@ -69,9 +69,9 @@ std::string ChangesText(const std::vector<ConfChangeSingle>& changes) {
 }
 
 std::string Described(const Message& message, const std::string& indent) {
-  std::string out = absl::StrFormat(
-      "%s%s->%s %s Term:%d Log:%d/%d", indent, Target(message.from), Target(message.to),
-      std::string(MessageTypeName(message.type)), message.term, message.log_term, message.index);
+  std::string out = absl::StrFormat("%s%s->%s %s Term:%d Log:%d/%d", indent, Target(message.from),
+                                    Target(message.to), std::string(MessageTypeName(message.type)),
+                                    message.term, message.log_term, message.index);
   if (message.reject) absl::StrAppend(&out, " Rejected (Hint: ", message.reject_hint, ")");
   if (message.commit != 0) absl::StrAppend(&out, " Commit:", message.commit);
   if (message.vote != 0) absl::StrAppend(&out, " Vote:", message.vote);
@@ -172,8 +172,9 @@ std::string SnapshotText(const Snapshot& snapshot) {
   };
   const SnapshotMetadata& metadata = snapshot.metadata;
   const ConfState& conf = metadata.conf_state;
-  return absl::StrCat("Index:", metadata.index, " Term:", metadata.term, " ConfState:Voters:",
-                      list(conf.voters), " VotersOutgoing:", list(conf.voters_outgoing),
+  return absl::StrCat("Index:", metadata.index, " Term:", metadata.term,
+                      " ConfState:Voters:", list(conf.voters),
+                      " VotersOutgoing:", list(conf.voters_outgoing),
                       " Learners:", list(conf.learners), " LearnersNext:", list(conf.learners_next),
                       " AutoLeave:", conf.auto_leave ? "true" : "false");
 }
@@ -206,9 +207,8 @@ std::string StartedText(NodeId self, const event::Started& started, const ConfSt
   std::vector<NodeId> voters;
   std::set_union(config.voters.begin(), config.voters.end(), config.voters_outgoing.begin(),
                  config.voters_outgoing.end(), std::back_inserter(voters));
-  const std::string peers = absl::StrJoin(voters, ",", [](std::string* out, NodeId id) {
-    absl::StrAppend(out, absl::Hex(id));
-  });
+  const std::string peers = absl::StrJoin(
+      voters, ",", [](std::string* out, NodeId id) { absl::StrAppend(out, absl::Hex(id)); });
   return absl::StrFormat(
       "newRaft %x [peers: [%s], term: %d, commit: %d, applied: %d, lastindex: %d, lastterm: %d]",
       self, peers, started.hard_state.term, started.hard_state.commit, started.applied,

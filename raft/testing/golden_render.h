@@ -16,9 +16,9 @@ namespace keelson::raft::golden {
 enum class LogLevel { kDebug, kInfo, kWarn, kError, kFatal, kNone };
 
 std::string RoleText(Role role);
-std::string ConfigText(const ConfState& config);    // voters=(1 2)&&(1) learners=(3)
-std::string ProgressText(const PeerStatus& peer);   // StateProbe match=0 next=1
-std::string EntryText(const Entry& entry);          // 1/11 EntryNormal "x"
+std::string ConfigText(const ConfState& config);             // voters=(1 2)&&(1) learners=(3)
+std::string ProgressText(const PeerStatus& peer);            // StateProbe match=0 next=1
+std::string EntryText(const Entry& entry);                   // 1/11 EntryNormal "x"
 std::string EntriesText(const std::vector<Entry>& entries);  // a line each
 std::string SnapshotText(const Snapshot& snapshot);
 std::string MessageText(const Message& message);

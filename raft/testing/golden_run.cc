@@ -17,8 +17,7 @@ std::optional<Kind> ParseKind(std::string_view name) {
   return std::nullopt;
 }
 
-absl::StatusOr<FileResult> RunGoldenFile(Kind kind, std::string_view name,
-                                         std::string_view text) {
+absl::StatusOr<FileResult> RunGoldenFile(Kind kind, std::string_view name, std::string_view text) {
   KEELSON_ASSIGN_OR_RETURN(const std::vector<Case> cases, ParseGoldenFile(text));
   FileResult result;
   Interaction interaction;
@@ -37,8 +36,8 @@ absl::StatusOr<FileResult> RunGoldenFile(Kind kind, std::string_view name,
         break;
     }
     ++result.cases;
-    result.diff += UnifiedDiff(
-        absl::StrCat(std::string(name), ":", test.line, " ", test.command), test.expected, actual);
+    result.diff += UnifiedDiff(absl::StrCat(std::string(name), ":", test.line, " ", test.command),
+                               test.expected, actual);
   }
   return result;
 }

@@ -62,12 +62,13 @@ TEST_CASE("A difference is shown with its case and both sides", "[raft][golden]"
       "INFO 1 became follower at term 0\n"
       "INFO newRaft 1 [peers: [1], term: 0, commit: 2, applied: 2, lastindex: 2, lastterm: 1]\n";
   KEELSON_ASSIGN_OR_FAIL(const FileResult result, RunGoldenFile(Kind::kInteraction, "x", text));
-  CHECK(result.diff ==
-        "--- x:1 add-nodes expected\n+++ x:1 add-nodes actual\n@@ -1,3 +1,3 @@\n"
-        "-INFO 1 switched to configuration voters=(2)\n"
-        "+INFO 1 switched to configuration voters=(1)\n"
-        " INFO 1 became follower at term 0\n"
-        " INFO newRaft 1 [peers: [1], term: 0, commit: 2, applied: 2, lastindex: 2, lastterm: 1]\n");
+  CHECK(
+      result.diff ==
+      "--- x:1 add-nodes expected\n+++ x:1 add-nodes actual\n@@ -1,3 +1,3 @@\n"
+      "-INFO 1 switched to configuration voters=(2)\n"
+      "+INFO 1 switched to configuration voters=(1)\n"
+      " INFO 1 became follower at term 0\n"
+      " INFO newRaft 1 [peers: [1], term: 0, commit: 2, applied: 2, lastindex: 2, lastterm: 1]\n");
 }
 
 TEST_CASE("A directive is split into words, values and lists", "[raft][golden]") {

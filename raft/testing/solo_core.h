@@ -96,8 +96,8 @@ class SoloCore {
       for (const Message& request : Run()) {
         if (request.type != MessageType::kVote && request.type != MessageType::kPreVote) continue;
         Message vote;
-        vote.type = request.type == MessageType::kVote ? MessageType::kVoteResp
-                                                       : MessageType::kPreVoteResp;
+        vote.type =
+            request.type == MessageType::kVote ? MessageType::kVoteResp : MessageType::kPreVoteResp;
         vote.from = request.to;
         vote.to = 1;
         vote.term = request.term;

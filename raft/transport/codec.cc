@@ -36,7 +36,9 @@ size_t PackedSize(const std::vector<NodeId>& ids) {
   return size;
 }
 // Field numbers above 15 would need two bytes for the tag; raft.proto has none.
-size_t IdsSize(const std::vector<NodeId>& ids) { return ids.empty() ? 0 : BytesSize(PackedSize(ids)); }
+size_t IdsSize(const std::vector<NodeId>& ids) {
+  return ids.empty() ? 0 : BytesSize(PackedSize(ids));
+}
 
 size_t EntrySize(const Entry& entry) {
   return NumberSize(static_cast<uint64_t>(entry.type)) + NumberSize(entry.term) +

@@ -49,9 +49,9 @@ size_t EncodedBytes(const Message& message);
 
 // What a decoder accepts. More is INVALID_ARGUMENT.
 struct DecodeLimits {
-  size_t max_messages = 16384;          // in a batch
-  size_t max_entries = 1 << 20;         // in a message
-  size_t max_members = 1024;            // in each list of a ConfState
+  size_t max_messages = 16384;   // in a batch
+  size_t max_entries = 1 << 20;  // in a message
+  size_t max_members = 1024;     // in each list of a ConfState
   size_t max_context_bytes = 1 << 20;
 };
 

@@ -1,7 +1,7 @@
 #include "raft/transport/codec.h"
 
-#include <catch2/catch.hpp>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <catch2/catch.hpp>
 
 #include <functional>
 #include <limits>
@@ -54,8 +54,9 @@ std::vector<NodeId> RandomIds(Random& random) {
 
 // A message that a peer may send.
 Message RandomMessage(Random& random) {
-  static constexpr MessageType kTypes[] = {MessageType::kApp, MessageType::kSnap, MessageType::kProp,
-                                           MessageType::kHeartbeatResp, MessageType::kPreVote};
+  static constexpr MessageType kTypes[] = {MessageType::kApp, MessageType::kSnap,
+                                           MessageType::kProp, MessageType::kHeartbeatResp,
+                                           MessageType::kPreVote};
   Message m;
   m.type = kTypes[random.Below(5)];
   m.to = 1 + random.Below(1000);
@@ -180,8 +181,9 @@ TEST_CASE("Bytes that are no batch are refused", "[raft][transport][codec]") {
     KEELSON_CHECK_ERROR(Decode(good.substr(0, n)), StatusCode::kInvalidArgument, "not a batch");
   }
   // A length of 2^64 - 1, of 2^31, and a group that never ends.
-  for (const char* bytes : {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x0a\x80\x80\x80\x80\x08",
-                            "\x0b", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"}) {
+  for (const char* bytes :
+       {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x0a\x80\x80\x80\x80\x08", "\x0b",
+        "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"}) {
     KEELSON_CHECK_ERROR(Decode(bytes), StatusCode::kInvalidArgument, "not a batch");
   }
 }
@@ -229,10 +231,16 @@ TEST_CASE("A message that no peer may send is refused", "[raft][transport][codec
       {"snapshot at 0", [&](pb::Message& m) { snap(m, 0, 1); }, "of nothing"},
       {"snapshot of term 0", [&](pb::Message& m) { snap(m, 1, 0); }, "of nothing"},
       {"voters unsorted",
-       [&](pb::Message& m) { auto* conf = snap(m, 1, 1); conf->add_voters(2), conf->add_voters(1); },
+       [&](pb::Message& m) {
+         auto* conf = snap(m, 1, 1);
+         conf->add_voters(2), conf->add_voters(1);
+       },
        "ascending"},
       {"voter twice",
-       [&](pb::Message& m) { auto* conf = snap(m, 1, 1); conf->add_voters(2), conf->add_voters(2); },
+       [&](pb::Message& m) {
+         auto* conf = snap(m, 1, 1);
+         conf->add_voters(2), conf->add_voters(2);
+       },
        "ascending"},
   };
   for (const Row& row : rows) {
@@ -247,7 +255,8 @@ TEST_CASE("A message that no peer may send is refused", "[raft][transport][codec
       m->set_index(10);
       KEELSON_REQUIRE_OK(Decode(batch.SerializeAsString()));
       row.change(*m);
-      KEELSON_CHECK_ERROR(Decode(batch.SerializeAsString()), StatusCode::kInvalidArgument, row.text);
+      KEELSON_CHECK_ERROR(Decode(batch.SerializeAsString()), StatusCode::kInvalidArgument,
+                          row.text);
     }
   }
 }
@@ -263,8 +272,8 @@ TEST_CASE("Limits are kept", "[raft][transport][codec]") {
   snap.snapshot->metadata.conf_state.learners = {1, 2, 3};
   const std::string bytes = Joined(EncodeBatch(std::vector<Message>{app, snap}, 0));
 
-  KEELSON_REQUIRE_OK(Decode(bytes, {.max_messages = 2, .max_entries = 2, .max_members = 3,
-                                    .max_context_bytes = 4}));
+  KEELSON_REQUIRE_OK(Decode(
+      bytes, {.max_messages = 2, .max_entries = 2, .max_members = 3, .max_context_bytes = 4}));
   KEELSON_CHECK_ERROR(Decode(bytes, {.max_messages = 1}), StatusCode::kInvalidArgument,
                       "too many messages");
   KEELSON_CHECK_ERROR(Decode(bytes, {.max_entries = 1}), StatusCode::kInvalidArgument,

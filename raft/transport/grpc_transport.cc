@@ -253,8 +253,7 @@ void GrpcTransport::Impl::Send(std::vector<Message> messages) {
       add(unreachable, to);
       continue;
     }
-    const auto& lane =
-        transport::LaneOf(message) == LaneKind::kBulk ? peer->bulk : peer->urgent;
+    const auto& lane = transport::LaneOf(message) == LaneKind::kBulk ? peer->bulk : peer->urgent;
     if (lane->Enqueue(std::move(message))) {
       add(touched, lane);
     } else {
@@ -311,8 +310,6 @@ int GrpcTransport::port() const { return impl_->port(); }
 void GrpcTransport::AddPeer(NodeId id, const std::string& address) { impl_->AddPeer(id, address); }
 void GrpcTransport::RemovePeer(NodeId id) { impl_->RemovePeer(id); }
 void GrpcTransport::Send(std::vector<Message> messages) { impl_->Send(std::move(messages)); }
-std::vector<GrpcTransport::PeerStats> GrpcTransport::GetStats() const {
-  return impl_->GetStats();
-}
+std::vector<GrpcTransport::PeerStats> GrpcTransport::GetStats() const { return impl_->GetStats(); }
 
 }  // namespace keelson::raft

@@ -115,8 +115,8 @@ class GrpcTransport final : public Transport {
 
   struct PeerStats {
     NodeId id = kNoNode;
-    bool connected = false;      // the urgent lane has a stream that the peer accepted
-    uint64_t sent_bytes = 0;     // of batches and snapshots
+    bool connected = false;   // the urgent lane has a stream that the peer accepted
+    uint64_t sent_bytes = 0;  // of batches and snapshots
     uint64_t sent_messages = 0;
     uint64_t sent_batches = 0;
     uint64_t dropped_messages = 0;
@@ -125,7 +125,7 @@ class GrpcTransport final : public Transport {
     uint64_t snapshots_sent = 0;
     uint64_t snapshots_failed = 0;
     uint64_t snapshots_received = 0;
-    absl::Duration round_trip;   // of the last probe (one a second on a busy lane); 0: none yet
+    absl::Duration round_trip;  // of the last probe (one a second on a busy lane); 0: none yet
   };
   // By ascending id.
   [[nodiscard]] std::vector<PeerStats> GetStats() const;

@@ -1,12 +1,12 @@
 #include "raft/transport/grpc_transport.h"
 
-#include <catch2/catch.hpp>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+#include <catch2/catch.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -205,8 +205,7 @@ struct Pair {
 TEST_CASE("Messages of every kind arrive whole, in both directions", "[raft][transport]") {
   Pair pair;
   pair.Start();
-  std::vector<Message> sent = {MakeApp(1, 2, 7, 10000),
-                               MakeMessage(MessageType::kHeartbeat, 1, 2),
+  std::vector<Message> sent = {MakeApp(1, 2, 7, 10000), MakeMessage(MessageType::kHeartbeat, 1, 2),
                                MakeMessage(MessageType::kVote, 1, 2, 9)};
   sent[1].context = "ctx";
   for (const Message& message : sent) SendOne(pair.a, message);
@@ -235,7 +234,8 @@ TEST_CASE("Appends arrive in the order sent, in far fewer batches", "[raft][tran
     std::vector<Message> messages;
     for (Index i = index; i < index + 10; ++i) {
       // Without entries, too: those must not overtake.
-      messages.push_back(i % 3 == 0 ? MakeMessage(MessageType::kApp, 1, 2, i) : MakeApp(1, 2, i, 50));
+      messages.push_back(i % 3 == 0 ? MakeMessage(MessageType::kApp, 1, 2, i)
+                                    : MakeApp(1, 2, i, 50));
     }
     pair.a.transport->Send(std::move(messages));
   }
@@ -566,8 +566,7 @@ TEST_CASE("Impossible options and a taken port are refused", "[raft][transport][
 }
 
 GrpcTransport::Tls MakeTls(const testing::TestAuthority& authority, const std::string& name) {
-  const testing::IssuedCertificate issued =
-      authority.Issue(name, "DNS:" + name + ",IP:127.0.0.1");
+  const testing::IssuedCertificate issued = authority.Issue(name, "DNS:" + name + ",IP:127.0.0.1");
   return {.ca = authority.ca_pem(),
           .certificate = issued.cert_pem,
           .key = issued.key_pem,
@@ -692,7 +691,8 @@ TEST_CASE("A transfer that fails is reported, delivers nothing and can be repeat
           "[raft][transport][snapshot]") {
   SnapshotPair t;
   SECTION("the receiver's disk fails") {
-    t.b_fs.FailNext(GENERATE(SimOperation::kName, SimOperation::kWrite, SimOperation::kSync), "snap");
+    t.b_fs.FailNext(GENERATE(SimOperation::kName, SimOperation::kWrite, SimOperation::kSync),
+                    "snap");
   }
   SECTION("the sender's file cannot be read") { t.a_fs.FailNext(SimOperation::kRead, "snap"); }
   SendOne(t.pair->a, MakeSnap(9));

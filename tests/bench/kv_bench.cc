@@ -130,16 +130,16 @@ int Report(const Options& options, const std::vector<std::unique_ptr<Slot>>& slo
   }
   std::sort(all.begin(), all.end());
   const auto percentile = [&](double p) {
-    return all.empty() ? 0U : all[std::min(all.size() - 1, static_cast<size_t>(
-                                                               p * static_cast<double>(all.size())))];
+    return all.empty() ? 0U
+                       : all[std::min(all.size() - 1,
+                                      static_cast<size_t>(p * static_cast<double>(all.size())))];
   };
   std::printf(
       "{\"op\":\"%s\",\"outstanding\":%d,\"ops\":%zu,\"errors\":%llu,\"seconds\":%.3f,"
       "\"ops_per_second\":%.0f,\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u}\n",
-      options.op.c_str(), options.outstanding, all.size(),
-      static_cast<unsigned long long>(errors), elapsed_seconds,
-      static_cast<double>(all.size()) / elapsed_seconds, percentile(0.5), percentile(0.99),
-      all.empty() ? 0U : all.back());
+      options.op.c_str(), options.outstanding, all.size(), static_cast<unsigned long long>(errors),
+      elapsed_seconds, static_cast<double>(all.size()) / elapsed_seconds, percentile(0.5),
+      percentile(0.99), all.empty() ? 0U : all.back());
   if (errors > 0) std::fprintf(stderr, "kv_bench: %s\n", error.c_str());
   return all.empty() ? 1 : 0;
 }
@@ -159,8 +159,7 @@ int Run(const Options& options) {
   }
   for (const auto& slot : slots) slot->Next();
   finished.WaitForNotification();
-  return Report(options, slots,
-                std::chrono::duration<double>(SteadyClock::now() - start).count());
+  return Report(options, slots, std::chrono::duration<double>(SteadyClock::now() - start).count());
 }
 
 }  // namespace

@@ -34,12 +34,12 @@ class BodyDecoder {
  private:
   enum class State {
     kUntilEnd,
-    kSized,         // left_ bytes are the rest of the body.
-    kSizeFirst,     // The first digit of a chunk's size.
+    kSized,      // left_ bytes are the rest of the body.
+    kSizeFirst,  // The first digit of a chunk's size.
     kSize,
-    kExtension,     // Up to the line's CR.
+    kExtension,  // Up to the line's CR.
     kSizeLf,
-    kChunk,         // left_ bytes are the rest of the chunk.
+    kChunk,  // left_ bytes are the rest of the chunk.
     kChunkCr,
     kChunkLf,
     kTrailerFirst,  // The first byte of a trailer field, or the CR of the empty line.

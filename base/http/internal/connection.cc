@@ -116,10 +116,10 @@ void Connection::Dispatch() {
   parsed.request.peer_address = peer_address_;
   parsed.request.peer_certificate = peer_certificate_;
   parsed.request.tls = transport_->ssl() != nullptr;
-  current_ = std::make_shared<Exchange>(
-      shared_from_this(), Exchange::About{.head = parsed.request.method == "HEAD",
-                                          .http10 = parsed.http10,
-                                          .keep_alive = parsed.keep_alive});
+  current_ = std::make_shared<Exchange>(shared_from_this(),
+                                        Exchange::About{.head = parsed.request.method == "HEAD",
+                                                        .http10 = parsed.http10,
+                                                        .keep_alive = parsed.keep_alive});
   current_->gone = read_closed_;
   ++core_->requests_total;
   auto writer = current_->NewWriter();
@@ -327,9 +327,10 @@ void Connection::Finish(Exchange& exchange) {
   exchange.finished = true;
   if (exchange.chunked) return Queue("0\r\n\r\n");
   if (!out_.empty()) return;
-  asio::post(worker_->thread.context(), [self = shared_from_this(), ended = exchange.shared_from_this()] {
-    if (self->current_ == ended) self->EndExchange();
-  });
+  asio::post(worker_->thread.context(),
+             [self = shared_from_this(), ended = exchange.shared_from_this()] {
+               if (self->current_ == ended) self->EndExchange();
+             });
 }
 
 void Connection::Abandon(Exchange& exchange) {
@@ -368,8 +369,8 @@ void Connection::CloseGracefully() {
 }
 
 void Connection::OnDraining() {
-  const bool idle = phase_ == Phase::kReading && out_.empty() &&
-                    parser_.state() == RequestParser::State::kIdle;
+  const bool idle =
+      phase_ == Phase::kReading && out_.empty() && parser_.state() == RequestParser::State::kIdle;
   if (idle) Close();
 }
 

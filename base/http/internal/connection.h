@@ -126,7 +126,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   size_t out_offset_ = 0;        // Of the front one, already written.
   bool writing_ = false;
   bool close_after_write_ = false;
-  size_t uncounted_bytes_ = 0;   // At the front of `out_`, of no exchange.
+  size_t uncounted_bytes_ = 0;  // At the front of `out_`, of no exchange.
   uint64_t queued_total_ = 0;
   uint64_t written_total_ = 0;
   std::vector<std::pair<uint64_t, std::function<void()>>> drained_;  // By written_total_.

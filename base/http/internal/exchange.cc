@@ -82,9 +82,10 @@ class Writer final : public ResponseWriter {
 
   void Step(Stage from, Stage to, const char* call) {
     const Stage was = stage_.exchange(to);
-    KEELSON_CHECK(was == from) << call << " after " << (was == Stage::kFresh ? "nothing"
-                                                        : was == Stage::kStarted ? "Start"
-                                                                                 : "the end");
+    KEELSON_CHECK(was == from) << call << " after "
+                               << (was == Stage::kFresh     ? "nothing"
+                                   : was == Stage::kStarted ? "Start"
+                                                            : "the end");
   }
 
   const std::shared_ptr<Exchange> exchange_;

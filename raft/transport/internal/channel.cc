@@ -70,8 +70,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const GrpcTransport::Options& options
 
 std::shared_ptr<grpc::ServerCredentials> ServerCredentials(const GrpcTransport::Options& options) {
   if (!options.tls.has_value()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions ssl(
-      GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  grpc::SslServerCredentialsOptions ssl(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   ssl.pem_root_certs = options.tls->ca;
   ssl.pem_key_cert_pairs.push_back({options.tls->key, options.tls->certificate});
   return grpc::SslServerCredentials(ssl);
@@ -147,8 +146,9 @@ grpc::ByteBuffer ToByteBuffer(WireBatch batch) {
     // The slice owns the piece; moving a string of this size keeps its buffer in place.
     auto* owner = new WirePiece(std::move(piece));
     const std::string_view bytes = owner->view();
-    slices.emplace_back(const_cast<char*>(bytes.data()), bytes.size(),
-                        [](void* p) { delete static_cast<WirePiece*>(p); }, owner);
+    slices.emplace_back(
+        const_cast<char*>(bytes.data()), bytes.size(),
+        [](void* p) { delete static_cast<WirePiece*>(p); }, owner);
   }
   return grpc::ByteBuffer(slices.data(), slices.size());
 }

@@ -65,11 +65,11 @@ class Lane : public std::enable_shared_from_this<Lane> {
   absl::Mutex mu_;
   bool started_ ABSL_GUARDED_BY(mu_) = false;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
-  Stream* stream_ ABSL_GUARDED_BY(mu_) = nullptr;  // deletes itself after StreamDone
-  bool accepted_ ABSL_GUARDED_BY(mu_) = false;     // by the callee
-  bool broken_ ABSL_GUARDED_BY(mu_) = false;       // no more writes on stream_
-  bool read_failed_ ABSL_GUARDED_BY(mu_) = false;  // the last thing but WriteDone that it tells
-  bool writing_ ABSL_GUARDED_BY(mu_) = false;      // from taking a batch to WriteDone
+  Stream* stream_ ABSL_GUARDED_BY(mu_) = nullptr;    // deletes itself after StreamDone
+  bool accepted_ ABSL_GUARDED_BY(mu_) = false;       // by the callee
+  bool broken_ ABSL_GUARDED_BY(mu_) = false;         // no more writes on stream_
+  bool read_failed_ ABSL_GUARDED_BY(mu_) = false;    // the last thing but WriteDone that it tells
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;        // from taking a batch to WriteDone
   size_t sent_unaccepted_ ABSL_GUARDED_BY(mu_) = 0;  // messages written before accepted_
   std::deque<Message> queue_ ABSL_GUARDED_BY(mu_);
   size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;

@@ -86,9 +86,9 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     KEELSON_RETURN_IF_ERROR(batch);
     for (const Message& message : batch->messages) {
       if (message.to != hub_.options().self || !SenderIsRight(message, from_)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("a message from node ", absl::Hex(message.from), " to node ",
-                         absl::Hex(message.to), " came here"));
+        return absl::InvalidArgumentError(absl::StrCat("a message from node ",
+                                                       absl::Hex(message.from), " to node ",
+                                                       absl::Hex(message.to), " came here"));
       }
       if (message.type == MessageType::kSnap) {
         return absl::InvalidArgumentError("a snapshot among the messages");

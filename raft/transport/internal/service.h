@@ -61,9 +61,9 @@ class RaftService final
 };
 
 // One incoming snapshot; deletes itself when the call is done. `receiving` counts them.
-grpc::ServerReadReactor<v1::SnapshotPart>* NewSnapshotReceiver(Hub& hub, ActiveCalls& calls,
-                                                               std::atomic<int>& receiving,
-                                                               grpc::CallbackServerContext* context);
+grpc::ServerReadReactor<v1::SnapshotPart>* NewSnapshotReceiver(
+    Hub& hub, ActiveCalls& calls, std::atomic<int>& receiving,
+    grpc::CallbackServerContext* context);
 
 }  // namespace keelson::raft::transport
 

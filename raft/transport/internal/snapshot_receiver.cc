@@ -22,11 +22,7 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
  public:
   SnapshotReceiver(Hub& hub, ActiveCalls& calls, std::atomic<int>& receiving,
                    grpc::CallbackServerContext* context)
-      : hub_(hub),
-        calls_(calls),
-        receiving_(receiving),
-        context_(context),
-        pass_(hub.Enter()) {
+      : hub_(hub), calls_(calls), receiving_(receiving), context_(context), pass_(hub.Enter()) {
     calls_.Add(context);
     const int before = receiving_.fetch_add(1, std::memory_order_relaxed);
     if (!pass_) {
@@ -52,7 +48,8 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
   }
 
   void OnReadDone(bool ok) override {
-    hub_.disk().Post([this, ok] { ok ? Take() : Fail(absl::InvalidArgumentError("it ends early")); });
+    hub_.disk().Post(
+        [this, ok] { ok ? Take() : Fail(absl::InvalidArgumentError("it ends early")); });
   }
 
   void OnDone() override {
@@ -115,8 +112,8 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
   absl::Status TakeEnd() {
     if (writer_ == nullptr) return absl::InvalidArgumentError("an end before the header");
     if (part_.end().chunks() != chunks_ || part_.end().total_bytes() != total_bytes_) {
-      return absl::DataLossError(absl::StrCat(total_bytes_, " bytes came, ",
-                                              part_.end().total_bytes(), " were sent"));
+      return absl::DataLossError(
+          absl::StrCat(total_bytes_, " bytes came, ", part_.end().total_bytes(), " were sent"));
     }
     KEELSON_RETURN_IF_ERROR(writer_->Commit());
     counters_->snapshots_received.fetch_add(1, std::memory_order_relaxed);

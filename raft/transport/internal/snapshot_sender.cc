@@ -150,8 +150,8 @@ std::shared_ptr<SnapshotSender> SnapshotSender::Start(Hub& hub, const std::strin
                                                       std::function<void(absl::Status)> done) {
   Hub::Pass pass = hub.Enter();
   if (!pass) return nullptr;
-  auto sender = std::make_shared<Sender>(hub, std::move(pass), address, std::move(message),
-                                         std::move(done));
+  auto sender =
+      std::make_shared<Sender>(hub, std::move(pass), address, std::move(message), std::move(done));
   hub.disk().Post([sender] { sender->Begin(); });
   return sender;
 }
