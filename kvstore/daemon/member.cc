@@ -77,6 +77,8 @@ Server::Options ServerOptionsOf(const Options& options) {
   server.watch_progress_interval = options.watch_progress_interval;
   server.space.directories = {paths.member, paths.wal};
   server.space.quota_bytes = options.quota_backend_bytes;
+  server.compaction.keep_time = options.compaction_period;
+  server.compaction.keep_revisions = options.compaction_keep_revisions;
   return server;
 }
 

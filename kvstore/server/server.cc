@@ -27,7 +27,8 @@ Server::Server(const Options& options, Env env)
       pending_(options.member_id, env_.clock->Now()),
       space_(options.space, env_.file_system),
       leases_({.election_timeout = options.election_timeout}),
-      random_(env_.random.Stream("lease ids")) {}
+      random_(env_.random.Stream("lease ids")),
+      compactor_(options.compaction) {}
 
 Server::~Server() = default;
 
@@ -327,7 +328,19 @@ void Server::Tick() {
     leader_monitor_.Check(HasLeader());
   }
   if (!published_ && HasLeader()) PublishAttributes();
+  AutoCompact();
   env_.timers->PostAfter(kTick, [this] { Tick(); });
+}
+
+void Server::AutoCompact() {
+  if (!IsLeader()) return compactor_.Reset();
+  const std::optional<int64_t> revision =
+      compactor_.Tick(env_.clock->Monotonic(), store_->Revision());
+  if (!revision.has_value()) return;
+  etcdserverpb::CompactionRequest request;
+  request.set_revision(*revision);
+  // Nobody waits: when it gets lost, the next one does its work.
+  node_.load()->Propose(raft::Payload(EncodeCommand(pending_.NextId(), request)), nullptr);
 }
 
 bool Server::AttributesAreKnown() const {

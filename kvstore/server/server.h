@@ -34,6 +34,7 @@
 #include "base/file_system.h"
 #include "base/random.h"
 #include "kvstore/api/rpc.pb.h"
+#include "kvstore/server/auto_compactor.h"
 #include "kvstore/server/leader_monitor.h"
 #include "kvstore/server/lease_clock.h"
 #include "kvstore/server/lease_forwarder.h"
@@ -69,6 +70,7 @@ class Server final : public ApplyListener {
     uint64_t max_apply_lag = 5000;
     absl::Duration watch_progress_interval = absl::Minutes(10);
     SpaceGuard::Options space;
+    AutoCompactor::Options compaction;
   };
 
   // All borrowed; they outlive the server. Stop the executors before destroying it.
@@ -176,6 +178,7 @@ class Server final : public ApplyListener {
   void Tick();
   void ExpireLeases();
   void PublishAttributes();
+  void AutoCompact();
   [[nodiscard]] bool AttributesAreKnown() const;
   int64_t NewLeaseId() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -204,6 +207,7 @@ class Server final : public ApplyListener {
   std::function<void()> published_callback_;
   bool published_ = false;
   std::atomic<bool> publishing_{false};
+  AutoCompactor compactor_;
   absl::Duration next_lease_scan_;
   absl::Duration next_space_check_;
   absl::Duration next_leader_check_;

@@ -504,3 +504,22 @@ TEST_CASE("Streams that want a leader end after three checks without one", "[kvs
   f.Advance(absl::Seconds(3));
   CHECK(lost == 1);
 }
+
+TEST_CASE("A leader compacts history that is not to be kept, a follower does not",
+          "[kvstore][server]") {
+  Fixture f({.compaction = {.keep_revisions = 1}});
+  f.store.SetMembers({{.id = kSelf, .name = "self", .client_urls = {"http://self:2379"}}});
+  for (const char* value : {"1", "2", "3"}) f.store.Apply({{"a", value}});
+  f.Advance(absl::Seconds(1));
+  f.node.proposals.clear();
+  SECTION("leader") {
+    f.Advance(absl::Minutes(5));
+    REQUIRE(f.node.proposals.size() == 1);
+    CHECK(f.Proposed().compaction().revision() == 3);
+  }
+  SECTION("follower") {
+    f.Lead(kOther);
+    f.Advance(absl::Minutes(6));
+    CHECK(f.node.proposals.empty());
+  }
+}
