@@ -272,7 +272,7 @@ absl::Status MemberImpl::Serve() {
       },
       router_));
   if (!options_.listen_metrics_urls.empty()) {
-    KEELSON_RETURN_IF_ERROR(metrics_ports_->Serve([](grpc::ServerBuilder&) {}, router_));
+    KEELSON_RETURN_IF_ERROR(metrics_ports_->Serve(nullptr, router_));
   }
   serving_ = true;
   return absl::OkStatus();

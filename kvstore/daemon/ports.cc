@@ -25,7 +25,7 @@ struct Ports::Port {
   bool tls = false;
   std::unique_ptr<net::SharedPort> socket;
   std::unique_ptr<net::ConnectionSink> http;
-  std::unique_ptr<net::GrpcSink> grpc;
+  std::unique_ptr<net::ConnectionSink> grpc;
 };
 
 Ports::Ports() = default;
@@ -50,34 +50,40 @@ absl::StatusOr<std::unique_ptr<Ports>> Ports::Bind(const std::vector<Url>& urls,
   return ports;
 }
 
-absl::Status Ports::Serve(const std::function<void(grpc::ServerBuilder&)>& add_services,
-                          http::Handler handler) {
+absl::Status Ports::ServeGrpc(const std::function<void(grpc::ServerBuilder&)>& add_services) {
   grpc::ServerBuilder builder;
   add_services(builder);
-  std::shared_ptr<const TlsServerContext> http_tls;
   for (const std::unique_ptr<Port>& port : ports_) {
     port->grpc = std::make_unique<net::GrpcSink>(
         builder, port->tls ? GrpcServerCredentials(tls_) : grpc::InsecureServerCredentials());
-    if (port->tls) {
-      KEELSON_ASSIGN_OR_RETURN(http_tls, TlsServerContext::Create(tls_));
-    }
-  }
-  if (handler != nullptr) {
-    http::ServerOptions options;
-    options.tls = http_tls;
-    KEELSON_ASSIGN_OR_RETURN(http_server_, http::Server::Start(options, std::move(handler)));
   }
   grpc_server_ = builder.BuildAndStart();
   if (grpc_server_ == nullptr) return absl::InternalError("the gRPC server does not start");
+  return absl::OkStatus();
+}
 
+absl::Status Ports::ServeHttp(http::Handler handler) {
+  http::ServerOptions options;
   for (const std::unique_ptr<Port>& port : ports_) {
-    if (http_server_ != nullptr) {
-      port->http = std::make_unique<net::HttpSink>(*http_server_, port->tls);
-    } else {
-      port->http = std::make_unique<ClosingSink>();
-    }
-    port->socket->Start(*port->http, *port->grpc);
+    if (!port->tls) continue;
+    KEELSON_ASSIGN_OR_RETURN(options.tls, TlsServerContext::Create(tls_));
   }
+  KEELSON_ASSIGN_OR_RETURN(http_server_, http::Server::Start(options, std::move(handler)));
+  for (const std::unique_ptr<Port>& port : ports_) {
+    port->http = std::make_unique<net::HttpSink>(*http_server_, port->tls);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ports::Serve(const std::function<void(grpc::ServerBuilder&)>& add_services,
+                          http::Handler handler) {
+  for (const std::unique_ptr<Port>& port : ports_) {
+    port->grpc = std::make_unique<ClosingSink>();
+    port->http = std::make_unique<ClosingSink>();
+  }
+  if (add_services != nullptr) KEELSON_RETURN_IF_ERROR(ServeGrpc(add_services));
+  if (handler != nullptr) KEELSON_RETURN_IF_ERROR(ServeHttp(std::move(handler)));
+  for (const std::unique_ptr<Port>& port : ports_) port->socket->Start(*port->http, *port->grpc);
   return absl::OkStatus();
 }
 

@@ -36,8 +36,8 @@ class Ports {
   // Stops at once.
   ~Ports();
 
-  // Serves gRPC with the services that `add_services` registers, and HTTP by `handler`; null
-  // closes HTTP connections.
+  // Serves gRPC with the services that `add_services` registers, and HTTP by `handler`. With a
+  // null one, connections of that protocol are closed.
   absl::Status Serve(const std::function<void(grpc::ServerBuilder&)>& add_services,
                      http::Handler handler);
 
@@ -50,6 +50,8 @@ class Ports {
  private:
   struct Port;
   Ports();
+  absl::Status ServeGrpc(const std::function<void(grpc::ServerBuilder&)>& add_services);
+  absl::Status ServeHttp(http::Handler handler);
 
   std::vector<std::unique_ptr<Port>> ports_;  // at most two: plain, TLS
   TlsMaterial tls_;
