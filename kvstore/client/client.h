@@ -130,7 +130,8 @@ struct ConnectOptions {
   std::vector<std::string> endpoints = {"127.0.0.1:2379"};
   absl::Duration dial_timeout = absl::Seconds(2);
   absl::Duration command_timeout = absl::Seconds(5);
-  // Silence on a connection with calls after which it is probed; and how long a probe may take.
+  // Silence on a connection with calls after which it is probed, 10 s at least: servers close
+  // connections that are probed too often. And how long a probe may take.
   absl::Duration keepalive_time = absl::Seconds(10);
   absl::Duration keepalive_timeout = absl::Seconds(6);
   TlsOptions tls;

@@ -24,6 +24,8 @@ namespace {
 // After this long without an answer the next endpoint is tried beside the current one.
 constexpr absl::Duration kHeadStart = absl::Milliseconds(200);
 constexpr absl::Duration kPollStep = absl::Milliseconds(10);
+// etcd takes a probe each 5 s, by default, for an attack.
+constexpr absl::Duration kKeepaliveTimeMin = absl::Seconds(10);
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   errno = 0;
@@ -82,7 +84,8 @@ grpc::ChannelArguments MakeArguments(const ConnectOptions& options) {
     return static_cast<int>(std::max<int64_t>(absl::ToInt64Milliseconds(d), 1));
   };
   arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(options.keepalive_time));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS,
+                   milliseconds(std::max(options.keepalive_time, kKeepaliveTimeMin)));
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, milliseconds(options.keepalive_timeout));
   // A member that restarts should be found again within a fraction of a second.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
