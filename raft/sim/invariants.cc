@@ -6,6 +6,25 @@
 #include "absl/strings/str_cat.h"
 
 namespace keelson::raft::sim {
+namespace {
+
+bool Contains(const std::vector<NodeId>& nodes, NodeId node) {
+  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+// An empty half of a joint membership agrees with everything.
+bool IsMajority(const std::vector<NodeId>& voters, const std::vector<NodeId>& who) {
+  const auto count = std::count_if(voters.begin(), voters.end(),
+                                   [&who](NodeId voter) { return Contains(who, voter); });
+  return voters.empty() || static_cast<size_t>(count) > voters.size() / 2;
+}
+
+bool IsQuorum(const ConfState& state, const std::vector<NodeId>& who) {
+  return !state.voters.empty() && IsMajority(state.voters, who) &&
+         IsMajority(state.voters_outgoing, who);
+}
+
+}  // namespace
 
 void Invariants::Fail(const std::string& invariant, const std::string& text) {
   if (!violation_.has_value()) violation_ = {.invariant = invariant, .text = text};
@@ -23,12 +42,11 @@ void Invariants::CheckRead(NodeId node, const Wal::Recovered& recovered) {
     return Fail("DUR", absl::StrCat("node ", node, " had synced term ", disk.durable_state.term,
                                     " and read back term ", recovered.hard_state.term));
   }
-  if (recovered.hard_state.term == disk.durable_state.term &&
-      disk.durable_state.vote != kNoNode &&
+  if (recovered.hard_state.term == disk.durable_state.term && disk.durable_state.vote != kNoNode &&
       recovered.hard_state.vote != disk.durable_state.vote) {
-    return Fail("DUR", absl::StrCat("node ", node, " had synced a vote for ",
-                                    disk.durable_state.vote, " and read back one for ",
-                                    recovered.hard_state.vote));
+    return Fail("DUR",
+                absl::StrCat("node ", node, " had synced a vote for ", disk.durable_state.vote,
+                             " and read back one for ", recovered.hard_state.vote));
   }
   // A tail that was being replaced when the node crashed may be the old or the new one.
   Index replaced = disk.durable.last() + 1;
@@ -45,8 +63,8 @@ void Invariants::CheckRead(NodeId node, const Wal::Recovered& recovered) {
     }
   }
   if (recovered.start.index > committed()) {
-    Fail("I5", absl::StrCat("the log of node ", node, " starts after entry ",
-                            recovered.start.index, ", which is not committed"));
+    Fail("I5", absl::StrCat("the log of node ", node, " starts after entry ", recovered.start.index,
+                            ", which is not committed"));
   }
 }
 
@@ -55,14 +73,22 @@ void Invariants::OnRecovered(NodeId node, const Wal::Recovered& recovered, Index
   NodeRecord& record = nodes_[node];
   record.applied = applied;
   record.peek.reset();
+  record.memberships.clear();
 }
 
 void Invariants::OnEvent(NodeId node, const Event& event) {
+  if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
+    nodes_[node].memberships.push_back(changed->conf_state);
+  }
   const auto* became = std::get_if<event::BecameLeader>(&event);
   if (became == nullptr) return;
-  const auto [leader, fresh] =
-      leaders_.try_emplace(became->term, Leader{.node = node,
-                                                .committed_before = CommittedBefore(became->term)});
+  const ConfState membership = MembershipOf(node);
+  if (!Contains(membership.voters, node) && !Contains(membership.voters_outgoing, node)) {
+    Fail("I13",
+         absl::StrCat("node ", node, " became leader of term ", became->term, " and is no voter"));
+  }
+  const auto [leader, fresh] = leaders_.try_emplace(
+      became->term, Leader{.node = node, .committed_before = CommittedBefore(became->term)});
   if (!fresh) {
     Fail("I1", absl::StrCat("nodes ", leader->second.node, " and ", node,
                             " both became leader of term ", became->term));
@@ -124,8 +150,8 @@ void Invariants::OnSend(const Message& message) {
   if (message.type == MessageType::kVoteResp) {
     // A later durable term also keeps the node from voting again in this one: the vote itself
     // need not be on disk then, when both came in one step.
-    const bool durable = message.term < disk.durable_state.term ||
-                         message.to == disk.durable_state.vote;
+    const bool durable =
+        message.term < disk.durable_state.term || message.to == disk.durable_state.vote;
     const auto [vote, fresh] = votes_.try_emplace({message.term, message.from}, message.to);
     if (!durable || vote->second != message.to) {
       Fail("I2", absl::StrCat("node ", message.from, " grants its vote of term ", message.term,
@@ -153,12 +179,17 @@ void Invariants::Commit(NodeId node, const Node::Snapshot& peek) {
   const Index commit = peek.commit;
   // Which log is it that a quorum holds durably up to `commit`?
   std::map<uint64_t, std::vector<NodeId>> holders;
-  for (const NodeId voter : voters_) {
-    const LogView::Item* item = nodes_[voter].disk->durable.At(commit);
-    if (item != nullptr) holders[item->prefix].push_back(voter);
+  for (const auto& [holder, record] : nodes_) {
+    const LogView::Item* item = record.disk->durable.At(commit);
+    if (item != nullptr) holders[item->prefix].push_back(holder);
   }
+  // The step that committed may also have changed the membership, before or after.
+  const std::vector<ConfState>& memberships = nodes_[node].memberships;
   for (const auto& [prefix, who] : holders) {
-    if (who.size() < Quorum()) continue;
+    if (std::none_of(memberships.begin(), memberships.end(),
+                     [&who = who](const ConfState& state) { return IsQuorum(state, who); })) {
+      continue;
+    }
     const LogView& log = nodes_[who.front()].disk->durable;
     for (Index index = committed() + 1; index <= commit; ++index) {
       const LogView::Item* item = log.At(index);
@@ -177,6 +208,14 @@ void Invariants::Commit(NodeId node, const Node::Snapshot& peek) {
 
 void Invariants::OnPeek(NodeId node, const Node::Snapshot& peek) {
   NodeRecord& record = nodes_[node];
+  CheckPeek(node, record, peek);
+  if (record.memberships.size() > 1) {
+    record.memberships.front() = std::move(record.memberships.back());
+    record.memberships.resize(1);
+  }
+}
+
+void Invariants::CheckPeek(NodeId node, NodeRecord& record, const Node::Snapshot& peek) {
   if (record.peek.has_value()) {
     const Node::Snapshot& last = *record.peek;
     if (peek.term == last.term && peek.commit == last.commit && peek.applied == last.applied &&
@@ -188,8 +227,7 @@ void Invariants::OnPeek(NodeId node, const Node::Snapshot& peek) {
       return Fail("I3", absl::StrCat("node ", node, " went back: term ", last.term, " -> ",
                                      peek.term, ", commit ", last.commit, " -> ", peek.commit,
                                      ", applied ", last.applied, " -> ", peek.applied,
-                                     ", first index ", last.first_index, " -> ",
-                                     peek.first_index));
+                                     ", first index ", last.first_index, " -> ", peek.first_index));
     }
   }
   record.peek = peek;
@@ -201,9 +239,37 @@ void Invariants::OnPeek(NodeId node, const Node::Snapshot& peek) {
   }
 }
 
-void Invariants::CheckLogs() {
-  for (const auto& [node, record] : nodes_) {
-    const LogView::Item* item = record.disk->durable.At(committed());
+ConfState Invariants::MembershipOf(NodeId node) const {
+  const auto record = nodes_.find(node);
+  if (record == nodes_.end() || record->second.memberships.empty()) return {};
+  return record->second.memberships.back();
+}
+
+std::optional<ConfState> Invariants::LastMembership() const {
+  for (auto applied = applied_.rbegin(); applied != applied_.rend(); ++applied) {
+    if (applied->second.conf_state.has_value()) return applied->second.conf_state;
+  }
+  return std::nullopt;
+}
+
+void Invariants::CheckMembership(NodeId node, const ConfState& state) {
+  bool good = !state.voters.empty();
+  for (const NodeId learner : state.learners) {
+    good = good && !Contains(state.voters, learner) && !Contains(state.voters_outgoing, learner);
+  }
+  for (const NodeId next : state.learners_next) {
+    good = good && Contains(state.voters_outgoing, next) && !Contains(state.voters, next);
+  }
+  good = good && (!state.voters_outgoing.empty() || !state.auto_leave);
+  if (!good) {
+    Fail("I12", absl::StrCat("the membership of node ", node, " after entry ", nodes_[node].applied,
+                             " makes no sense"));
+  }
+}
+
+void Invariants::CheckLogs(const std::vector<NodeId>& members) {
+  for (const NodeId node : members) {
+    const LogView::Item* item = nodes_[node].disk->durable.At(committed());
     if (item == nullptr || item->prefix != CommittedPrefix(committed())) {
       Fail("I5", absl::StrCat("the log of node ", node, " does not hold the committed entry ",
                               committed()));
@@ -214,8 +280,7 @@ void Invariants::CheckLogs() {
 void Invariants::OnStatus(NodeId node, const Status& status) {
   if (status.hard_state.commit > status.last_index || status.applied > status.hard_state.commit) {
     return Fail("I8", absl::StrCat("node ", node, ": applied ", status.applied, ", commit ",
-                                   status.hard_state.commit, ", last index ",
-                                   status.last_index));
+                                   status.hard_state.commit, ", last index ", status.last_index));
   }
   if (status.soft_state.role != Role::kLeader) return;
   for (const PeerStatus& peer : status.peers) {
@@ -235,10 +300,10 @@ void Invariants::OnStatus(NodeId node, const Status& status) {
       if (own == 0 || peer.match < own) continue;
     }
     if (peer.match > record->second.disk->durable.last()) {
-      return Fail(peer.id == node ? "I10" : "I9",
-                  absl::StrCat("leader ", node, " counts node ", peer.id, " for entry ",
-                               peer.match, ", but only ", record->second.disk->durable.last(),
-                               " is durable there"));
+      return Fail(
+          peer.id == node ? "I10" : "I9",
+          absl::StrCat("leader ", node, " counts node ", peer.id, " for entry ", peer.match,
+                       ", but only ", record->second.disk->durable.last(), " is durable there"));
     }
   }
 }
@@ -258,9 +323,11 @@ void Invariants::OnApplied(NodeId node, const Entry& entry, const KvState& state
     return Fail("I11", absl::StrCat("node ", node, " applied another entry ", entry.index,
                                     " than the committed one"));
   }
-  const auto [known, fresh] = applied_.try_emplace(
-      entry.index, Applied{.stream_hash = state.stream_hash, .state_hash = state.state_hash,
-                           .conf_state = std::nullopt});
+  const auto [known, fresh] =
+      applied_.try_emplace(entry.index, Applied{.stream_hash = state.stream_hash,
+                                                .state_hash = state.state_hash,
+                                                .conf_state = std::nullopt});
+  membership_changes_ += fresh && entry.type != EntryType::kNormal;
   if (!fresh && (known->second.stream_hash != state.stream_hash ||
                  known->second.state_hash != state.state_hash)) {
     return Fail("I11", absl::StrCat("the state of node ", node, " after entry ", entry.index,
@@ -271,6 +338,7 @@ void Invariants::OnApplied(NodeId node, const Entry& entry, const KvState& state
     return Fail("I12", absl::StrCat("the membership of node ", node, " after entry ", entry.index,
                                     " differs from that of the others"));
   }
+  if (!known->second.conf_state.has_value()) CheckMembership(node, state.applied.conf_state);
   known->second.conf_state = state.applied.conf_state;
 }
 

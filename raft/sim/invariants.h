@@ -9,13 +9,14 @@
 //   I3   term, commit, applied and the log's start never go back; the durable term survives.
 //   I4   two logs with an entry of equal index and term are equal up to it.
 //   I5   what is committed never changes.
-//   I6   what a node calls committed is durable on a quorum.
+//   I6   what a node calls committed is durable on a quorum of the membership in force there.
 //   I7   a new leader has every entry committed in an earlier term.
 //   I8   applied <= commit <= last index.
 //   I9   a leader believes of a peer only what is durable there.
 //   I10  and of itself.
 //   I11  all nodes apply one sequence, without gap or repetition, to equal states.
-//   I12  the membership after an entry is the same everywhere.
+//   I12  the membership after an entry is the same everywhere, and makes sense.
+//   I13  a leader is a voter of its membership when it is elected.
 //   I15  no message promises what is not durable.
 //   DUR  a restart finds everything that had been synced.
 #ifndef KEELSON_RAFT_SIM_INVARIANTS_H_
@@ -45,15 +46,13 @@ struct Violation {
 
 class Invariants {
  public:
-  explicit Invariants(std::vector<NodeId> voters) : voters_(std::move(voters)) {}
-
   // The disk of `node`; borrowed, and outlives this.
   void AddDisk(NodeId node, const DiskLog* disk) { nodes_[node].disk = disk; }
 
   // --- What happens, in the order of events ---
 
   // The node starts with what its log and machine held. Call before the disk's record is
-  // brought up to date with `recovered`.
+  // brought up to date with `recovered`. It reports its membership by an observer's event.
   void OnRecovered(NodeId node, const Wal::Recovered& recovered, Index applied);
   void OnCrashed(NodeId node) { nodes_[node].peek.reset(); }
   void OnEvent(NodeId node, const Event& event);
@@ -71,13 +70,19 @@ class Invariants {
 
   // When all is quiet: every log holds what is committed. (While there is work, a log may lag
   // behind its node, which has replaced a tail in memory already.)
-  void CheckLogs();
+  void CheckLogs(const std::vector<NodeId>& members);
 
   // --- What is known ---
 
   [[nodiscard]] Index committed() const { return committed_.size(); }
   // The prefix hash of the committed entry `index`, or nothing if it is not committed.
   [[nodiscard]] std::optional<uint64_t> CommittedPrefix(Index index) const;
+  // The membership that `node` goes by.
+  [[nodiscard]] ConfState MembershipOf(NodeId node) const;
+  // The membership after the last entry that was applied anywhere.
+  [[nodiscard]] std::optional<ConfState> LastMembership() const;
+  // How many entries that change the membership have been applied.
+  [[nodiscard]] uint64_t membership_changes() const { return membership_changes_; }
   // How many leaders there have been.
   [[nodiscard]] size_t elections() const { return leaders_.size(); }
 
@@ -90,6 +95,8 @@ class Invariants {
     const DiskLog* disk = nullptr;
     Index applied = 0;  // of its machine, in this incarnation
     std::optional<Node::Snapshot> peek;
+    // Memberships that were in force since the last peek, the present one last.
+    std::vector<ConfState> memberships;
   };
   struct Leader {
     NodeId node = kNoNode;
@@ -106,16 +113,17 @@ class Invariants {
   // The last entry that a leader of a term before `term` committed.
   [[nodiscard]] Index CommittedBefore(Term term) const;
   void CheckRead(NodeId node, const Wal::Recovered& recovered);
-  [[nodiscard]] size_t Quorum() const { return voters_.size() / 2 + 1; }
+  void CheckPeek(NodeId node, NodeRecord& record, const Node::Snapshot& peek);
+  void CheckMembership(NodeId node, const ConfState& state);
 
-  const std::vector<NodeId> voters_;
   std::map<NodeId, NodeRecord> nodes_;
   std::map<Term, Leader> leaders_;
-  std::map<std::pair<Term, NodeId>, NodeId> votes_;               // (term, voter) -> candidate
-  std::map<std::pair<Index, Term>, uint64_t> prefixes_;           // I4
-  std::vector<LogView::Item> committed_;                          // entry i at i - 1
-  std::vector<Term> committed_in_;  // the term of the leader that committed it
+  std::map<std::pair<Term, NodeId>, NodeId> votes_;      // (term, voter) -> candidate
+  std::map<std::pair<Index, Term>, uint64_t> prefixes_;  // I4
+  std::vector<LogView::Item> committed_;                 // entry i at i - 1
+  std::vector<Term> committed_in_;                       // the term of the leader that committed it
   std::map<Index, Applied> applied_;
+  uint64_t membership_changes_ = 0;
   std::optional<Violation> violation_;
 };
 

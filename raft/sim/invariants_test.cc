@@ -20,8 +20,18 @@ Entry MakeEntry(Index index, Term term, const std::string& data = "x") {
 // Three nodes whose disks are driven by hand.
 class Checked {
  public:
-  Checked() : checker({1, 2, 3}) {
-    for (NodeId id = 1; id <= 3; ++id) checker.AddDisk(id, &disks[id]);
+  Checked() {
+    for (NodeId id = 1; id <= 3; ++id) {
+      checker.AddDisk(id, &disks[id]);
+      SetMembership(id, {1, 2, 3}, {});
+    }
+  }
+
+  void SetMembership(NodeId node, std::vector<NodeId> voters, std::vector<NodeId> outgoing) {
+    event::ConfChanged changed;
+    changed.conf_state.voters = std::move(voters);
+    changed.conf_state.voters_outgoing = std::move(outgoing);
+    checker.OnEvent(node, changed);
   }
 
   void Append(NodeId node, const std::vector<Entry>& entries) {
@@ -64,6 +74,7 @@ class Checked {
     kv.applied.index = index;
     kv.stream_hash = stream;
     kv.state_hash = state;
+    kv.applied.conf_state.voters = {1, 2, 3};
     return kv;
   }
 
@@ -162,6 +173,52 @@ TEST_CASE("I6: committed but not durable on a quorum", "[raft][sim][invariants]"
     c.Sync(3);
     c.Peek(1, 1, 3, 0);
     CHECK(c.Found() == "I6");
+  }
+}
+
+TEST_CASE("I6: the quorum is that of the membership in force, joint ones in both halves",
+          "[raft][sim][invariants]") {
+  Checked c;
+  c.CommitUpTo(2);
+  c.Append(1, {MakeEntry(3, 1)});
+  c.Sync(1);
+  std::string want = "I6";
+  SECTION("one of one") {
+    c.SetMembership(1, {1}, {});
+    c.Peek(1, 1, 2, 1);  // the old membership no longer counts
+    want = "";
+  }
+  SECTION("joint, one half lacks") {
+    c.SetMembership(1, {1}, {1, 2, 3});
+    c.Peek(1, 1, 2, 1);
+  }
+  SECTION("joint, both agree") {
+    c.SetMembership(1, {1}, {1, 2, 3});
+    c.Peek(1, 1, 2, 1);
+    c.Append(2, {MakeEntry(3, 1)});
+    c.Sync(2);
+    want = "";
+  }
+  SECTION("changed in the same step: either may have decided") {
+    c.SetMembership(1, {1}, {});
+    c.SetMembership(1, {1, 2, 3}, {});
+    want = "";
+  }
+  c.Peek(1, 1, 3, 1);
+  CHECK(c.Found() == want);
+}
+
+TEST_CASE("I13: a leader that is no voter", "[raft][sim][invariants]") {
+  Checked c;
+  c.SetMembership(1, {2, 3}, {});
+  SECTION("removed") {
+    c.checker.OnEvent(1, event::BecameLeader{.term = 2});
+    CHECK(c.Found() == "I13");
+  }
+  SECTION("still a voter of the outgoing half") {
+    c.SetMembership(1, {2, 3}, {1, 2, 3});
+    c.checker.OnEvent(1, event::BecameLeader{.term = 2});
+    CHECK(c.Found().empty());
   }
 }
 
@@ -267,6 +324,22 @@ TEST_CASE("I12: another membership after the same entry", "[raft][sim][invariant
   CHECK(c.Found() == "I12");
 }
 
+TEST_CASE("I12: a membership that makes no sense", "[raft][sim][invariants]") {
+  Checked c;
+  c.CommitUpTo(1);
+  KvState state = Checked::State(1, 1, 1);
+  ConfState& conf = state.applied.conf_state;
+  SECTION("no voters") { conf.voters = {}; }
+  SECTION("a learner that votes") { conf.learners = {2}; }
+  SECTION("auto-leave, but not joint") { conf.auto_leave = true; }
+  SECTION("a next learner that was no voter") {
+    conf.voters_outgoing = {1, 2};
+    conf.learners_next = {5};
+  }
+  c.checker.OnApplied(1, MakeEntry(1, 1), state, true);
+  CHECK(c.Found() == "I12");
+}
+
 TEST_CASE("I15: an answer before the disk has it", "[raft][sim][invariants]") {
   Checked c;
   c.Append(1, {MakeEntry(1, 1)});
@@ -318,7 +391,7 @@ TEST_CASE("DUR: a restart that does not find what was synced", "[raft][sim][inva
 
 class Clients {
  public:
-  Clients() : checker({1}), history(checker) {}
+  Clients() : history(checker) {}
 
   // The command takes effect at `index`.
   KvCommand Effect(Index index, uint64_t client, uint64_t sequence, const std::string& value) {
@@ -326,8 +399,11 @@ class Clients {
     state.sessions[client] = {.sequence = sequence, .revision = index};
     state.keys["k"] = {.value = value, .revision = index};
     state.applied.index = index;
-    history.Applied({.term = 1, .index = index, .type = EntryType::kNormal,
-                     .data = Payload(EncodeKvCommand(command))}, state);
+    history.Applied({.term = 1,
+                     .index = index,
+                     .type = EntryType::kNormal,
+                     .data = Payload(EncodeKvCommand(command))},
+                    state);
     return command;
   }
   [[nodiscard]] std::string Found() const {

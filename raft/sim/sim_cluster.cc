@@ -27,24 +27,33 @@ Swarm SwarmOf(const RunOptions& options) {
 
 const char* BugName(Bug bug) {
   switch (bug) {
-    case Bug::kNone: return "none";
-    case Bug::kAckBeforeSync: return "ack-before-sync";
-    case Bug::kForgetVote: return "forget-vote";
-    case Bug::kPositionBehindEffects: return "position-behind-effects";
-    case Bug::kSnapshotWithoutSessions: return "snapshot-without-sessions";
-    case Bug::kCommitWithoutQuorum: return "commit-without-quorum";
-    case Bug::kCommitTooFar: return "commit-too-far";
-    case Bug::kStaleReads: return "stale-reads";
-    case Bug::kAckEarly: return "ack-early";
+    case Bug::kNone:
+      return "none";
+    case Bug::kAckBeforeSync:
+      return "ack-before-sync";
+    case Bug::kForgetVote:
+      return "forget-vote";
+    case Bug::kPositionBehindEffects:
+      return "position-behind-effects";
+    case Bug::kSnapshotWithoutSessions:
+      return "snapshot-without-sessions";
+    case Bug::kCommitWithoutQuorum:
+      return "commit-without-quorum";
+    case Bug::kCommitTooFar:
+      return "commit-too-far";
+    case Bug::kStaleReads:
+      return "stale-reads";
+    case Bug::kAckEarly:
+      return "ack-early";
   }
   return "unknown";
 }
 
 std::string ReplayCommand(const RunOptions& options) {
-  return absl::StrCat("bazel-bin/raft/sim/raft_sim --seeds=1 --first-seed=", options.seed,
-                      options.nodes == 3 ? "" : absl::StrCat(" --nodes=", options.nodes),
-                      options.bug == Bug::kNone ? "" : absl::StrCat(" --bug=", BugName(options.bug)),
-                      " --trace");
+  return absl::StrCat(
+      "bazel-bin/raft/sim/raft_sim --seeds=1 --first-seed=", options.seed,
+      options.nodes == 3 ? "" : absl::StrCat(" --nodes=", options.nodes),
+      options.bug == Bug::kNone ? "" : absl::StrCat(" --bug=", BugName(options.bug)), " --trace");
 }
 
 RunResult RunSeed(const RunOptions& options) { return SimCluster(options).Run(); }
@@ -54,36 +63,42 @@ SimCluster::SimCluster(const RunOptions& options)
       swarm_(SwarmOf(options)),
       world_(options.seed),
       random_(world_.Stream("faults")),
-      ids_(Ids(swarm_.nodes)),
-      invariants_(ids_),
+      ids_(Ids(swarm_.nodes + swarm_.spares)),
       history_(invariants_),
       network_(world_) {
   world_.SetTracing(options.trace);
   network_.SetFaults(swarm_.network);
   network_.OnSend([this](const Message& message) { invariants_.OnSend(message); });
   ConfState members;
-  members.voters = ids_;
+  members.voters = Ids(swarm_.nodes);
   Random clocks = world_.Stream("clocks");
   for (const NodeId id : ids_) {
-    SimNode::Options node{.id = id, .members = members, .node = swarm_.node,
-                          .segment_bytes = swarm_.segment_bytes, .machine = swarm_.machine,
-                          .disk = swarm_.disk, .executor = swarm_.executor,
-                          .slow_apply = swarm_.slow_apply, .bugs = {}};
+    SimNode::Options node{.id = id,
+                          .members = members,
+                          .node = swarm_.node,
+                          .segment_bytes = swarm_.segment_bytes,
+                          .machine = swarm_.machine,
+                          .disk = swarm_.disk,
+                          .executor = swarm_.executor,
+                          .slow_apply = swarm_.slow_apply,
+                          .bugs = {}};
+    // A machine that is added later knows no membership until a snapshot brings it.
+    if (id > members.voters.size()) node.members = {};
     node.executor.clock_rate = 1 + (2 * clocks.Unit() - 1) * swarm_.max_clock_drift;
     node.bugs.ack_before_sync = options.bug == Bug::kAckBeforeSync;
     node.bugs.forget_vote = options.bug == Bug::kForgetVote;
     node.machine.bug_position_behind_effects = options.bug == Bug::kPositionBehindEffects;
     node.machine.bug_snapshot_without_sessions = options.bug == Bug::kSnapshotWithoutSessions;
     nodes_.push_back(std::make_unique<SimNode>(
-        SimNode::Env{.world = world_, .network = network_, .invariants = invariants_,
-                     .history = history_},
+        SimNode::Env{
+            .world = world_, .network = network_, .invariants = invariants_, .history = history_},
         node));
   }
   for (int i = 0; i < swarm_.clients; ++i) {
-    clients_.push_back(std::make_unique<SimClient>(
-        static_cast<uint64_t>(i + 1), world_, nodes_, history_, swarm_,
-        SimClient::Bugs{.stale_reads = options.bug == Bug::kStaleReads,
-                        .ack_early = options.bug == Bug::kAckEarly}));
+    clients_.push_back(
+        std::make_unique<SimClient>(static_cast<uint64_t>(i + 1), world_, nodes_, history_, swarm_,
+                                    SimClient::Bugs{.stale_reads = options.bug == Bug::kStaleReads,
+                                                    .ack_early = options.bug == Bug::kAckEarly}));
   }
   InstallBug();
 }
@@ -134,6 +149,7 @@ void SimCluster::StartFaults() {
   Repeat(swarm_.pause_interval, [this] { RandomNode().Pause(Exponential(swarm_.pause_time)); });
   Repeat(swarm_.partition_interval, [this] { CutLinks(); });
   Repeat(swarm_.transfer_interval, [this] { AskForLeadership(); });
+  Repeat(swarm_.membership_interval, [this] { ChangeMembership(); });
   Repeat(swarm_.full_disk_interval, [this] { FillDisk(); });
   Repeat(absl::Milliseconds(25), [this] { RandomNode().RequestStatus(); });
 }
@@ -174,8 +190,7 @@ void SimCluster::StartNode(SimNode& node) {
       status.code() == absl::StatusCode::kFailedPrecondition ||
       status.code() == absl::StatusCode::kInvalidArgument) {
     // No bit of any disk has been damaged: nothing may be missing.
-    invariants_.Fail("DUR", absl::StrCat("node ", node.id(), " cannot start: ",
-                                         status.ToString()));
+    invariants_.Fail("DUR", absl::StrCat("node ", node.id(), " cannot start: ", status.ToString()));
     return;
   }
   CrashNode(node, CrashKind::kPower, Exponential(swarm_.restart_delay));
@@ -247,6 +262,31 @@ void SimCluster::AskForLeadership() {
   }
 }
 
+void SimCluster::ChangeMembership() {
+  ConfChange change;
+  change.transition = static_cast<ConfChangeTransition>(random_.Below(3));
+  // None: leave a joint membership.
+  for (uint64_t left = random_.Below(4); left > 0; --left) {
+    ConfChangeSingle single{.type = ConfChangeType::kAddNode,
+                            .node = ids_[random_.Below(ids_.size())]};
+    const uint64_t what = random_.Below(4);
+    if (what == 0) single.type = ConfChangeType::kAddLearner;
+    if (what == 1) single.type = ConfChangeType::kRemoveNode;
+    if (retired_.count(single.node) > 0) single.type = ConfChangeType::kRemoveNode;
+    if (single.type == ConfChangeType::kRemoveNode) {
+      // Two ids stay, so that a membership can always be made of them.
+      if (retired_.count(single.node) == 0 && retired_.size() + 2 >= ids_.size()) continue;
+      retired_.insert(single.node);
+    }
+    change.changes.push_back(single);
+  }
+  SimNode& node = RandomNode();
+  if (node.node() == nullptr) return;
+  world_.Trace("membership",
+               {node.id(), static_cast<uint64_t>(change.transition), change.changes.size()});
+  node.node()->ProposeConfChange(std::move(change), nullptr);
+}
+
 // --- Running ---
 
 void SimCluster::AfterEvent() {
@@ -286,40 +326,93 @@ void SimCluster::Heal() {
   }
 }
 
-bool SimCluster::HasLeader() const {
-  NodeId leader = kNoNode;
+SimNode* SimCluster::Leader() const {
+  SimNode* leader = nullptr;
+  Term term = 0;
   for (const auto& node : nodes_) {
-    if (!node->running()) return false;
+    if (!node->running()) continue;
     const Node::Snapshot peek = node->node()->Peek();
-    if (peek.soft_state.leader == kNoNode) return false;
-    if (leader != kNoNode && peek.soft_state.leader != leader) return false;
-    leader = peek.soft_state.leader;
+    if (peek.soft_state.role != Role::kLeader || peek.term < term) continue;
+    leader = node.get();
+    term = peek.term;
   }
-  return true;
+  if (leader == nullptr) return nullptr;
+  const ConfState state = invariants_.MembershipOf(leader->id());
+  for (const std::vector<NodeId>* half : {&state.voters, &state.voters_outgoing, &state.learners}) {
+    for (const NodeId id : *half) {
+      const SimNode& member = NodeOf(id);
+      if (!member.running() || member.node()->Peek().soft_state.leader != leader->id()) {
+        return nullptr;
+      }
+    }
+  }
+  return leader;
+}
+
+std::vector<NodeId> SimCluster::Members() const {
+  const SimNode* leader = Leader();
+  if (leader == nullptr) return {};
+  ConfState state = invariants_.MembershipOf(leader->id());
+  state.voters.insert(state.voters.end(), state.learners.begin(), state.learners.end());
+  return state.voters;
 }
 
 bool SimCluster::AllApplied(Index index) const {
-  return std::all_of(nodes_.begin(), nodes_.end(), [index](const auto& node) {
-    return node->running() && node->state().applied.index >= index;
+  const std::vector<NodeId> members = Members();
+  return !members.empty() && std::all_of(members.begin(), members.end(), [this, index](NodeId id) {
+    return NodeOf(id).running() && NodeOf(id).state().applied.index >= index;
   });
 }
 
+bool SimCluster::MembershipUnknownToSome() const {
+  const std::optional<ConfState> last = invariants_.LastMembership();
+  return last.has_value() && std::any_of(ids_.begin(), ids_.end(), [&](NodeId id) {
+           const ConfState state = invariants_.MembershipOf(id);
+           return !state.voters.empty() && state != *last;
+         });
+}
+
+bool SimCluster::LeaveJoint(absl::Duration patience) {
+  const absl::Duration until = world_.now() + patience;
+  while (world_.now() < until) {
+    const SimNode* leader = Leader();
+    if (leader != nullptr) {
+      const ConfState state = invariants_.MembershipOf(leader->id());
+      if (state.voters_outgoing.empty()) return true;
+      // An explicit joint membership waits for someone to leave it.
+      if (!state.auto_leave) leader->node()->ProposeConfChange({}, nullptr);
+    }
+    (void)RunUntil(world_.now() + absl::Milliseconds(100), [] { return false; });
+    if (invariants_.violation().has_value()) return true;
+  }
+  return false;
+}
+
 void SimCluster::CheckLiveness() {
-  const absl::Duration election =
-      swarm_.node.tick_interval * 2 * swarm_.node.core.election_ticks / (1 - swarm_.max_clock_drift);
+  const absl::Duration election = swarm_.node.tick_interval * 2 * swarm_.node.core.election_ticks /
+                                  (1 - swarm_.max_clock_drift);
   // What was slow or stopped when the faults ended comes to its end first.
   absl::Duration busy = world_.now();
   for (const auto& node : nodes_) busy = std::max(busy, node->busy_until());
   (void)RunUntil(busy, [] { return false; });
   if (invariants_.violation().has_value()) return;
-  if (!RunUntil(world_.now() + 10 * election, [this] { return HasLeader(); })) {
+  if (!RunUntil(world_.now() + 10 * election, [this] { return Leader() != nullptr; })) {
+    stuck_in_membership_ = !invariants_.violation().has_value() && MembershipUnknownToSome();
+    if (stuck_in_membership_) return;
     return invariants_.Fail("LIVE", "no leader within ten election timeouts after all healed");
+  }
+  if (!LeaveJoint(20 * election)) {
+    return invariants_.Fail("LIVE", "the membership stays joint after all healed");
   }
   // The write may be lost with a leadership that ends just now: as any client, try again.
   SimClient probe(1000, world_, nodes_, history_, swarm_, {});
   Index revision = 0;
   for (size_t i = 0; i < 10 && revision == 0; ++i) {
-    probe.WriteOnce(*nodes_[i % nodes_.size()], [&revision](Index at) { revision = at; });
+    const std::vector<NodeId> members = Members();
+    if (!members.empty()) {
+      probe.WriteOnce(NodeOf(members[i % members.size()]),
+                      [&revision](Index at) { revision = at; });
+    }
     (void)RunUntil(world_.now() + 3 * election, [&revision] { return revision != 0; });
     if (invariants_.violation().has_value()) return;
   }
@@ -330,19 +423,22 @@ void SimCluster::CheckLiveness() {
   for (const auto& client : clients_) client->Stop();
   (void)RunUntil(world_.now() + swarm_.client_timeout * 2, [] { return false; });
   if (invariants_.violation().has_value()) return;
-  if (!RunUntil(world_.now() + 20 * election, [&] { return AllApplied(invariants_.committed()); })) {
+  if (!RunUntil(world_.now() + 20 * election,
+                [&] { return AllApplied(invariants_.committed()); })) {
     return invariants_.Fail("LIVE", "the nodes do not come to the same state after all healed");
   }
   CheckFinalStates();
 }
 
 void SimCluster::CheckFinalStates() {
-  invariants_.CheckLogs();
-  for (const auto& node : nodes_) history_.CheckFinal(node->id(), node->state());
-  for (const auto& node : nodes_) {
-    if (node->state() != nodes_[0]->state()) {
-      invariants_.Fail("I11", absl::StrCat("the final states of nodes ", nodes_[0]->id(), " and ",
-                                           node->id(), " differ"));
+  const std::vector<NodeId> members = Members();
+  if (members.empty()) return invariants_.Fail("LIVE", "the leader is lost again without a fault");
+  invariants_.CheckLogs(members);
+  for (const NodeId id : members) {
+    history_.CheckFinal(id, NodeOf(id).state());
+    if (NodeOf(id).state() != NodeOf(members[0]).state()) {
+      invariants_.Fail(
+          "I11", absl::StrCat("the final states of nodes ", members[0], " and ", id, " differ"));
     }
   }
 }
@@ -371,10 +467,12 @@ RunResult SimCluster::Result() const {
                    .swarm = Describe(swarm_),
                    .committed = invariants_.committed(),
                    .elections = invariants_.elections(),
+                   .membership_changes = invariants_.membership_changes(),
                    .crashes = crashes_,
                    .partitions = partitions_,
                    .history = history_.counters(),
                    .network = network_.counters()};
+  result.stuck_in_membership = stuck_in_membership_;
   for (const auto& node : nodes_) {
     const SimFileSystem::Counters disk = node->disk().counters();
     for (const uint64_t errors : disk.injected_errors) result.disk_faults += errors;

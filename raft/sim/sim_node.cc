@@ -1,6 +1,8 @@
 #include "raft/sim/sim_node.h"
 
 #include <algorithm>
+#include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -215,6 +217,17 @@ absl::Duration SimNode::busy_until() const {
 
 void SimNode::On(NodeId self, const Event& event) {
   env_.world.Trace("event", {self, event.index()});
+  if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
+    // Voters, outgoing voters, learners and next learners, a zero after each.
+    const ConfState& state = changed->conf_state;
+    std::vector<uint64_t> numbers = {self};
+    for (const auto* nodes :
+         {&state.voters, &state.voters_outgoing, &state.learners, &state.learners_next}) {
+      numbers.insert(numbers.end(), nodes->begin(), nodes->end());
+      numbers.push_back(0);
+    }
+    env_.world.Trace("members", numbers);
+  }
   env_.invariants.OnEvent(self, event);
 }
 

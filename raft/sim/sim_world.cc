@@ -28,7 +28,7 @@ bool SimWorld::Step() {
   return true;
 }
 
-void SimWorld::Trace(std::string_view what, std::initializer_list<uint64_t> numbers) {
+void SimWorld::Trace(std::string_view what, std::span<const uint64_t> numbers) {
   const auto mix = [this](uint64_t value) {
     trace_hash_ = (trace_hash_ ^ value) * 0x100000001b3u;
     trace_hash_ ^= trace_hash_ >> 29;

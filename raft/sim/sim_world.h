@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -47,7 +48,10 @@ class SimWorld {
 
   // Notes what happened: `what` and the numbers go into the trace hash, and to standard error
   // when tracing is on.
-  void Trace(std::string_view what, std::initializer_list<uint64_t> numbers);
+  void Trace(std::string_view what, std::span<const uint64_t> numbers);
+  void Trace(std::string_view what, std::initializer_list<uint64_t> numbers) {
+    Trace(what, std::span<const uint64_t>(numbers.begin(), numbers.size()));
+  }
   void SetTracing(bool on) { tracing_ = on; }
   [[nodiscard]] bool tracing() const { return tracing_; }
   [[nodiscard]] uint64_t trace_hash() const { return trace_hash_; }

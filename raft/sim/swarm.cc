@@ -18,9 +18,9 @@ double Between(Random& random, double low, double high) {
 }
 
 absl::Duration Between(Random& random, absl::Duration low, absl::Duration high) {
-  return absl::Nanoseconds(static_cast<int64_t>(
-      Between(random, static_cast<double>(absl::ToInt64Nanoseconds(low)),
-              static_cast<double>(absl::ToInt64Nanoseconds(high)))));
+  return absl::Nanoseconds(
+      static_cast<int64_t>(Between(random, static_cast<double>(absl::ToInt64Nanoseconds(low)),
+                                   static_cast<double>(absl::ToInt64Nanoseconds(high)))));
 }
 
 void DrawSizes(Random& random, Swarm& swarm) {
@@ -32,7 +32,8 @@ void DrawSizes(Random& random, Swarm& swarm) {
   core.pre_vote = random.Bernoulli(0.85);
   core.check_quorum = random.Bernoulli(0.85);
   if (random.Bernoulli(0.5)) core.max_message_bytes = random.Below(200);
-  if (random.Bernoulli(0.5)) core.max_inflight_messages = static_cast<uint64_t>(random.Between(1, 8));
+  if (random.Bernoulli(0.5))
+    core.max_inflight_messages = static_cast<uint64_t>(random.Between(1, 8));
   if (random.Bernoulli(0.3)) core.max_inflight_bytes = 1 + random.Below(2000);
   if (random.Bernoulli(0.3)) core.max_uncommitted_bytes = 1 + random.Below(2000);
   if (random.Bernoulli(0.3)) core.max_apply_bytes = 1 + random.Below(500);
@@ -78,6 +79,10 @@ void DrawMachines(Random& random, Swarm& swarm) {
   }
   if (random.Bernoulli(0.3)) {
     swarm.transfer_interval = Between(random, absl::Milliseconds(50), absl::Seconds(1));
+  }
+  if (random.Bernoulli(0.35)) {
+    swarm.membership_interval = Between(random, absl::Milliseconds(20), absl::Milliseconds(640));
+    swarm.spares = static_cast<int>(random.Between(0, 2));
   }
   if (random.Bernoulli(0.3)) swarm.max_clock_drift = Between(random, 0.01, 0.4);
   if (random.Bernoulli(0.3)) {
@@ -131,19 +136,19 @@ std::string Describe(const Swarm& swarm) {
     return duration == absl::ZeroDuration() ? std::string("off") : absl::FormatDuration(duration);
   };
   return absl::StrCat(
-      "nodes=", swarm.nodes, " safety=", time(swarm.safety_time), " drop=", swarm.network.drop,
-      " duplicate=", swarm.network.duplicate, " reorder=", swarm.network.reorder,
-      " tail=", time(swarm.network.mean_tail), " partitions=", time(swarm.partition_interval),
-      " crashes=", time(swarm.crash_interval), " power=", swarm.power_share,
-      " cuts=", swarm.cut_share, " all=", time(swarm.cluster_crash_interval),
-      " pauses=", time(swarm.pause_interval), " transfers=", time(swarm.transfer_interval),
+      "nodes=", swarm.nodes, "+", swarm.spares, " safety=", time(swarm.safety_time),
+      " drop=", swarm.network.drop, " duplicate=", swarm.network.duplicate,
+      " reorder=", swarm.network.reorder, " tail=", time(swarm.network.mean_tail),
+      " partitions=", time(swarm.partition_interval), " crashes=", time(swarm.crash_interval),
+      " power=", swarm.power_share, " cuts=", swarm.cut_share,
+      " all=", time(swarm.cluster_crash_interval), " pauses=", time(swarm.pause_interval),
+      " transfers=", time(swarm.transfer_interval), " members=", time(swarm.membership_interval),
       " drift=", swarm.max_clock_drift, " sync=", time(swarm.disk.sync_latency),
       " sync_error=", swarm.disk.sync_error, " write_error=", swarm.disk.write_error,
-      " keep_cache=", swarm.keep_cache_after_error,
-      " full_disks=", time(swarm.full_disk_interval), " clients=", swarm.clients,
-      " compact=", swarm.node.compact_every_entries, " keep=", swarm.node.keep_entries,
-      " segment=", swarm.segment_bytes, " pre_vote=", swarm.node.core.pre_vote,
-      " check_quorum=", swarm.node.core.check_quorum);
+      " keep_cache=", swarm.keep_cache_after_error, " full_disks=", time(swarm.full_disk_interval),
+      " clients=", swarm.clients, " compact=", swarm.node.compact_every_entries,
+      " keep=", swarm.node.keep_entries, " segment=", swarm.segment_bytes,
+      " pre_vote=", swarm.node.core.pre_vote, " check_quorum=", swarm.node.core.check_quorum);
 }
 
 }  // namespace keelson::raft::sim

@@ -20,6 +20,7 @@ namespace keelson::raft::sim {
 // Mean times between faults; zero switches a fault off.
 struct Swarm {
   int nodes = 3;
+  int spares = 0;                                 // machines that are no members at first
   absl::Duration safety_time = absl::Seconds(3);  // with faults; then everything heals
 
   Node::Options node;
@@ -31,20 +32,21 @@ struct Swarm {
   double max_clock_drift = 0;  // each node's clock runs at 1 +- this
   double slow_apply = 0;
 
-  absl::Duration crash_interval;      // a random node crashes and restarts
-  double power_share = 0.5;           // of these, as a loss of power rather than a killed process
+  absl::Duration crash_interval;  // a random node crashes and restarts
+  double power_share = 0.5;       // of these, as a loss of power rather than a killed process
   // After a failed write or sync only the process starts anew, and the page cache goes on
   // showing what the disk may not hold.
   bool keep_cache_after_error = false;
-  double cut_share = 0;               // of these, in the middle of a later disk operation
+  double cut_share = 0;                   // of these, in the middle of a later disk operation
   absl::Duration cluster_crash_interval;  // all nodes at once
   absl::Duration restart_delay = absl::Milliseconds(100);
-  absl::Duration pause_interval;      // a random node stops for a while
+  absl::Duration pause_interval;  // a random node stops for a while
   absl::Duration pause_time = absl::Milliseconds(300);
   absl::Duration partition_interval;  // links are cut, and healed after a while
   absl::Duration partition_time = absl::Milliseconds(400);
-  absl::Duration transfer_interval;   // leadership is asked to move, or a node to campaign
-  absl::Duration full_disk_interval;  // a random node's disk fills up for a while
+  absl::Duration transfer_interval;    // leadership is asked to move, or a node to campaign
+  absl::Duration membership_interval;  // a change of the membership is proposed
+  absl::Duration full_disk_interval;   // a random node's disk fills up for a while
   absl::Duration full_disk_time = absl::Milliseconds(500);
 
   int clients = 2;
