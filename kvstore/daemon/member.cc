@@ -329,20 +329,25 @@ void MemberImpl::RegisterPeerMetrics() {
 
 void MemberImpl::HandOverLeadership() {
   if (!server_->IsLeader()) return;
-  absl::Notification asked;
-  raft::NodeId to = raft::kNoNode;
-  node_->GetStatus([&](const raft::Status& status) {
+  // Shared: the answer may come after we have given up on it.
+  struct Answer {
+    absl::Notification came;
+    raft::NodeId to = raft::kNoNode;
+  };
+  const auto answer = std::make_shared<Answer>();
+  node_->GetStatus([answer, self = options_.member_id](const raft::Status& status) {
     raft::Index best = 0;
     for (const raft::PeerStatus& peer : status.peers) {
-      if (peer.id == options_.member_id || peer.is_learner || !peer.recent_active) continue;
+      if (peer.id == self || peer.is_learner || !peer.recent_active) continue;
       if (peer.match >= best) {
         best = peer.match;
-        to = peer.id;
+        answer->to = peer.id;
       }
     }
-    asked.Notify();
+    answer->came.Notify();
   });
-  asked.WaitForNotification();
+  if (!answer->came.WaitForNotificationWithTimeout(options_.election_timeout)) return;
+  const raft::NodeId to = answer->to;
   if (to == raft::kNoNode) return;
   LogInfo("handing leadership over", {{"to", FormatId(to)}});
   node_->TransferLeadership(to);

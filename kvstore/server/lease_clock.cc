@@ -87,9 +87,10 @@ void LeaseClock::Checkpointed(absl::Duration now, int64_t id, int64_t remaining_
   if (expiry < found->second.expiry) Schedule(id, found->second, expiry);
 }
 
-int64_t LeaseClock::Renew(absl::Duration now, int64_t id) {
+std::optional<int64_t> LeaseClock::Renew(absl::Duration now, int64_t id) {
+  if (!leading_) return std::nullopt;
   const auto found = leases_.find(id);
-  if (!leading_ || found == leases_.end() || found->second.expiry <= now) return 0;
+  if (found == leases_.end() || found->second.expiry <= now) return 0;
   Schedule(id, found->second, now + absl::Seconds(found->second.ttl_seconds));
   return found->second.ttl_seconds;
 }

@@ -65,10 +65,9 @@ class LeaseClock {
   void Revoked(int64_t id);
   void Checkpointed(absl::Duration now, int64_t id, int64_t remaining_seconds);
 
-  // Starts the full TTL anew. Returns the TTL in seconds; 0 when the lease is
-  // unknown, has expired (its revocation is under way), or this member does not
-  // lead.
-  int64_t Renew(absl::Duration now, int64_t id);
+  // Starts the full TTL anew. Returns the TTL in seconds; 0 when the lease is unknown or has
+  // expired (its revocation is under way). A member that does not lead cannot tell: empty.
+  std::optional<int64_t> Renew(absl::Duration now, int64_t id);
 
   struct TimeLeft {
     int64_t seconds = 0;  // whole ones; 0 when expired

@@ -66,12 +66,17 @@ void Server::LeaseKeepAlive(const etcdserverpb::LeaseKeepAliveRequest& request, 
     // The round proves that this member still leads, and that all grants are applied.
     return Linearizable([this, id, response, finish = std::move(finish)](absl::Status ready) {
       if (!ready.ok()) return finish(ready);
-      response->set_id(id);
+      std::optional<int64_t> ttl;
       {
         absl::MutexLock lock(&mu_);
-        response->set_ttl(leases_.Renew(env_.clock->Monotonic(), id));
+        ttl = leases_.Renew(env_.clock->Monotonic(), id);
       }
-      if (response->ttl() > 0) counters_.leases_renewed.fetch_add(1, std::memory_order_relaxed);
+      // It leads, but has not taken the clock over yet, or has just given it up. TTL 0 would
+      // tell the client that its lease is gone.
+      if (!ttl.has_value()) return finish(errors::LeaderChanged());
+      response->set_id(id);
+      response->set_ttl(*ttl);
+      if (*ttl > 0) counters_.leases_renewed.fetch_add(1, std::memory_order_relaxed);
       finish(absl::OkStatus());
     });
   }
@@ -96,10 +101,13 @@ void Server::LeaseTimeToLive(const etcdserverpb::LeaseTimeToLiveRequest& request
       if (!ready.ok()) return finish(ready);
       response->set_id(id);
       std::optional<LeaseClock::TimeLeft> left;
+      bool leading = false;
       {
         absl::MutexLock lock(&mu_);
+        leading = leases_.leading();
         left = leases_.Left(env_.clock->Monotonic(), id);
       }
+      if (!leading) return finish(errors::LeaderChanged());
       response->set_ttl(left.has_value() ? left->seconds : -1);
       response->set_grantedttl(left.has_value() ? left->granted_seconds : 0);
       if (keys && left.has_value()) {

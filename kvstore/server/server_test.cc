@@ -371,6 +371,31 @@ TEST_CASE("A leader renews a lease, with the revision from before", "[kvstore][s
   }
 }
 
+TEST_CASE("A leader that has not taken the lease clock over yet does not say a lease is gone",
+          "[kvstore][server]") {
+  Fixture f;
+  f.Lead(kOther);
+  f.Grant(7, 60);
+  f.server->OnRoleChange({.leader = kSelf, .role = keelson::raft::Role::kLeader}, 6);
+  LeaseKeepAliveRequest keep;
+  keep.set_id(7);
+  LeaseKeepAliveResponse kept;
+  LeaseTimeToLiveRequest ask;
+  ask.set_id(7);
+  LeaseTimeToLiveResponse left;
+  Answer keep_answer, ask_answer;
+  f.server->LeaseKeepAlive(keep, false, &kept, keep_answer.Done());
+  f.server->LeaseTimeToLive(ask, false, &left, ask_answer.Done());
+  CHECK(keep_answer.status == errors::LeaderChanged());
+  CHECK(ask_answer.status == errors::LeaderChanged());
+
+  f.store.SetLeases({{.id = 7, .granted_ttl_seconds = 60}});
+  f.timers.RunAll();
+  f.server->LeaseKeepAlive(keep, false, &kept, keep_answer.Done());
+  KEELSON_REQUIRE_OK(keep_answer.status);
+  CHECK(kept.ttl() == 60);
+}
+
 TEST_CASE("A follower asks the leader about leases", "[kvstore][server]") {
   Fixture f;
   f.Lead(kOther);
