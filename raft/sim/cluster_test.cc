@@ -11,7 +11,7 @@ namespace keelson::raft::sim {
 namespace {
 
 #ifdef KEELSON_SANITIZED
-constexpr uint64_t kSeeds = 200;
+constexpr uint64_t kSeeds = 120;
 #else
 constexpr uint64_t kSeeds = 2400;
 #endif

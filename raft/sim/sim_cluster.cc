@@ -186,6 +186,9 @@ void SimCluster::StartNode(SimNode& node) {
   const absl::Status status = node.Start();
   if (status.ok()) return;
   world_.Trace("start failed", {node.id(), static_cast<uint64_t>(status.code())});
+  // An I/O error of the disk may be wrapped as a loss; the next start reads again.
+  const bool injected = status.message().find("injected") != absl::string_view::npos;
+  if (injected) return CrashNode(node, CrashKind::kPower, Exponential(swarm_.restart_delay));
   if (status.code() == absl::StatusCode::kDataLoss ||
       status.code() == absl::StatusCode::kFailedPrecondition ||
       status.code() == absl::StatusCode::kInvalidArgument) {
@@ -388,6 +391,15 @@ bool SimCluster::LeaveJoint(absl::Duration patience) {
   return false;
 }
 
+void SimCluster::FailLiveness(const std::string& text) {
+  if (invariants_.violation().has_value()) return;
+  if (Leader() == nullptr && MembershipUnknownToSome()) {
+    stuck_in_membership_ = true;
+  } else {
+    invariants_.Fail("LIVE", text);
+  }
+}
+
 void SimCluster::CheckLiveness() {
   const absl::Duration election = swarm_.node.tick_interval * 2 * swarm_.node.core.election_ticks /
                                   (1 - swarm_.max_clock_drift);
@@ -397,12 +409,10 @@ void SimCluster::CheckLiveness() {
   (void)RunUntil(busy, [] { return false; });
   if (invariants_.violation().has_value()) return;
   if (!RunUntil(world_.now() + 10 * election, [this] { return Leader() != nullptr; })) {
-    stuck_in_membership_ = !invariants_.violation().has_value() && MembershipUnknownToSome();
-    if (stuck_in_membership_) return;
-    return invariants_.Fail("LIVE", "no leader within ten election timeouts after all healed");
+    return FailLiveness("no leader within ten election timeouts after all healed");
   }
   if (!LeaveJoint(20 * election)) {
-    return invariants_.Fail("LIVE", "the membership stays joint after all healed");
+    return FailLiveness("the membership stays joint after all healed");
   }
   // The write may be lost with a leadership that ends just now: as any client, try again.
   SimClient probe(1000, world_, nodes_, history_, swarm_, {});
@@ -416,16 +426,16 @@ void SimCluster::CheckLiveness() {
     (void)RunUntil(world_.now() + 3 * election, [&revision] { return revision != 0; });
     if (invariants_.violation().has_value()) return;
   }
-  if (revision == 0) return invariants_.Fail("LIVE", "no new write succeeds after all healed");
+  if (revision == 0) return FailLiveness("no new write succeeds after all healed");
   if (!RunUntil(world_.now() + 20 * election, [&] { return AllApplied(revision); })) {
-    return invariants_.Fail("LIVE", "a new write does not reach all nodes after all healed");
+    return FailLiveness("a new write does not reach all nodes after all healed");
   }
   for (const auto& client : clients_) client->Stop();
   (void)RunUntil(world_.now() + swarm_.client_timeout * 2, [] { return false; });
   if (invariants_.violation().has_value()) return;
   if (!RunUntil(world_.now() + 20 * election,
                 [&] { return AllApplied(invariants_.committed()); })) {
-    return invariants_.Fail("LIVE", "the nodes do not come to the same state after all healed");
+    return FailLiveness("the nodes do not come to the same state after all healed");
   }
   CheckFinalStates();
 }

@@ -111,6 +111,8 @@ class SimCluster {
   void AfterEvent();
   void Heal();
   void CheckLiveness();
+  // What should have come after everything healed did not.
+  void FailLiveness(const std::string& text);
   // Some machine goes by another membership than the one that was committed last.
   [[nodiscard]] bool MembershipUnknownToSome() const;
   // True when the membership is not joint, or became so in time.
