@@ -194,7 +194,9 @@ void WatchHub::Publish(std::vector<Store::Change> changes) {
 }
 
 void WatchHub::Match(const Store::Change& change) {
-  touched_.clear();
+  // Out of the guarded member for a while: clang cannot see that the lambda runs under mu_.
+  std::vector<Watcher*> touched = std::move(touched_);
+  touched.clear();
   for (uint32_t i = 0; i < change.events.size(); ++i) {
     const mvccpb::Event& event = change.events[i];
     live_.ForEachMatch(event.kv().key(), [&](Watcher* watcher) {
@@ -202,10 +204,11 @@ void WatchHub::Match(const Store::Change& change) {
       // the future.
       if (change.revision < watcher->next_revision) return;
       if (!Wanted(event, watcher->no_put, watcher->no_delete)) return;
-      if (watcher->matched.empty()) touched_.push_back(watcher);
+      if (watcher->matched.empty()) touched.push_back(watcher);
       watcher->matched.push_back(i);
     });
   }
+  touched_ = std::move(touched);
 }
 
 void WatchHub::PublishOne(Store::Change& change, Wakes& wakes) {
@@ -364,14 +367,18 @@ void WatchHub::RequestProgress(const StreamPtr& stream) {
 }
 
 void WatchHub::AnswerProgress(Wakes& wakes) {
-  std::erase_if(progress_requests_, [&](const StreamPtr& stream) {
-    if (!stream->closed_ && stream->progress_target_ > published_) return false;
+  std::vector<StreamPtr> waiting;
+  for (StreamPtr& stream : progress_requests_) {
+    if (!stream->closed_ && stream->progress_target_ > published_) {
+      waiting.push_back(std::move(stream));
+      continue;
+    }
     stream->progress_target_ = 0;
     if (!stream->closed_ && !stream->watchers_.empty() && CaughtUp(*stream, published_)) {
       PushAnswer(*stream, Response(kNoWatchId, published_).SerializeAsString(), wakes);
     }
-    return true;
-  });
+  }
+  progress_requests_ = std::move(waiting);
 }
 
 void WatchHub::Tick() {

@@ -15,6 +15,9 @@ absl::StatusOr<Recovery> Recover(Wal::Recovered log, StateMachine& machine,
   if (applied.index < log.start.index) {
     absl::StatusOr<std::unique_ptr<SnapshotReader>> reader =
         snapshots.OpenSnapshot(log.start.index, log.start.term);
+    if (!reader.ok() && !absl::IsNotFound(reader.status())) {
+      return Annotate(reader.status(), "open the snapshot that the log names");
+    }
     if (!reader.ok()) {
       return absl::DataLossError(absl::StrCat(
           "the state ends at entry ", applied.index, ", the log begins after ", log.start.index,
