@@ -12,6 +12,7 @@ All traffic is on loopback. Processes are ended by pid and folders removed when 
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +22,9 @@ import time
 import urllib.error
 import urllib.request
 
+# Whatever proxy the environment names, loopback needs none.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 READY_SECONDS = 60.0  # how long a healthy member may take; a bound, not a wait
 
 
@@ -29,16 +33,22 @@ class ClusterError(Exception):
 
 
 def free_ports(count):
-    """Ports of loopback that nobody listened on a moment ago."""
-    sockets = []
+    """Ports of loopback that nobody listened on a moment ago, below the range from which outgoing
+    connections get theirs: a member that was killed finds its port free when it comes back."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        low = int(f.read().split()[0])
+    held = []
     try:
-        for _ in range(count):
+        while len(held) < count:
             s = socket.socket()
-            s.bind(("127.0.0.1", 0))
-            sockets.append(s)
-        return [s.getsockname()[1] for s in sockets]
+            try:
+                s.bind(("127.0.0.1", random.randint(10000, low - 1) if low > 10100 else 0))
+                held.append(s)
+            except OSError:
+                s.close()
+        return [s.getsockname()[1] for s in held]
     finally:
-        for s in sockets:
+        for s in held:
             s.close()
 
 
@@ -147,7 +157,7 @@ class Member:
     def http(self, path, seconds=2.0):
         """(status, body) of GET `path`, or None when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://{self.endpoint}{path}", timeout=seconds) as reply:
+            with _OPENER.open(f"http://{self.endpoint}{path}", timeout=seconds) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 from interop import (Cluster, ClusterError, Ctl, Story, clean_environment, expect, expect_equal,
-                     low_ports, require_peers, scratch_folder, wait_for)
+                     free_ports, require_peers, scratch_folder, wait_for)
 
 FAILED, BAD_ARGUMENTS, NO_PERMISSION, NOT_CONFIGURED = 1, 2, 4, 6
 START_SECONDS = 30
@@ -36,7 +36,7 @@ class World:
     @contextlib.contextmanager
     def member(self, folder=None, flags=()):
         """A cluster of one, not started; what it wrote is removed at the end."""
-        with Cluster(self.server, members=1, ports=low_ports(2), folder=folder,
+        with Cluster(self.server, members=1, ports=free_ports(2), folder=folder,
                      extra_flags=flags, keep=folder is not None) as cluster:
             yield cluster, cluster.members[0], Ctl(self.ctl, cluster)
 
@@ -154,7 +154,7 @@ def check_etcd_directory(story, world):
         print("SKIPPED: a data directory of etcd: 'etcd' is missing (apt-get install etcd-server)")
         return
     with story.step("a data directory of etcd is recognised and left alone"), scratch_folder() as folder:
-        with Cluster("etcd", members=1, ports=low_ports(2), folder=folder, keep=True) as cluster:
+        with Cluster("etcd", members=1, ports=free_ports(2), folder=folder, keep=True) as cluster:
             cluster.start()
             cluster.members[0].stop()
         with world.member(folder=folder) as (_, member, _):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 
-from interop import (Cluster, ClusterError, Ctl, Story, expect, expect_equal, low_ports, require_peers,
+from interop import (Cluster, ClusterError, Ctl, Story, expect, expect_equal, free_ports, require_peers,
                      scratch_folder, wait_for)
 
 CLONE_NEWNS = 0x00020000
@@ -105,7 +105,7 @@ def main():
         os.mkdir(disk)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", disk], check=True)
         try:
-            with Cluster(os.path.abspath(arguments.server), members=1, ports=low_ports(2), folder=disk,
+            with Cluster(os.path.abspath(arguments.server), members=1, ports=free_ports(2), folder=disk,
                          keep=True) as cluster:
                 story = Story("full_disk_test", cluster)
                 run(story, cluster, Ctl(arguments.ctl, cluster), disk)

@@ -13,9 +13,7 @@ the same, so each test can be checked against etcd itself.
 import contextlib
 import json
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +21,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cluster"))
-from cluster import Cluster, ClusterError, wait_for  # noqa: E402
+from cluster import Cluster, ClusterError, free_ports, wait_for  # noqa: E402, F401
 
 
 class Story:
@@ -89,26 +87,6 @@ def clean_environment():
     """Ours without the variables that would configure a server or a ctl."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("ETCD_", "ETCDCTL_"))}
     return {**kept, "ETCDCTL_API": "3"}
-
-
-def low_ports(count):
-    """Free ports below the range from which outgoing connections get theirs, so that a member
-    that was killed finds its port free when it comes back."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
-        low = int(f.read().split()[0])
-    held = []
-    try:
-        while len(held) < count:
-            s = socket.socket()
-            try:
-                s.bind(("127.0.0.1", random.randint(10000, low - 1) if low > 10100 else 0))
-                held.append(s)
-            except OSError:
-                s.close()
-        return [s.getsockname()[1] for s in held]
-    finally:
-        for s in held:
-            s.close()
 
 
 @contextlib.contextmanager
@@ -190,7 +168,7 @@ def started_cluster(binary, ctl, members=3, ports=None, extra_flags=()):
     """A healthy cluster and a Ctl; other ports are tried when somebody took one in between."""
     binary = os.path.abspath(binary) if os.path.sep in binary else binary
     for attempt in range(5):
-        with Cluster(binary, members=members, ports=ports or low_ports(2 * members),
+        with Cluster(binary, members=members, ports=ports or free_ports(2 * members),
                      extra_flags=extra_flags) as cluster:
             try:
                 cluster.start()

@@ -10,7 +10,7 @@ import argparse
 import re
 import sys
 
-from interop import Story, expect_equal, low_ports, require_program, started_cluster
+from interop import Story, expect_equal, free_ports, require_program, started_cluster
 
 FORMS = ("simple", "fields", "json", "table")
 
@@ -195,7 +195,7 @@ def main():
     require_program("etcdctl", "etcd-client")
     require_program("etcd", "etcd-server")
 
-    ports = low_ports(2)
+    ports = free_ports(2)
     theirs = record(arguments.server, "etcdctl", ports)
     ours = record(arguments.server, arguments.ctl, ports)
     story = Story("same_output_test")

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from interop import (Cluster, ClusterError, Ctl, Story, expect, expect_equal, low_ports,
+from interop import (Cluster, ClusterError, Ctl, Story, expect, expect_equal, free_ports,
                      require_peers, require_program, scratch_folder, wait_for)
 
 
@@ -105,7 +105,7 @@ def main():
                  "stranger": make_certificate(folder, "stranger", other, "clientAuth")}
         flags = [f"--cert-file={paths['server']}.crt", f"--key-file={paths['server']}.key",
                  "--client-cert-auth", f"--trusted-ca-file={ca}.crt"]
-        with SecureCluster(server, members=1, ports=low_ports(2), extra_flags=flags) as cluster:
+        with SecureCluster(server, members=1, ports=free_ports(2), extra_flags=flags) as cluster:
             story = Story("tls_test", cluster)
             run(story, cluster, Ctl(arguments.ctl, cluster), paths)
         return story.finish()
