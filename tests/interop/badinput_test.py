@@ -224,7 +224,7 @@ def flip_bit(path):
     """Flips a bit of a value in the middle of the log. (In a record's length, etcd takes the same
     for the end of the log, and cuts it.)"""
     with open(path, "r+b") as f:
-        position = f.read().index(b"value 25")
+        position = f.read().index(b"alue 25") - 1
         f.seek(position)
         byte = f.read(1)[0]
         f.seek(position)
