@@ -4,17 +4,19 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "base/burst.h"
 #include "base/clock.h"
 
 namespace keelson {
 
-struct ThreadExecutor::State {
+struct ThreadExecutor::State final : Sleeper, std::enable_shared_from_this<State> {
   absl::Mutex mu;
   absl::CondVar wake;
   std::vector<Task> ready ABSL_GUARDED_BY(mu);
@@ -23,6 +25,7 @@ struct ThreadExecutor::State {
   bool stopping ABSL_GUARDED_BY(mu) = false;
   std::thread thread;
 
+  void Wake() override { wake.Signal(); }
   void Run();
   // Waits for work and moves what is due to `batch`. False when stopping.
   bool TakeBatch(std::vector<Task>& batch) ABSL_LOCKS_EXCLUDED(mu);
@@ -67,7 +70,7 @@ void ThreadExecutor::State::Run() {
   }
 }
 
-ThreadExecutor::ThreadExecutor(const std::string& name) : state_(std::make_unique<State>()) {
+ThreadExecutor::ThreadExecutor(const std::string& name) : state_(std::make_shared<State>()) {
   state_->thread = std::thread([state = state_.get()] { state->Run(); });
   (void)::pthread_setname_np(state_->thread.native_handle(), name.substr(0, 15).c_str());
 }
@@ -75,10 +78,13 @@ ThreadExecutor::ThreadExecutor(const std::string& name) : state_(std::make_uniqu
 ThreadExecutor::~ThreadExecutor() { Stop(); }
 
 void ThreadExecutor::Post(Task task) {
-  absl::MutexLock lock(&state_->mu);
-  if (state_->stopping) return;
-  state_->ready.push_back(std::move(task));
-  if (state_->idle) state_->wake.Signal();
+  {
+    absl::MutexLock lock(&state_->mu);
+    if (state_->stopping) return;
+    state_->ready.push_back(std::move(task));
+    if (!state_->idle) return;
+  }
+  Burst::Wake(state_);
 }
 
 void ThreadExecutor::PostAfter(absl::Duration delay, Task task) {

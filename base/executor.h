@@ -43,7 +43,7 @@ class ThreadExecutor final : public Executor {
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  const std::shared_ptr<State> state_;
 };
 
 }  // namespace keelson

@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "base/burst.h"
 #include "base/clock.h"
 
 namespace keelson {
@@ -22,6 +23,18 @@ void Drain(Executor& executor) {
   absl::Notification done;
   executor.Post([&done] { done.Notify(); });
   done.WaitForNotification();
+}
+
+TEST_CASE("Tasks posted in a burst are found together at its end", "[base][executor]") {
+  ThreadExecutor executor("test");
+  Drain(executor);
+  std::atomic<int> done = 0;
+  {
+    Burst burst;
+    for (int i = 0; i < 100; ++i) executor.Post([&] { ++done; });
+  }
+  Drain(executor);
+  CHECK(done == 100);
 }
 
 TEST_CASE("Tasks run in the order posted, one at a time", "[base][executor]") {
