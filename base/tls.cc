@@ -22,6 +22,7 @@ constexpr char kTls12Ciphers[] =
 
 // ALPN's wire form: a length byte before each name.
 constexpr unsigned char kHttp11[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+constexpr unsigned char kHttp2[] = {2, 'h', '2'};
 
 constexpr size_t kFileBytesMax = 1024 * 1024;
 
@@ -126,10 +127,11 @@ absl::Status TrustAuthorities(SSL_CTX* ctx, const std::string& ca_pem, bool tell
   return absl::OkStatus();
 }
 
-int SelectHttp11(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
-                 unsigned in_size, void*) {
+template <const auto& kProtocol>
+int Select(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
+           unsigned in_size, void*) {
   unsigned char* chosen = nullptr;
-  if (SSL_select_next_proto(&chosen, out_size, kHttp11, sizeof(kHttp11), in, in_size) !=
+  if (SSL_select_next_proto(&chosen, out_size, kProtocol, sizeof(kProtocol), in, in_size) !=
       OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
@@ -176,7 +178,7 @@ absl::StatusOr<TlsMaterial> LoadTlsMaterial(const TlsFiles& files) {
 }
 
 absl::StatusOr<std::shared_ptr<const TlsServerContext>> TlsServerContext::Create(
-    const TlsMaterial& material) {
+    const TlsMaterial& material, Protocol protocol) {
   KEELSON_ASSIGN_OR_RETURN(const ContextPtr ctx, NewContext(TLS_server_method()));
   KEELSON_RETURN_IF_ERROR(UseCertificate(ctx.get(), material));
   if (material.ca_pem.empty() && material.require_client_cert) {
@@ -187,7 +189,8 @@ absl::StatusOr<std::shared_ptr<const TlsServerContext>> TlsServerContext::Create
     const int require = material.require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
     SSL_CTX_set_verify(ctx.get(), SSL_VERIFY_PEER | require, nullptr);
   }
-  SSL_CTX_set_alpn_select_cb(ctx.get(), SelectHttp11, nullptr);
+  SSL_CTX_set_alpn_select_cb(
+      ctx.get(), protocol == Protocol::kHttp2 ? Select<kHttp2> : Select<kHttp11>, nullptr);
   return std::shared_ptr<const TlsServerContext>(new TlsServerContext(ctx));
 }
 

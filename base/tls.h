@@ -56,10 +56,11 @@ class TlsServerContext {
   // INVALID_ARGUMENT when `material` has no certificate, or is not what LoadTlsMaterial returns.
   // With ca_pem but without require_client_cert, a client may send a certificate, and then it
   // must be a good one.
+  // `protocol`: chosen by ALPN; a client that offers only others is refused.
+  enum class Protocol { kHttp11, kHttp2 };
   static absl::StatusOr<std::shared_ptr<const TlsServerContext>> Create(
-      const TlsMaterial& material);
+      const TlsMaterial& material, Protocol protocol = Protocol::kHttp11);
 
-  // ALPN: chooses "http/1.1"; refuses a client that offers only others.
   [[nodiscard]] ssl_ctx_st* ssl_ctx() const { return ctx_.get(); }
 
  private:

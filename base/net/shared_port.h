@@ -2,7 +2,7 @@
 // bytes without taking them, and hands each to the server of its protocol.
 //
 //   KEELSON_ASSIGN_OR_RETURN(auto port, SharedPort::Bind({.listen = {"127.0.0.1:2379"}}));
-//   GrpcSink grpc_sink(builder, credentials);          // base/net/grpc_acceptor.h
+//   GrpcSink grpc_sink(builder, credentials);          // base/net/grpc_acceptor.h, or rpc_sink.h
 //   auto grpc_server = builder.BuildAndStart();
 //   HttpSink http_sink(*http_server, false);           // base/net/http_sink.h
 //   port->Start(http_sink, grpc_sink);

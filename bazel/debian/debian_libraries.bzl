@@ -30,6 +30,8 @@ _LIBRARIES = {
     "catch2": ("catch2", "catch2/catch.hpp", [], []),
     "cli11": ("libcli11-dev", "CLI/CLI.hpp", [], []),
     "grpc": ("libgrpc++-dev", "grpcpp/grpcpp.h", [], ["-lgrpc++", "-lgrpc", "-lgpr"]),
+    "jemalloc": ("libjemalloc-dev", "jemalloc/jemalloc.h", [], ["-ljemalloc"]),
+    "nghttp2": ("libnghttp2-dev", "nghttp2/nghttp2.h", ["libnghttp2"], []),
     "nlohmann_json": ("nlohmann-json3-dev", "nlohmann/json.hpp", [], []),
     "openssl": ("libssl-dev", "openssl/ssl.h", ["libssl", "libcrypto"], []),
     "protobuf": ("libprotobuf-dev", "google/protobuf/message.h", ["protobuf"], []),
