@@ -92,6 +92,9 @@ struct ApplyWork {
   std::vector<Entry> entries;
   // Step these into the core when the entries have been applied.
   std::vector<Message> responses;
+  // More committed entries wait for these responses, so they are urgent. Otherwise they may be
+  // stepped with whatever comes next.
+  bool more_waits = false;
 };
 
 struct SoftState {

@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "base/burst.h"
 #include "base/check.h"
 #include "base/status.h"
 #include "raft/internal/append_worker.h"
@@ -59,7 +60,7 @@ class NodeImpl final : public Node {
         append_(options.core.id, *env.append, *env.wal, *env.transport, std::move(token),
                 AppendHooks()),
         apply_(*env.apply, *env.background, *env.machine, *env.snapshots, log_.applied(),
-               {.done = [this](ApplyDone done) { Deliver(&Inbox::applied, std::move(done)); },
+               {.done = [this](ApplyDone done) { DeliverApplied(std::move(done)); },
                 .fatal = [this](absl::Status status) { Fail(std::move(status)); }}),
         barriers_(options.tick_interval * 5),
         last_flush_(log_.applied().index) {}
@@ -160,6 +161,13 @@ class NodeImpl final : public Node {
     absl::MutexLock lock(&mu_);
     std::move(done.begin(), done.end(), std::back_inserter(inbox_.appended));
     Schedule();
+  }
+  // Usually the loop need not wake for it.
+  void DeliverApplied(ApplyDone done) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    const bool urgent = done.urgent;
+    inbox_.applied.push_back(std::move(done));
+    if (urgent) Schedule();
   }
   void Call(std::function<void()> call) { Deliver(&Inbox::calls, std::move(call)); }
 
@@ -295,6 +303,8 @@ void NodeImpl::OnTick() {
   HandleReady();
   UpdatePeek();
   ScheduleTick();
+  absl::MutexLock lock(&mu_);
+  if (!inbox_.applied.empty()) Schedule();
 }
 
 void NodeImpl::TakeCompletions(Inbox& inbox) {
@@ -409,6 +419,7 @@ void NodeImpl::HandleReady() {
       std::vector<ReadBarriers::Done> done = barriers_.Finish(read.context);
       if (done.empty()) continue;
       apply_.WhenApplied(read.index, [done = std::move(done)] {
+        Burst burst;  // Those who are told wake others.
         for (const ReadBarriers::Done& each : done) each(absl::OkStatus());
       });
       StepReads();  // those who came meanwhile

@@ -45,7 +45,7 @@ struct ElectionStarted {
 };
 enum class CampaignRefusal : uint8_t { kAlreadyLeader, kNotPromotable, kUnappliedConfChange };
 struct CampaignRefused {
-  CampaignRefusal why;
+  CampaignRefusal why{};
   Term term = 0;
 };
 struct VoteRequested {
@@ -79,13 +79,13 @@ struct VoteReceived {
   size_t rejected_count = 0;
 };
 struct HigherTermSeen {
-  MessageType type;
+  MessageType type{};
   NodeId from = kNoNode;
   Term term = 0;
   Term message_term = 0;
 };
 struct LowerTermIgnored {
-  MessageType type;
+  MessageType type{};
   NodeId from = kNoNode;
   Term term = 0;
   Term message_term = 0;
@@ -99,7 +99,7 @@ struct LeaderForgotten {
 };
 struct ForgetLeaderRefused {};  // lease reads need the stickiness
 struct RestoredAsNonFollower {
-  Role role;
+  Role role{};
 };  // a snapshot reached a node that cannot take it
 
 // --- The log ---
@@ -118,7 +118,7 @@ struct UnstableTruncated {
 // An acknowledgement of the append worker named an entry that is not (any more) there.
 enum class StaleAppendAck : uint8_t { kMissing, kCoveredBySnapshot, kOtherTerm };
 struct AppendAckIgnored {
-  StaleAppendAck why;
+  StaleAppendAck why{};
   Index index = 0;
   Term term = 0;
   Term log_term = 0;  // what the log holds there, for kOtherTerm
@@ -168,7 +168,7 @@ struct SnapshotSent {
 enum class SnapshotWithheld : uint8_t { kPeerInactive, kNotReady };
 struct SnapshotNotSent {
   NodeId peer = kNoNode;
-  SnapshotWithheld why;
+  SnapshotWithheld why{};
 };
 struct SnapshotRecovered {
   PeerStatus peer;
@@ -259,7 +259,7 @@ enum class TransferRefusal : uint8_t { kLearner, kInProgress, kSelf, kNoLeader }
 struct TransferRefused {
   NodeId to = kNoNode;
   Term term = 0;
-  TransferRefusal why;
+  TransferRefusal why{};
 };
 struct TimeoutNowSent {
   NodeId to = kNoNode;
@@ -272,7 +272,7 @@ struct TimeoutNowReceived {
 struct TimeoutNowIgnored {
   NodeId from = kNoNode;
   Term term = 0;
-  Role role;
+  Role role{};
 };
 struct ReadDropped {
   Term term = 0;

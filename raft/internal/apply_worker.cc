@@ -9,7 +9,7 @@
 namespace keelson::raft {
 
 ApplyWorker::ApplyWorker(Executor& executor, Executor& background, StateMachine& machine,
-                         SnapshotStore& snapshots, SnapshotMetadata applied, Hooks hooks)
+                         SnapshotStore& snapshots, const SnapshotMetadata& applied, Hooks hooks)
     : executor_(executor),
       background_(background),
       machine_(machine),
@@ -58,6 +58,7 @@ void ApplyWorker::Drain() {
       std::move(works[i].entries.begin(), works[i].entries.end(), std::back_inserter(entries));
     std::move(works[i].responses.begin(), works[i].responses.end(),
               std::back_inserter(done.responses));
+    done.urgent |= works[i].more_waits;
   }
   SnapshotMetadata after = position_;
   for (const Entry& entry : entries) {
@@ -79,6 +80,7 @@ void ApplyWorker::Drain() {
   }
   Advance(after);
   done.applied = std::move(after);
+  done.urgent |= !done.conf_changes.empty();
   hooks_.done(std::move(done));
 }
 

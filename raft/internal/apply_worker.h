@@ -26,6 +26,7 @@ struct ApplyDone {
   std::vector<std::pair<Index, ConfChange>> conf_changes;  // with the index of their entries
   std::vector<Message> responses;
   SnapshotMetadata applied;
+  bool urgent = false;  // The core waits for it.
 };
 
 class ApplyWorker {
@@ -37,7 +38,7 @@ class ApplyWorker {
 
   // All borrowed; they outlive the worker. `applied` is where the machine stands.
   ApplyWorker(Executor& executor, Executor& background, StateMachine& machine,
-              SnapshotStore& snapshots, SnapshotMetadata applied, Hooks hooks);
+              SnapshotStore& snapshots, const SnapshotMetadata& applied, Hooks hooks);
 
   // Queues `work`. Thread-safe.
   void Enqueue(ApplyWork work) ABSL_LOCKS_EXCLUDED(mu_);

@@ -87,6 +87,8 @@ class RaftLog {
   [[nodiscard]] Index committed() const { return committed_; }
   [[nodiscard]] Index applied() const { return applied_; }
   [[nodiscard]] Index applying() const { return applying_; }
+  // Nothing more is handed out before some of that has been applied.
+  [[nodiscard]] bool apply_paused() const { return apply_paused_; }
 
  private:
   struct Batch {

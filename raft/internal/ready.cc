@@ -76,6 +76,7 @@ std::optional<ApplyWork> Raft::TakeApplyWork() {
   applied.to = options_.id;
   applied.from = kApplyThread;
   applied.index = entries.back().index;
+  work.more_waits = log_.apply_paused();
   work.entries = std::move(entries);
   return work;
 }
