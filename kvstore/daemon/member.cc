@@ -13,6 +13,7 @@
 #include "base/logging.h"
 #include "base/metrics.h"
 #include "base/notify.h"
+#include "base/rpc/server.h"
 #include "base/status.h"
 #include "base/tls_grpc.h"
 #include "base/version.h"
@@ -133,7 +134,6 @@ class MemberImpl final : public Member {
   std::unique_ptr<StateMachine> machine_;
   std::unique_ptr<raft::GrpcTransport> transport_;
   std::unique_ptr<PeerService> peer_service_;
-  std::unique_ptr<GrpcServices> services_;
   std::unique_ptr<raft::Node> node_;
   http::Router router_;
   std::unique_ptr<Ports> peer_ports_;
@@ -210,16 +210,14 @@ absl::Status MemberImpl::MakeTransport() {
   const size_t max_receive = transport.max_receive_bytes;
   KEELSON_ASSIGN_OR_RETURN(transport_, raft::GrpcTransport::Create(std::move(transport)));
   peer_service_ = std::make_unique<PeerService>(server_.get(), options_.cluster_id);
-  return peer_ports_->Serve(
-      [this, max_receive](grpc::ServerBuilder& builder) {
-        transport_->RegisterOn(builder);
-        peer_service_->RegisterOn(builder);
-        builder.SetMaxReceiveMessageSize(static_cast<int>(max_receive));
-        // Members ping each other to notice a cut connection.
-        builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
-        builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-      },
-      nullptr);
+  return peer_ports_->Serve({.add_grpc_services = [this, max_receive](auto& builder) {
+    transport_->RegisterOn(builder);
+    peer_service_->RegisterOn(builder);
+    builder.SetMaxReceiveMessageSize(static_cast<int>(max_receive));
+    // Members ping each other to notice a cut connection.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  }});
 }
 
 absl::Status MemberImpl::StartRaft() {
@@ -239,40 +237,47 @@ absl::Status MemberImpl::StartRaft() {
   node.on_role_change = [this](const raft::SoftState& state, raft::Term term) {
     OnRoleChange(state, term);
   };
-  KEELSON_ASSIGN_OR_RETURN(node_, raft::Node::Start(node,
-                                                    {.clock = &RealClock(),
-                                                     .loop = &threads_.loop,
-                                                     .append = &threads_.append,
-                                                     .apply = &threads_.apply,
-                                                     .background = &threads_.background,
-                                                     .transport = transport_.get(),
-                                                     .wal = wal_.get(),
-                                                     .snapshots = storage_.snapshots.get(),
-                                                     .machine = machine_.get(),
-                                                     .random = Random(Random::SeedFromSystem())},
-                                                    std::move(storage_.recovered)));
+  // Alone, the loop has nobody to hear from while the disk writes, so it can wait for it: that
+  // saves two switches of threads, and lets groups grow.
+  const bool alone = options_.initial_cluster.size() == 1;
+  KEELSON_ASSIGN_OR_RETURN(node_,
+                           raft::Node::Start(node,
+                                             {.clock = &RealClock(),
+                                              .loop = &threads_.loop,
+                                              .append = alone ? &threads_.loop : &threads_.append,
+                                              .apply = &threads_.apply,
+                                              .background = &threads_.background,
+                                              .transport = transport_.get(),
+                                              .wal = wal_.get(),
+                                              .snapshots = storage_.snapshots.get(),
+                                              .machine = machine_.get(),
+                                              .random = Random(Random::SeedFromSystem())},
+                                             std::move(storage_.recovered)));
   KEELSON_RETURN_IF_ERROR(transport_->Start(*node_));
   RegisterPeerMetrics();
   server_->Start(node_.get());
   // Alone there is nobody to wait for.
-  if (options_.initial_cluster.size() == 1) node_->Campaign();
+  if (alone) node_->Campaign();
   return absl::OkStatus();
 }
 
 absl::Status MemberImpl::Serve() {
   AddHttpEndpoints(router_, server_.get(), &metrics_);
-  services_ = std::make_unique<GrpcServices>(server_.get(), &metrics_);
-  KEELSON_RETURN_IF_ERROR(client_ports_->Serve(
-      [this](grpc::ServerBuilder& builder) {
-        services_->RegisterOn(builder, {.max_request_bytes = options_.max_request_bytes,
-                                        .max_concurrent_streams = options_.max_concurrent_streams,
-                                        .keepalive_min_time = options_.keepalive_min_time,
-                                        .keepalive_interval = options_.keepalive_interval,
-                                        .keepalive_timeout = options_.keepalive_timeout});
-      },
-      router_));
+  rpc::ServerOptions rpc_options =
+      RpcOptions({.max_request_bytes = options_.max_request_bytes,
+                  .max_concurrent_streams = options_.max_concurrent_streams,
+                  .keepalive_min_time = options_.keepalive_min_time,
+                  .keepalive_interval = options_.keepalive_interval,
+                  .keepalive_timeout = options_.keepalive_timeout});
+  if (!client_tls_.cert_pem.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(
+        rpc_options.tls, TlsServerContext::Create(client_tls_, TlsServerContext::Protocol::kHttp2));
+  }
+  std::unique_ptr<rpc::Server> rpc = rpc::Server::Create(rpc_options);
+  RegisterGrpcServices(rpc.get(), server_.get(), &metrics_);
+  KEELSON_RETURN_IF_ERROR(client_ports_->Serve({.rpc = std::move(rpc), .http = router_}));
   if (!options_.listen_metrics_urls.empty()) {
-    KEELSON_RETURN_IF_ERROR(metrics_ports_->Serve(nullptr, router_));
+    KEELSON_RETURN_IF_ERROR(metrics_ports_->Serve({.http = router_}));
   }
   serving_ = true;
   return absl::OkStatus();

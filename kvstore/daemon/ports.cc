@@ -7,6 +7,8 @@
 
 #include "base/net/grpc_acceptor.h"
 #include "base/net/http_sink.h"
+#include "base/net/rpc_sink.h"
+#include "base/rpc/server.h"
 #include "base/status.h"
 #include "base/tls_grpc.h"
 
@@ -50,6 +52,14 @@ absl::StatusOr<std::unique_ptr<Ports>> Ports::Bind(const std::vector<Url>& urls,
   return ports;
 }
 
+void Ports::ServeRpc(std::unique_ptr<rpc::Server> server) {
+  rpc_server_ = std::move(server);
+  rpc_server_->Start();
+  for (const std::unique_ptr<Port>& port : ports_) {
+    port->grpc = std::make_unique<net::RpcSink>(*rpc_server_, port->tls);
+  }
+}
+
 absl::Status Ports::ServeGrpc(const std::function<void(grpc::ServerBuilder&)>& add_services) {
   grpc::ServerBuilder builder;
   add_services(builder);
@@ -75,14 +85,16 @@ absl::Status Ports::ServeHttp(http::Handler handler) {
   return absl::OkStatus();
 }
 
-absl::Status Ports::Serve(const std::function<void(grpc::ServerBuilder&)>& add_services,
-                          http::Handler handler) {
+absl::Status Ports::Serve(Protocols protocols) {
   for (const std::unique_ptr<Port>& port : ports_) {
     port->grpc = std::make_unique<ClosingSink>();
     port->http = std::make_unique<ClosingSink>();
   }
-  if (add_services != nullptr) KEELSON_RETURN_IF_ERROR(ServeGrpc(add_services));
-  if (handler != nullptr) KEELSON_RETURN_IF_ERROR(ServeHttp(std::move(handler)));
+  if (protocols.rpc != nullptr) ServeRpc(std::move(protocols.rpc));
+  if (protocols.add_grpc_services != nullptr) {
+    KEELSON_RETURN_IF_ERROR(ServeGrpc(protocols.add_grpc_services));
+  }
+  if (protocols.http != nullptr) KEELSON_RETURN_IF_ERROR(ServeHttp(std::move(protocols.http)));
   for (const std::unique_ptr<Port>& port : ports_) port->socket->Start(*port->http, *port->grpc);
   return absl::OkStatus();
 }
@@ -92,6 +104,10 @@ void Ports::Stop(absl::Duration grace) {
   if (http_server_ != nullptr) {
     (void)http_server_->Drain(grace);
     http_server_.reset();
+  }
+  if (rpc_server_ != nullptr) {
+    rpc_server_->Stop(grace);
+    rpc_server_.reset();
   }
   if (grpc_server_ != nullptr) {
     grpc_server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));

@@ -19,13 +19,16 @@ namespace grpc {
 class Server;
 class ServerBuilder;
 }  // namespace grpc
+namespace keelson::rpc {
+class Server;
+}  // namespace keelson::rpc
 
 namespace keelson::kvstore {
 
 // Some URLs, http and https mixed, on which gRPC and HTTP/1.1 are served together.
 //
 //   KEELSON_ASSIGN_OR_RETURN(auto ports, Ports::Bind(urls, tls));
-//   KEELSON_RETURN_IF_ERROR(ports->Serve([&](grpc::ServerBuilder& b) { ... }, router));
+//   KEELSON_RETURN_IF_ERROR(ports->Serve({.rpc = ..., .http = router}));
 //   ports->Stop(absl::Seconds(2));
 class Ports {
  public:
@@ -36,10 +39,15 @@ class Ports {
   // Stops at once.
   ~Ports();
 
-  // Serves gRPC with the services that `add_services` registers, and HTTP by `handler`. With a
-  // null one, connections of that protocol are closed.
-  absl::Status Serve(const std::function<void(grpc::ServerBuilder&)>& add_services,
-                     http::Handler handler);
+  // What speaks on the ports. Connections of a protocol for which there is nothing are closed.
+  struct Protocols {
+    // gRPC, one of the two: for clients a server that Serve starts, for members the services
+    // that this adds.
+    std::unique_ptr<rpc::Server> rpc = nullptr;
+    std::function<void(grpc::ServerBuilder&)> add_grpc_services = nullptr;
+    http::Handler http = nullptr;
+  };
+  absl::Status Serve(Protocols protocols);
 
   // Stops accepting and gives running calls up to `grace` to end. Idempotent.
   void Stop(absl::Duration grace);
@@ -50,11 +58,13 @@ class Ports {
  private:
   struct Port;
   Ports();
+  void ServeRpc(std::unique_ptr<rpc::Server> server);
   absl::Status ServeGrpc(const std::function<void(grpc::ServerBuilder&)>& add_services);
   absl::Status ServeHttp(http::Handler handler);
 
   std::vector<std::unique_ptr<Port>> ports_;  // at most two: plain, TLS
   TlsMaterial tls_;
+  std::unique_ptr<rpc::Server> rpc_server_;
   std::unique_ptr<grpc::Server> grpc_server_;
   std::unique_ptr<http::Server> http_server_;
 };

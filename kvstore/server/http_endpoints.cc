@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "kvstore/errors.h"
 
 namespace keelson::kvstore {
 namespace {

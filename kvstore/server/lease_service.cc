@@ -1,9 +1,11 @@
 #include "kvstore/server/lease_service.h"
 
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "kvstore/errors.h"
+#include "kvstore/server/service_support.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -11,123 +13,73 @@ namespace {
 using etcdserverpb::LeaseKeepAliveRequest;
 using etcdserverpb::LeaseKeepAliveResponse;
 
-constexpr char kService[] = "etcdserverpb.Lease";
-
-// One client's stream: read a request, serve it, write its answer, read the next. Owns itself
-// from Start until OnDone.
-class KeepAliveReactor final
-    : public grpc::ServerBidiReactor<LeaseKeepAliveRequest, LeaseKeepAliveResponse>,
-      public std::enable_shared_from_this<KeepAliveReactor> {
+// One client's stream: serves a request and sends its answer before it looks at the next.
+class KeepAliveHandler final : public rpc::CallHandler,
+                               public std::enable_shared_from_this<KeepAliveHandler> {
  public:
-  KeepAliveReactor(Server* server, grpc::CallbackServerContext* context, MethodMetrics* metrics)
-      : server_(server), context_(context), metrics_(metrics) {}
+  KeepAliveHandler(Server* server, std::shared_ptr<rpc::Call> call)
+      : server_(server), call_(std::move(call)) {}
 
   void Start() {
-    metrics_->Started();
-    self_ = shared_from_this();
-    if (RequiresLeader(*context_)) {
-      monitor_id_ = server_->leader_monitor().Add([weak = weak_from_this()] {
-        if (const auto self = weak.lock()) {
-          self->FinishWith(self->end_.End(ToGrpc(errors::NoLeader())));
-        }
-      });
-      if (!server_->HasLeader()) return FinishWith(end_.End(ToGrpc(errors::NoLeader())));
+    if (!RequiresLeader(*call_)) return;
+    monitor_id_ =
+        server_->leader_monitor().Add([call = call_] { call->Finish(errors::NoLeader()); });
+    if (!server_->HasLeader()) call_->Finish(errors::NoLeader());
+  }
+
+  void OnMessage(std::string_view message) override {
+    if (!request_.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+      return call_->Finish(absl::InternalError("a keep-alive request cannot be decoded"));
     }
-    StartRead(&request_);
-  }
-
-  void OnReadDone(bool ok) override {
-    if (!ok) return FinishWith(end_.End(grpc::Status::OK));
-    if (!end_.Begin()) return;
+    call_->Pause();
     response_.Clear();
-    server_->LeaseKeepAlive(request_, false, &response_, [this](const absl::Status& status) {
-      if (status.ok()) return StartWrite(&response_);
-      // Only once the work is over may the stream end.
-      FinishAfterWork(end_.End(ToGrpc(status)));
-    });
+    server_->LeaseKeepAlive(
+        request_, false, &response_,
+        [self = shared_from_this()](const absl::Status& status) { self->OnServed(status); });
   }
 
-  void OnWriteDone(bool ok) override {
-    if (!ok) return FinishAfterWork(end_.End(grpc::Status::CANCELLED));
-    if (std::optional<grpc::Status> status = end_.Idle()) return FinishWith(std::move(status));
-    StartRead(&request_);
-  }
-
-  void OnCancel() override { FinishWith(end_.End(grpc::Status::CANCELLED)); }
+  void OnHalfClose() override { call_->Finish(absl::OkStatus()); }
+  void OnRoom() override { call_->Resume(); }
 
   void OnDone() override {
     if (monitor_id_ != 0) server_->leader_monitor().Remove(monitor_id_);
-    self_.reset();
   }
 
  private:
-  void FinishAfterWork(std::optional<grpc::Status> now) {
-    FinishWith(now.has_value() ? std::move(now) : end_.Idle());
-  }
-  void FinishWith(std::optional<grpc::Status> status) {
-    if (!status.has_value()) return;
-    metrics_->Handled(status->error_code());
-    Finish(*status);
+  void OnServed(const absl::Status& status) {
+    if (!status.ok()) return call_->Finish(status);
+    if (call_->Send(response_.SerializeAsString())) call_->Resume();
   }
 
   Server* const server_;
-  grpc::CallbackServerContext* const context_;
-  MethodMetrics* const metrics_;
-  std::shared_ptr<KeepAliveReactor> self_;
+  const std::shared_ptr<rpc::Call> call_;
   uint64_t monitor_id_ = 0;
-  StreamEnd end_;
-  LeaseKeepAliveRequest request_;
-  LeaseKeepAliveResponse response_;
+  LeaseKeepAliveRequest request_;    // of the request that is being served
+  LeaseKeepAliveResponse response_;  // as above
 };
 
 }  // namespace
 
-LeaseService::LeaseService(Server* server, MetricRegistry* metrics)
-    : server_(server),
-      grant_(metrics, "unary", kService, "LeaseGrant"),
-      revoke_(metrics, "unary", kService, "LeaseRevoke"),
-      time_to_live_(metrics, "unary", kService, "LeaseTimeToLive"),
-      leases_(metrics, "unary", kService, "LeaseLeases"),
-      keep_alive_(metrics, "bidi_stream", kService, "LeaseKeepAlive") {}
-
-grpc::ServerUnaryReactor* LeaseService::LeaseGrant(grpc::CallbackServerContext* context,
-                                                   const etcdserverpb::LeaseGrantRequest* request,
-                                                   etcdserverpb::LeaseGrantResponse* response) {
-  return ServeUnary(context, *server_, grant_, [&](const Server::Done& done) {
-    server_->LeaseGrant(*request, response, done);
+void RegisterLeaseService(rpc::Server* rpc, Server* server, MetricRegistry* metrics) {
+  using namespace etcdserverpb;
+  MethodRegistrar lease(rpc, server, metrics, "etcdserverpb.Lease");
+  lease.Unary("LeaseGrant", &Server::LeaseGrant);
+  lease.Unary("LeaseRevoke", &Server::LeaseRevoke);
+  lease.Unary<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>(
+      "LeaseTimeToLive",
+      [](Server* served, const LeaseTimeToLiveRequest& request, LeaseTimeToLiveResponse* response,
+         rpc::Done done) { served->LeaseTimeToLive(request, false, response, std::move(done)); });
+  lease.Unary<LeaseLeasesRequest, LeaseLeasesResponse>(
+      "LeaseLeases", [](Server* served, const LeaseLeasesRequest&, LeaseLeasesResponse* response,
+                        const rpc::Done& done) {
+        served->LeaseLeases(response);
+        done(absl::OkStatus());
+      });
+  lease.Stream("LeaseKeepAlive", [server](const std::shared_ptr<rpc::Call>& call) {
+    auto handler = std::make_shared<KeepAliveHandler>(server, call);
+    handler->Start();
+    return handler;
   });
-}
-
-grpc::ServerUnaryReactor* LeaseService::LeaseRevoke(grpc::CallbackServerContext* context,
-                                                    const etcdserverpb::LeaseRevokeRequest* request,
-                                                    etcdserverpb::LeaseRevokeResponse* response) {
-  return ServeUnary(context, *server_, revoke_, [&](const Server::Done& done) {
-    server_->LeaseRevoke(*request, response, done);
-  });
-}
-
-grpc::ServerUnaryReactor* LeaseService::LeaseTimeToLive(
-    grpc::CallbackServerContext* context, const etcdserverpb::LeaseTimeToLiveRequest* request,
-    etcdserverpb::LeaseTimeToLiveResponse* response) {
-  return ServeUnary(context, *server_, time_to_live_, [&](const Server::Done& done) {
-    server_->LeaseTimeToLive(*request, false, response, done);
-  });
-}
-
-grpc::ServerUnaryReactor* LeaseService::LeaseLeases(grpc::CallbackServerContext* context,
-                                                    const etcdserverpb::LeaseLeasesRequest*,
-                                                    etcdserverpb::LeaseLeasesResponse* response) {
-  return ServeUnary(context, *server_, leases_, [&](const Server::Done& done) {
-    server_->LeaseLeases(response);
-    done(absl::OkStatus());
-  });
-}
-
-grpc::ServerBidiReactor<LeaseKeepAliveRequest, LeaseKeepAliveResponse>*
-LeaseService::LeaseKeepAlive(grpc::CallbackServerContext* context) {
-  const auto reactor = std::make_shared<KeepAliveReactor>(server_, context, &keep_alive_);
-  reactor->Start();
-  return reactor.get();
 }
 
 }  // namespace keelson::kvstore

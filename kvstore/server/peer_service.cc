@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "kvstore/server/internal.grpc.pb.h"
-#include "kvstore/server/rpc_support.h"
 #include "kvstore/server/server.h"
 
 namespace keelson::kvstore {
@@ -16,6 +15,12 @@ namespace {
 constexpr char kClusterKey[] = "keelson-cluster";
 
 std::string ClusterText(uint64_t cluster_id) { return absl::StrCat(absl::Hex(cluster_id)); }
+
+// The codes are numerically equal.
+grpc::Status ToGrpc(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
+}
 
 absl::Status FromGrpc(const grpc::Status& status) {
   return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
@@ -39,7 +44,7 @@ class GrpcLeaseForwarder final : public LeaseForwarder {
     const auto context = NewContext(timeout);
     stub->async()->KeepAlive(
         context.get(), &request, response,
-        [context, done = std::move(done)](grpc::Status status) { done(FromGrpc(status)); });
+        [context, done = std::move(done)](const grpc::Status& status) { done(FromGrpc(status)); });
   }
 
   void TimeToLive(raft::NodeId leader, const etcdserverpb::LeaseTimeToLiveRequest& request,
@@ -50,7 +55,7 @@ class GrpcLeaseForwarder final : public LeaseForwarder {
     const auto context = NewContext(timeout);
     stub->async()->TimeToLive(
         context.get(), &request, response,
-        [context, done = std::move(done)](grpc::Status status) { done(FromGrpc(status)); });
+        [context, done = std::move(done)](const grpc::Status& status) { done(FromGrpc(status)); });
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/burst.h"
 #include "kvstore/errors.h"
 #include "kvstore/server/command_codec.h"
 
@@ -117,7 +118,7 @@ void Server::Propose(const Operation& operation, Response* response, Done done) 
     pending_.Fail(id, errors::RequestTooLarge());
     return;
   }
-  node_.load()->Propose(raft::Payload(std::move(bytes)), [this, id](absl::Status refused) {
+  node_.load()->Propose(raft::Payload(std::move(bytes)), [this, id](const absl::Status& refused) {
     if (absl::IsResourceExhausted(refused)) {
       pending_.Fail(id, errors::TooManyRequests());
     } else if (absl::IsCancelled(refused)) {
@@ -158,7 +159,7 @@ void Server::Txn(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnRespo
     if (HasPut(request) && !space_.Allows(EstimatedBytes(request))) return done(errors::NoSpace());
     return Propose(request, response, std::move(done));
   }
-  auto read = [this, &request, response, done = std::move(done)](absl::Status ready) {
+  auto read = [this, &request, response, done = std::move(done)](const absl::Status& ready) {
     if (!ready.ok()) return done(ready);
     RunRead(false, [this, &request, response, done] {
       const absl::Status result = store_->ReadTxn(request, response);
@@ -179,11 +180,12 @@ void Server::Compact(const etcdserverpb::CompactionRequest& request,
 
 void Server::Linearizable(std::function<void(absl::Status)> read) {
   if (stopped_.load(std::memory_order_relaxed)) return read(errors::Stopped());
-  node_.load()->ReadBarrier(request_timeout_, [this, read = std::move(read)](absl::Status status) {
-    if (status.ok()) return read(status);
-    counters_.read_barriers_failed.fetch_add(1);
-    read(ReadError(status));
-  });
+  node_.load()->ReadBarrier(request_timeout_,
+                            [this, read = std::move(read)](const absl::Status& status) {
+                              if (status.ok()) return read(status);
+                              counters_.read_barriers_failed.fetch_add(1);
+                              read(ReadError(status));
+                            });
 }
 
 absl::Status Server::ReadError(const absl::Status& status) const {
@@ -207,7 +209,7 @@ void Server::Range(const etcdserverpb::RangeRequest& request, etcdserverpb::Rang
                    Done done) {
   if (const absl::Status status = ValidateRange(request); !status.ok()) return done(status);
   counters_.ranges.fetch_add(1, std::memory_order_relaxed);
-  auto read = [this, &request, response, done = std::move(done)](absl::Status ready) {
+  auto read = [this, &request, response, done = std::move(done)](const absl::Status& ready) {
     if (!ready.ok()) return done(ready);
     RunRead(IsCheap(request), [this, &request, response, done] {
       const absl::Status result = store_->Range(request, response);
@@ -234,7 +236,7 @@ void Server::CheckRead(bool serializable, Done done) {
 
 void Server::MemberList(const etcdserverpb::MemberListRequest& request,
                         etcdserverpb::MemberListResponse* response, Done done) {
-  auto read = [this, response, done = std::move(done)](absl::Status ready) {
+  auto read = [this, response, done = std::move(done)](const absl::Status& ready) {
     if (!ready.ok()) return done(ready);
     FillHeader(response->mutable_header());  // Without a revision, as etcd.
     for (const Member& member : options_.members) {
@@ -299,6 +301,7 @@ void Server::OnLeases(std::vector<LeaseChange> changes) {
 }
 
 void Server::OnResults(std::vector<CommandResult> results) {
+  Burst burst;  // The threads that answer the clients are woken once.
   for (CommandResult& result : results) (void)pending_.Complete(std::move(result));
 }
 
@@ -363,9 +366,10 @@ void Server::PublishAttributes() {
   attributes.set_name(options_.name);
   for (const std::string& url : options_.client_urls) attributes.add_client_urls(url);
   const uint64_t id = pending_.Add(env_.clock->Monotonic() + request_timeout_,
-                                   [this](CommandResult) { publishing_.store(false); });
-  node_.load()->Propose(raft::Payload(EncodeCommand(id, attributes)),
-                        [this, id](absl::Status refused) { (void)pending_.Fail(id, refused); });
+                                   [this](const CommandResult&) { publishing_.store(false); });
+  node_.load()->Propose(
+      raft::Payload(EncodeCommand(id, attributes)),
+      [this, id](const absl::Status& refused) { (void)pending_.Fail(id, refused); });
 }
 
 }  // namespace keelson::kvstore

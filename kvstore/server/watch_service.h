@@ -2,24 +2,16 @@
 #ifndef KEELSON_KVSTORE_SERVER_WATCH_SERVICE_H_
 #define KEELSON_KVSTORE_SERVER_WATCH_SERVICE_H_
 
-#include "kvstore/api/services.grpc.pb.h"
-#include "kvstore/server/rpc_support.h"
+#include <memory>
+
+#include "base/rpc/call.h"
+#include "kvstore/server/server.h"
 
 namespace keelson::kvstore {
 
-// Requests and responses are handled as bytes: the hub has encoded the latter already.
-class WatchService final
-    : public etcdserverpb::Watch::WithRawCallbackMethod_Watch<etcdserverpb::Watch::Service> {
- public:
-  WatchService(Server* server, MetricRegistry* metrics);
-
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Watch(
-      grpc::CallbackServerContext* context) override;
-
- private:
-  Server* const server_;
-  MethodMetrics metrics_;
-};
+// Serves one stream of watches. `server` is borrowed.
+std::shared_ptr<rpc::CallHandler> StartWatch(Server* server,
+                                             const std::shared_ptr<rpc::Call>& call);
 
 }  // namespace keelson::kvstore
 

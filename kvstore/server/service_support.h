@@ -1,0 +1,72 @@
+// What etcd's services share. For grpc_services.cc and its parts.
+#ifndef KEELSON_KVSTORE_SERVER_SERVICE_SUPPORT_H_
+#define KEELSON_KVSTORE_SERVER_SERVICE_SUPPORT_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/metrics.h"
+#include "base/rpc/call.h"
+#include "base/rpc/server.h"
+#include "base/rpc/unary.h"
+#include "kvstore/errors.h"
+#include "kvstore/server/method_metrics.h"
+#include "kvstore/server/server.h"
+
+namespace keelson::kvstore {
+
+// The client refuses to be served by a member without a leader (kvstore.md 1.6).
+inline bool RequiresLeader(const rpc::Call& call) { return call.Metadata("hasleader") == "true"; }
+
+// Registers etcd's methods, each with its metrics.
+class MethodRegistrar {
+ public:
+  // All are borrowed; `server` and `metrics` outlive `rpc`.
+  MethodRegistrar(rpc::Server* rpc, Server* server, MetricRegistry* metrics, std::string service)
+      : rpc_(rpc), server_(server), metrics_(metrics), service_(std::move(service)) {}
+
+  // A stream in both directions, whose handlers `start` makes.
+  void Stream(const std::string& name, decltype(rpc::Method::start) start) {
+    Add("bidi_stream", name, std::move(start));
+  }
+
+  // A method that Server has as `serve`.
+  template <typename Request, typename Response>
+  void Unary(const std::string& name,
+             void (Server::*serve)(const Request&, Response*, Server::Done)) {
+    Unary<Request, Response>(
+        name, [serve](Server* server, const Request& request, Response* response,
+                      Server::Done done) { (server->*serve)(request, response, std::move(done)); });
+  }
+  template <typename Request, typename Response, typename Serve>
+  void Unary(const std::string& name, const Serve& serve) {
+    Add("unary", name,
+        rpc::Unary<Request, Response>(
+            [server = server_, serve](const rpc::Call& call, const Request& request,
+                                      Response* response, rpc::Done done) {
+              if (RequiresLeader(call) && !server->HasLeader()) return done(errors::NoLeader());
+              serve(server, request, response, std::move(done));
+            }));
+  }
+
+ private:
+  void Add(const std::string& type, const std::string& name, decltype(rpc::Method::start) start) {
+    const auto metrics = std::make_shared<MethodMetrics>(metrics_, type, service_, name);
+    rpc_->Register({.path = absl::StrCat("/", service_, "/", name),
+                    .start = std::move(start),
+                    .on_start = [metrics] { metrics->Started(); },
+                    .on_end = [metrics](const absl::Status& s) { metrics->Handled(s.code()); }});
+  }
+
+  rpc::Server* const rpc_;
+  Server* const server_;
+  MetricRegistry* const metrics_;
+  const std::string service_;
+};
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_SERVER_SERVICE_SUPPORT_H_
