@@ -10,7 +10,6 @@
 
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
-#include "base/clock.h"
 #include "base/executor.h"
 #include "base/net/echo_for_test.grpc.pb.h"
 #include "base/net/rpc_sink.h"
