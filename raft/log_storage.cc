@@ -21,7 +21,7 @@ absl::StatusOr<Term> MemoryLog::TermAt(Index index) const {
   if (index > LastIndex()) {
     return absl::NotFoundError(absl::StrCat("entry ", index, " is past the end"));
   }
-  return entries_[index - start_index_ - 1].term;
+  return At(index).term;
 }
 
 absl::StatusOr<std::vector<Entry>> MemoryLog::Entries(Index first, Index last,
@@ -36,12 +36,12 @@ absl::StatusOr<std::vector<Entry>> MemoryLog::Entries(Index first, Index last,
   Index end = first;
   uint64_t bytes = 0;
   for (; end < last; ++end) {
-    bytes += EncodedBytes(entries_[end - start_index_ - 1]);
+    bytes += EncodedBytes(At(end));
     if (bytes > max_bytes && end != first) break;
   }
   std::vector<Entry> result;
   result.reserve(end - first);
-  for (Index i = first; i < end; ++i) result.push_back(entries_[i - start_index_ - 1]);
+  for (Index i = first; i < end; ++i) result.push_back(At(i));
   return result;
 }
 
@@ -67,14 +67,19 @@ void MemoryLog::Compact(Index index) {
   KEELSON_CHECK(index >= start_index_ && index <= LastIndex())
       << "compact to " << index << " of [" << start_index_ << ", " << LastIndex() << "]";
   while (start_index_ < index) {
-    start_term_ = entries_.front().term;
-    entries_.pop_front();
+    Entry& first = entries_[head_++];
+    start_term_ = first.term;
+    first.data = Payload();  // Free now.
     ++start_index_;
   }
+  if (head_ <= entries_.size() / 2) return;
+  entries_.erase(entries_.begin(), entries_.begin() + static_cast<ptrdiff_t>(head_));
+  head_ = 0;
 }
 
 void MemoryLog::Reset(const Snapshot& snapshot) {
   entries_.clear();
+  head_ = 0;
   start_index_ = snapshot.metadata.index;
   start_term_ = snapshot.metadata.term;
   conf_state_ = snapshot.metadata.conf_state;

@@ -3,7 +3,6 @@
 #define KEELSON_RAFT_LOG_STORAGE_H_
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <vector>
 
@@ -48,7 +47,9 @@ class MemoryLog final : public LogStorage {
   [[nodiscard]] HardState InitialHardState() const override { return hard_state_; }
   [[nodiscard]] ConfState InitialConfState() const override { return conf_state_; }
   [[nodiscard]] Index FirstIndex() const override { return start_index_ + 1; }
-  [[nodiscard]] Index LastIndex() const override { return start_index_ + entries_.size(); }
+  [[nodiscard]] Index LastIndex() const override {
+    return start_index_ + (entries_.size() - head_);
+  }
   [[nodiscard]] absl::StatusOr<Term> TermAt(Index index) const override;
   [[nodiscard]] absl::StatusOr<std::vector<Entry>> Entries(Index first, Index last,
                                                            uint64_t max_bytes) const override;
@@ -69,11 +70,18 @@ class MemoryLog final : public LogStorage {
   void OfferSnapshot(std::optional<Snapshot> snapshot) { offered_ = std::move(snapshot); }
 
  private:
+  [[nodiscard]] const Entry& At(Index index) const {
+    return entries_[head_ + (index - start_index_ - 1)];
+  }
+
   HardState hard_state_;
   ConfState conf_state_;
-  Index start_index_ = 0;  // index and term of the entry before entries_[0]
+  Index start_index_ = 0;  // index and term of the entry before the first
   Term start_term_ = 0;
-  std::deque<Entry> entries_;
+  // From head_ on; what is before has been compacted away. One block that moves down now and then:
+  // in the steady state appending allocates nothing.
+  std::vector<Entry> entries_;
+  size_t head_ = 0;
   std::optional<Snapshot> offered_;
 };
 
