@@ -57,6 +57,7 @@ struct Options {
   bool pre_vote = true;      // a node asks whether it could win before it raises the term
   bool check_quorum = true;  // a leader that hears no quorum for E ticks steps down
   ReadMode read_mode = ReadMode::kSafe;
+  bool commit_by_vote = true;            // votes carry how far is committed, with its proof
   bool forward_proposals = true;         // a follower passes proposals on to the leader
   bool step_down_on_removal = true;      // a leader that leaves the voters becomes a follower
   bool validate_conf_changes = true;     // refuse changes that cannot apply; only tests turn it off

@@ -218,5 +218,35 @@ TEST_CASE("A transfer ends when its target is removed", "[raft][membership]") {
   CHECK(net.core(1).soft_state().role == Role::kLeader);
 }
 
+// Only those who have gone and the member with the shorter log know that 3 is a voter now.
+TEST_CASE("A vote tells of a membership that another does not know to be committed",
+          "[raft][membership]") {
+  const bool by_vote = GENERATE(false, true);
+  CoreNetwork net(2, [&](Options& options) { options.commit_by_vote = by_vote; });
+  net.Elect(1);
+  net.AddEmpty(3);
+  Apply(net, 1, Change({Learner(3)}));
+  REQUIRE(ConfOf(net, 3).learners == std::vector<NodeId>{3});
+  // 2 gets the promotion and one entry more, and then hears nothing of what is committed. 3 gets
+  // the promotion only.
+  net.SetFilter([](const Message& m) {
+    if (m.to == 2) return m.entries.empty();
+    return m.to == 3 && !m.entries.empty() && m.entries.back().data.view() == "longer";
+  });
+  KEELSON_REQUIRE_OK(net.core(1).ProposeConfChange(Change({Add(3)})));
+  KEELSON_REQUIRE_OK(net.Propose(1, "longer"));
+  net.Settle();
+  net.TickAll(3);
+  REQUIRE(ConfOf(net, 2).voters == std::vector<NodeId>{1, 2});
+  REQUIRE(ConfOf(net, 3).voters == std::vector<NodeId>{1, 2, 3});
+
+  net.Isolate(1);
+  net.SetFilter({});
+  net.TickAll(100);
+
+  CHECK((net.Leader() == 2 || net.Leader() == 3) == by_vote);
+  CHECK(net.violation() == "");
+}
+
 }  // namespace
 }  // namespace keelson::raft

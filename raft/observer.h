@@ -78,6 +78,11 @@ struct VoteReceived {
   size_t granted_count = 0;
   size_t rejected_count = 0;
 };
+struct CommittedByVote {
+  NodeId from = kNoNode;
+  Index before = 0;
+  Index commit = 0;
+};  // a vote request or answer proved that more is committed
 struct HigherTermSeen {
   MessageType type{};
   NodeId from = kNoNode;
@@ -288,17 +293,17 @@ using Event = std::variant<
     event::Started, event::BecameFollower, event::BecamePreCandidate, event::BecameCandidate,
     event::BecameLeader, event::LeaderChanged, event::ElectionStarted, event::CampaignRefused,
     event::VoteRequested, event::VoteCast, event::VoteReceived, event::HigherTermSeen,
-    event::LowerTermIgnored, event::QuorumLost, event::LeaderForgotten, event::ForgetLeaderRefused,
-    event::RestoredAsNonFollower, event::LogConflict, event::UnstableReplaced,
-    event::UnstableTruncated, event::AppendAckIgnored, event::CommitBeyondLog, event::AppendRefused,
-    event::AppendRejected, event::ProgressDecreased, event::PeerUnreachable, event::UnknownPeer,
-    event::SnapshotSent, event::SnapshotNotSent, event::SnapshotRecovered, event::SnapshotReported,
-    event::SnapshotRestoring, event::SnapshotRestored, event::SnapshotFastForwarded,
-    event::SnapshotForeign, event::SnapshotIgnored, event::ConfChanged, event::ConfChangeRefused,
-    event::AutoLeaveProposed, event::AutoLeaveRefused, event::ProposalRefused,
-    event::TransferStarted, event::TransferAborted, event::TransferRefused, event::TimeoutNowSent,
-    event::TimeoutNowReceived, event::TimeoutNowIgnored, event::ReadDropped,
-    event::MalformedReadResponse>;
+    event::CommittedByVote, event::LowerTermIgnored, event::QuorumLost, event::LeaderForgotten,
+    event::ForgetLeaderRefused, event::RestoredAsNonFollower, event::LogConflict,
+    event::UnstableReplaced, event::UnstableTruncated, event::AppendAckIgnored,
+    event::CommitBeyondLog, event::AppendRefused, event::AppendRejected, event::ProgressDecreased,
+    event::PeerUnreachable, event::UnknownPeer, event::SnapshotSent, event::SnapshotNotSent,
+    event::SnapshotRecovered, event::SnapshotReported, event::SnapshotRestoring,
+    event::SnapshotRestored, event::SnapshotFastForwarded, event::SnapshotForeign,
+    event::SnapshotIgnored, event::ConfChanged, event::ConfChangeRefused, event::AutoLeaveProposed,
+    event::AutoLeaveRefused, event::ProposalRefused, event::TransferStarted, event::TransferAborted,
+    event::TransferRefused, event::TimeoutNowSent, event::TimeoutNowReceived,
+    event::TimeoutNowIgnored, event::ReadDropped, event::MalformedReadResponse>;
 
 // Called inside Core's functions, on the caller's thread. Must not call the core.
 class Observer {

@@ -160,6 +160,7 @@ struct Message {
   Index index = 0;
   std::vector<Entry> entries;
   Index commit = 0;
+  Term commit_term = 0;  // Of the entry at `commit`; vote requests and answers only.
   NodeId vote = kNoNode;
   std::optional<Snapshot> snapshot;
   bool reject = false;

@@ -96,6 +96,7 @@ void Raft::StartCampaign(CampaignKind kind) {
     message.index = last.index;
     message.log_term = last.term;
     if (kind == CampaignKind::kTransfer) message.context = "CampaignTransfer";
+    AddCommit(message);
     Send(std::move(message));
   }
 }
@@ -128,7 +129,29 @@ void Raft::EmitVote(const Message& message, event::VoteAnswer answer) {
   Emit(cast);
 }
 
+void Raft::AddCommit(Message& message) const {
+  if (!options_.commit_by_vote) return;
+  message.commit = log_.committed();
+  message.commit_term = log_.TermAt(message.commit).value_or(0);
+}
+
+// A membership is switched when its change is applied. So one member may need another's vote to
+// win, and that other, whose log is longer, does not know yet that the change is committed
+// which makes it so: neither could ever win. With the term of the committed entry, whose log
+// matches there knows the same to be committed in its own.
+bool Raft::CommitByVote(const Message& message) {
+  if (!options_.commit_by_vote || role_ == Role::kLeader) return false;
+  const Index before = log_.committed();
+  if (!log_.MaybeCommit({message.commit_term, message.commit})) return false;
+  Emit(event::CommittedByVote{message.from, before, log_.committed()});
+  if (role_ == Role::kFollower || !HasUnappliedConfChange()) return false;
+  // This campaign counts by a membership that is no more.
+  BecomeFollower(term_, kNoNode);
+  return true;
+}
+
 void Raft::HandleVoteRequest(const Message& message) {
+  (void)CommitByVote(message);
   const bool pre_vote = message.type == MessageType::kPreVote;
   // A repeated request gets the same answer. A learner votes, too: it may have been promoted
   // without knowing it yet, and the group may need its vote.
@@ -143,6 +166,7 @@ void Raft::HandleVoteRequest(const Message& message) {
   // A grant answers with the term that was asked for, which a pre-vote has not brought us to.
   response.term = granted ? message.term : term_;
   response.reject = !granted;
+  AddCommit(response);
   SendAfterAppend(std::move(response));
   if (granted && !pre_vote) {
     election_elapsed_ = 0;
@@ -151,6 +175,7 @@ void Raft::HandleVoteRequest(const Message& message) {
 }
 
 void Raft::HandleVoteResponse(const Message& message) {
+  if (CommitByVote(message)) return;
   tracker_.RecordVote(message.from, !message.reject);
   const Tracker::Tally tally = tracker_.TallyVotes();
   const bool pre_vote = role_ == Role::kPreCandidate;

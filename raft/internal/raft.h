@@ -100,6 +100,10 @@ class Raft {
   void StartCampaign(CampaignKind kind);
   void HandleVoteRequest(const Message& message);
   void HandleVoteResponse(const Message& message);
+  // Tells in a vote message how far this node knows the log to be committed.
+  void AddCommit(Message& message) const;
+  // Learns that from one. True when that ended this node's campaign.
+  [[nodiscard]] bool CommitByVote(const Message& message);
   void CheckQuorum();
   [[nodiscard]] bool InVotingLease() const;
   [[nodiscard]] int VotingLeaseTicks() const;

@@ -171,8 +171,9 @@ void RaftLog::CommitTo(Index index) {
 }
 
 bool RaftLog::MaybeCommit(EntryId at) {
-  // Only entries of the leader's own term are committed by counting: an older one could still
-  // be overwritten by a later leader that lacks it (Raft paper, 5.4.2, figure 8).
+  // By counting, only entries of the leader's own term are committed: an older one could still
+  // be overwritten by a later leader that lacks it (Raft paper, 5.4.2, figure 8). So the leader's
+  // term is asked for, and not the entry's.
   if (at.term == 0 || at.index <= committed_ || !Matches(at)) return false;
   CommitTo(at.index);
   return true;

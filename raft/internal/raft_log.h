@@ -59,7 +59,8 @@ class RaftLog {
 
   // Moves the commit index forward; what the log lacks is cut and reported to the observer.
   void CommitTo(Index index);
-  // As a leader of `at.term`: commits `at` if it is of that term. True if that moved anything.
+  // Commits up to `at` if the log holds it, with that term. True if that moved anything. `at` is
+  // known to be committed, or held by a quorum and of the term of this leader.
   bool MaybeCommit(EntryId at);
 
   // What the append worker must get next.

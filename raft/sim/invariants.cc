@@ -245,13 +245,6 @@ ConfState Invariants::MembershipOf(NodeId node) const {
   return record->second.memberships.back();
 }
 
-std::optional<ConfState> Invariants::LastMembership() const {
-  for (auto applied = applied_.rbegin(); applied != applied_.rend(); ++applied) {
-    if (applied->second.conf_state.has_value()) return applied->second.conf_state;
-  }
-  return std::nullopt;
-}
-
 void Invariants::CheckMembership(NodeId node, const ConfState& state) {
   bool good = !state.voters.empty();
   for (const NodeId learner : state.learners) {

@@ -79,8 +79,6 @@ class Invariants {
   [[nodiscard]] std::optional<uint64_t> CommittedPrefix(Index index) const;
   // The membership that `node` goes by.
   [[nodiscard]] ConfState MembershipOf(NodeId node) const;
-  // The membership after the last entry that was applied anywhere.
-  [[nodiscard]] std::optional<ConfState> LastMembership() const;
   // How many entries that change the membership have been applied.
   [[nodiscard]] uint64_t membership_changes() const { return membership_changes_; }
   // How many leaders there have been.

@@ -76,7 +76,6 @@ nlohmann::json ToJson(const RunOptions& options, const RunResult& result) {
                          {"messages", result.network.sent},
                          {"snapshots", result.network.snapshots_delivered},
                          {"disk_faults", result.disk_faults},
-                         {"stuck_in_membership", result.stuck_in_membership},
                          {"swarm", result.swarm}};
   if (result.violation.has_value()) {
     json["violation"] = {{"invariant", result.violation->invariant},
@@ -90,7 +89,6 @@ int Run(const Flags& flags) {
   (void)std::signal(SIGABRT, OnAbort);
   uint64_t steps = 0;
   uint64_t failures = 0;
-  uint64_t stuck = 0;
   Index committed = 0;
   const absl::Time start = absl::Now();
   for (uint64_t i = 0; i < flags.seeds; ++i) {
@@ -102,17 +100,12 @@ int Run(const Flags& flags) {
     const RunResult result = RunSeed(options);
     steps += result.steps;
     committed += result.committed;
-    stuck += result.stuck_in_membership;
     if (flags.json) std::printf("%s\n", ToJson(options, result).dump().c_str());
     if (!result.violation.has_value()) continue;
     ++failures;
     if (!flags.json) PrintText(options, result);
   }
   if (!flags.json) {
-    if (stuck > 0) {
-      std::printf("%" PRIu64 " groups stuck in a membership that some member does not know\n",
-                  stuck);
-    }
     std::printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " events, %" PRIu64
                 " entries committed, %.1f s\n",
                 flags.seeds, failures, steps, committed,

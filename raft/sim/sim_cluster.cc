@@ -367,14 +367,6 @@ bool SimCluster::AllApplied(Index index) const {
   });
 }
 
-bool SimCluster::MembershipUnknownToSome() const {
-  const std::optional<ConfState> last = invariants_.LastMembership();
-  return last.has_value() && std::any_of(ids_.begin(), ids_.end(), [&](NodeId id) {
-           const ConfState state = invariants_.MembershipOf(id);
-           return !state.voters.empty() && state != *last;
-         });
-}
-
 bool SimCluster::LeaveJoint(absl::Duration patience) {
   const absl::Duration until = world_.now() + patience;
   while (world_.now() < until) {
@@ -391,15 +383,6 @@ bool SimCluster::LeaveJoint(absl::Duration patience) {
   return false;
 }
 
-void SimCluster::FailLiveness(const std::string& text) {
-  if (invariants_.violation().has_value()) return;
-  if (Leader() == nullptr && MembershipUnknownToSome()) {
-    stuck_in_membership_ = true;
-  } else {
-    invariants_.Fail("LIVE", text);
-  }
-}
-
 void SimCluster::CheckLiveness() {
   const absl::Duration election = swarm_.node.tick_interval * 2 * swarm_.node.core.election_ticks /
                                   (1 - swarm_.max_clock_drift);
@@ -409,10 +392,10 @@ void SimCluster::CheckLiveness() {
   (void)RunUntil(busy, [] { return false; });
   if (invariants_.violation().has_value()) return;
   if (!RunUntil(world_.now() + 10 * election, [this] { return Leader() != nullptr; })) {
-    return FailLiveness("no leader within ten election timeouts after all healed");
+    return invariants_.Fail("LIVE", "no leader within ten election timeouts after all healed");
   }
   if (!LeaveJoint(20 * election)) {
-    return FailLiveness("the membership stays joint after all healed");
+    return invariants_.Fail("LIVE", "the membership stays joint after all healed");
   }
   // The write may be lost with a leadership that ends just now: as any client, try again.
   SimClient probe(1000, world_, nodes_, history_, swarm_, {});
@@ -426,16 +409,16 @@ void SimCluster::CheckLiveness() {
     (void)RunUntil(world_.now() + 3 * election, [&revision] { return revision != 0; });
     if (invariants_.violation().has_value()) return;
   }
-  if (revision == 0) return FailLiveness("no new write succeeds after all healed");
+  if (revision == 0) return invariants_.Fail("LIVE", "no new write succeeds after all healed");
   if (!RunUntil(world_.now() + 20 * election, [&] { return AllApplied(revision); })) {
-    return FailLiveness("a new write does not reach all nodes after all healed");
+    return invariants_.Fail("LIVE", "a new write does not reach all nodes after all healed");
   }
   for (const auto& client : clients_) client->Stop();
   (void)RunUntil(world_.now() + swarm_.client_timeout * 2, [] { return false; });
   if (invariants_.violation().has_value()) return;
   if (!RunUntil(world_.now() + 20 * election,
                 [&] { return AllApplied(invariants_.committed()); })) {
-    return FailLiveness("the nodes do not come to the same state after all healed");
+    return invariants_.Fail("LIVE", "the nodes do not come to the same state after all healed");
   }
   CheckFinalStates();
 }
@@ -482,7 +465,6 @@ RunResult SimCluster::Result() const {
                    .partitions = partitions_,
                    .history = history_.counters(),
                    .network = network_.counters()};
-  result.stuck_in_membership = stuck_in_membership_;
   for (const auto& node : nodes_) {
     const SimFileSystem::Counters disk = node->disk().counters();
     for (const uint64_t errors : disk.injected_errors) result.disk_faults += errors;

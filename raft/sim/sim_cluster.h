@@ -75,10 +75,6 @@ struct RunResult {
   SimNetwork::Counters network;
   uint64_t disk_faults = 0;  // injected errors
   uint64_t writes_torn = 0;
-  // The group found no leader because a member does not know of a committed membership and
-  // nobody who does may campaign: the hole of etcd issue 12359, which changes at apply time
-  // have. Not counted as a violation.
-  bool stuck_in_membership = false;
 };
 
 RunResult RunSeed(const RunOptions& options);
@@ -111,10 +107,6 @@ class SimCluster {
   void AfterEvent();
   void Heal();
   void CheckLiveness();
-  // What should have come after everything healed did not.
-  void FailLiveness(const std::string& text);
-  // Some machine goes by another membership than the one that was committed last.
-  [[nodiscard]] bool MembershipUnknownToSome() const;
   // True when the membership is not joint, or became so in time.
   bool LeaveJoint(absl::Duration patience);
   void CheckFinalStates();
@@ -143,7 +135,6 @@ class SimCluster {
   bool faults_on_ = true;
   uint64_t crashes_ = 0;
   uint64_t partitions_ = 0;
-  bool stuck_in_membership_ = false;
 };
 
 }  // namespace keelson::raft::sim

@@ -148,6 +148,7 @@ struct Renderer {
     return Info(StrFormat("%x [term: %d] ignored a %s message with lower term from %x [term: %d]",
                           self, e.term, Name(e.type), e.from, e.message_term));
   }
+  Lines operator()(const event::CommittedByVote&) const { return {}; }  // Not of etcd-io/raft.
   Lines operator()(const event::QuorumLost&) const {
     return Warn(StrFormat("%x stepped down to follower since quorum is not active", self));
   }

@@ -64,7 +64,8 @@ size_t MessageSize(const Message& m) {
   size_t size = NumberSize(static_cast<uint64_t>(m.type)) + NumberSize(m.to) + NumberSize(m.from) +
                 NumberSize(m.term) + NumberSize(m.log_term) + NumberSize(m.index) +
                 NumberSize(m.commit) + NumberSize(m.reject ? 1 : 0) + NumberSize(m.reject_hint) +
-                NumberSize(m.vote) + (m.context.empty() ? 0 : BytesSize(m.context.size()));
+                NumberSize(m.vote) + NumberSize(m.commit_term) +
+                (m.context.empty() ? 0 : BytesSize(m.context.size()));
   for (const Entry& entry : m.entries) size += BytesSize(EntrySize(entry));
   if (m.snapshot.has_value()) size += BytesSize(SnapshotSize(*m.snapshot));
   return size;
@@ -163,6 +164,7 @@ void WriteMessage(const Message& m, Writer& out) {
   out.Number(pb::Message::kRejectHintFieldNumber, m.reject_hint);
   out.Bytes(pb::Message::kContextFieldNumber, m.context);
   out.Number(pb::Message::kVoteFieldNumber, m.vote);
+  out.Number(pb::Message::kCommitTermFieldNumber, m.commit_term);
 }
 
 bool MayTravel(uint32_t type) {
@@ -280,6 +282,7 @@ absl::StatusOr<Message> DecodeMessage(pb::Message&& proto, const DecodeLimits& l
   message.index = proto.index();
   message.commit = proto.commit();
   message.vote = proto.vote();
+  message.commit_term = proto.commit_term();
   message.reject = proto.reject();
   message.reject_hint = proto.reject_hint();
   message.context = std::move(*proto.mutable_context());

@@ -104,6 +104,7 @@ void ToProto(const Message& m, pb::Message* proto) {
   proto->set_index(m.index);
   proto->set_commit(m.commit);
   proto->set_vote(m.vote);
+  proto->set_commit_term(m.commit_term);
   proto->set_reject(m.reject);
   proto->set_reject_hint(m.reject_hint);
   proto->set_context(m.context);
