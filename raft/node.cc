@@ -275,10 +275,11 @@ void NodeImpl::Run() {
 }
 
 void NodeImpl::HurryFirstElection() {
-  if (!options_.quick_first_election || !options_.core.pre_vote) return;
+  if (!options_.quick_first_election) return;
   if (log_.applied().conf_state.voters == std::vector<NodeId>{options_.core.id}) {
     return Call([this] { core_->Campaign(); });
   }
+  if (!options_.core.pre_vote) return;
   Random random = env_.random.Stream("first election");
   const auto ticks = static_cast<uint64_t>(options_.core.election_ticks);
   core_->SetRandomizedElectionTimeout(static_cast<int>(1 + random.Below(ticks)));

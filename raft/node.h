@@ -47,10 +47,10 @@ class Node : public MessageSink {
     uint64_t max_proposals_queued = 16384;
     // A proposal waits this long for a leader before it is refused.
     absl::Duration proposal_wait = absl::Seconds(5);
-    // The first election of a process comes after [1, election_ticks] ticks without a leader
-    // instead of the usual [election_ticks, 2 * election_ticks - 1], and at once when this node is the
-    // only voter: a restarted cluster serves sooner. With pre_vote this disturbs no leader
-    // that works; without it the option has no effect.
+    // The first election of a process comes at once when this node is the only voter, and with
+    // pre_vote, where that disturbs no leader that works, after [1, election_ticks] ticks without a
+    // leader instead of the usual [election_ticks, 2 * election_ticks - 1]: a restarted
+    // cluster serves sooner.
     bool quick_first_election = true;
     // Called once, from any executor, when the node cannot go on (a failed sync, a failed
     // apply). The node has stopped acknowledging; the process should exit without flushing.

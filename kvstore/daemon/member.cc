@@ -256,8 +256,6 @@ absl::Status MemberImpl::StartRaft() {
   KEELSON_RETURN_IF_ERROR(transport_->Start(*node_));
   RegisterPeerMetrics();
   server_->Start(node_.get());
-  // Alone there is nobody to wait for.
-  if (alone) node_->Campaign();
   return absl::OkStatus();
 }
 

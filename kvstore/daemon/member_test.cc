@@ -119,6 +119,14 @@ struct Running {
     REQUIRE(status.ok());
     return response.kvs_size() == 0 ? "" : response.kvs(0).value();
   }
+  uint64_t Term() {
+    etcdserverpb::RangeRequest request;
+    request.set_key("x");
+    etcdserverpb::RangeResponse response;
+    grpc::ClientContext context;
+    REQUIRE(kv->Range(&context, request, &response).ok());
+    return response.header().raft_term();
+  }
 
   std::unique_ptr<Member> member;
   std::string address;
@@ -136,10 +144,12 @@ TEST_CASE("A single member serves reads and writes and keeps them over a restart
     Running running(options);
     CHECK(running.Put("a", "1") == 2);
     CHECK(running.Read("a") == "1");
+    CHECK(running.Term() == 1);  // One election is enough.
     running.member->Stop();
   }
   Running again(options);
   CHECK(again.Read("a") == "1");
+  CHECK(again.Term() == 2);
   CHECK(again.Put("a", "2") == 3);
 }
 
