@@ -17,6 +17,7 @@ import tempfile
 import common
 from common import Failure, say
 
+EXAMPLE = "examples/replicated_counter/main.cc"
 PREFIX_IN_TREE = "out/release/bazel-"
 PUBLIC = ("attr(visibility, '//visibility:public', kind('cc_library rule', //base/... + //raft/... + //kvstore/...))"
           " except attr(testonly, 1, //...)")
@@ -77,16 +78,33 @@ def check_headers(prefix, names):
         raise Failure(f"install: the installed headers do not compile:\n{result.stdout[-2000:]}")
 
 
+def check_library(prefix):
+    """Builds an example with what is installed and nothing of the tree."""
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
+    options = subprocess.run(["pkg-config", "--cflags", "--libs", "keelson"], env=environment, check=True,
+                             stdout=subprocess.PIPE, text=True).stdout.split()
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder, "main.cc")
+        shutil.copyfile(EXAMPLE, source)
+        result = subprocess.run(["g++", str(source), *options, "-o", str(source.with_suffix(""))], cwd=folder,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if result.returncode != 0:
+        raise Failure(f"install: {EXAMPLE} does not build with the installed library:\n{result.stdout[-2000:]}")
+
+
 def main(arguments):
     prefix = parse(arguments)
     programs = common.bazel_query(PROGRAMS).split()
     public = common.query_rules(PUBLIC)
     libraries = [rule.get("name") for rule in public]
+    # Also those that only other libraries use: linked by object files, they get no archive otherwise.
+    closure = common.query_rules(f"kind('cc_library rule', deps(set({' '.join(libraries)})))")
+    ours = [rule.get("name") for rule in closure if rule.get("name").startswith("//")]
     startup = [f"--output_base={common.output_base('release')}"]
     try:
         with common.Stage("release build"):
             code = common.bazel("build", "--config=release", f"--symlink_prefix={PREFIX_IN_TREE}",
-                                *programs, *libraries, startup=startup)
+                                *programs, *ours, startup=startup)
             if code != 0:
                 raise Failure("install: the build failed")
     finally:
@@ -100,8 +118,6 @@ def main(arguments):
         for name, path in headers.items():
             put(path, prefix / "include/keelson" / name)
 
-        closure = common.query_rules(f"kind('cc_library rule', deps(set({' '.join(libraries)})))")
-        ours = [rule.get("name") for rule in closure if rule.get("name").startswith("//")]
         built = [pathlib.Path(PREFIX_IN_TREE + "bin", path_of(label)) for label in sorted(ours)]
         archives = [path.with_name(f"lib{path.name}.a") for path in built]
         merge_archives([archive for archive in archives if archive.exists()], prefix / "lib/libkeelson.a")
@@ -113,6 +129,8 @@ def main(arguments):
             put(document, prefix / "share/doc/keelson" / document)
     with common.Stage(f"check of {len(headers)} installed headers"):
         check_headers(prefix, headers)
+    with common.Stage(f"check of the library, by {EXAMPLE}"):
+        check_library(prefix)
     say(f"installed {', '.join(label.split(':')[1] for label in programs) or 'no program'} below {prefix}")
     return 0
 
