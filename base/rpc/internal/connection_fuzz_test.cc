@@ -1,6 +1,5 @@
-// A connection is given bytes in pieces whose sizes come from the input too. Whatever it gets, it
-// must not break, what it sends must end with an answer or its own end, and every call that
-// started must end once.
+// A connection is given bytes in pieces of changing sizes. Whatever it gets, it must not break, and
+// every call that started must end once.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
