@@ -1,10 +1,10 @@
 #include "kvstore/server/lease_service.h"
 
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
-#include "kvstore/errors.h"
 #include "kvstore/server/service_support.h"
 
 namespace keelson::kvstore {
@@ -20,12 +20,7 @@ class KeepAliveHandler final : public rpc::CallHandler,
   KeepAliveHandler(Server* server, std::shared_ptr<rpc::Call> call)
       : server_(server), call_(std::move(call)) {}
 
-  void Start() {
-    if (!RequiresLeader(*call_)) return;
-    monitor_id_ =
-        server_->leader_monitor().Add([call = call_] { call->Finish(errors::NoLeader()); });
-    if (!server_->HasLeader()) call_->Finish(errors::NoLeader());
-  }
+  void Start() { leader_requirement_.emplace(server_, call_); }
 
   void OnMessage(std::string_view message) override {
     if (!request_.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
@@ -41,9 +36,7 @@ class KeepAliveHandler final : public rpc::CallHandler,
   void OnHalfClose() override { call_->Finish(absl::OkStatus()); }
   void OnRoom() override { call_->Resume(); }
 
-  void OnDone() override {
-    if (monitor_id_ != 0) server_->leader_monitor().Remove(monitor_id_);
-  }
+  void OnDone() override { leader_requirement_.reset(); }
 
  private:
   void OnServed(const absl::Status& status) {
@@ -53,9 +46,9 @@ class KeepAliveHandler final : public rpc::CallHandler,
 
   Server* const server_;
   const std::shared_ptr<rpc::Call> call_;
-  uint64_t monitor_id_ = 0;
-  LeaseKeepAliveRequest request_;    // of the request that is being served
-  LeaseKeepAliveResponse response_;  // as above
+  std::optional<LeaderRequirement> leader_requirement_;  // until OnDone
+  LeaseKeepAliveRequest request_;                        // of the request that is being served
+  LeaseKeepAliveResponse response_;                      // as above
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #ifndef KEELSON_KVSTORE_SERVER_SERVICE_SUPPORT_H_
 #define KEELSON_KVSTORE_SERVER_SERVICE_SUPPORT_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,6 +21,26 @@ namespace keelson::kvstore {
 
 // The client refuses to be served by a member without a leader (kvstore.md 1.6).
 inline bool RequiresLeader(const rpc::Call& call) { return call.Metadata("hasleader") == "true"; }
+
+// Ends a stream when the member has been without a leader for a while, if the client wants that.
+class LeaderRequirement {
+ public:
+  // Ends the call at once when there is no leader now.
+  LeaderRequirement(Server* server, const std::shared_ptr<rpc::Call>& call) : server_(server) {
+    if (!RequiresLeader(*call)) return;
+    monitor_id_ = server->leader_monitor().Add([call] { call->Finish(errors::NoLeader()); });
+    if (!server->HasLeader()) call->Finish(errors::NoLeader());
+  }
+  ~LeaderRequirement() {
+    if (monitor_id_ != 0) server_->leader_monitor().Remove(monitor_id_);
+  }
+  LeaderRequirement(const LeaderRequirement&) = delete;
+  LeaderRequirement& operator=(const LeaderRequirement&) = delete;
+
+ private:
+  Server* const server_;
+  uint64_t monitor_id_ = 0;
+};
 
 // Registers etcd's methods, each with its metrics.
 class MethodRegistrar {

@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "kvstore/errors.h"
 #include "kvstore/server/service_support.h"
 #include "kvstore/server/watch_hub.h"
 #include "kvstore/server/watch_stream.h"
@@ -25,10 +24,7 @@ class WatchHandler final : public rpc::CallHandler,
 
   void Start() {
     stream_ = server_->watch_hub().Open(weak_from_this());
-    if (!RequiresLeader(*call_)) return;
-    monitor_id_ =
-        server_->leader_monitor().Add([call = call_] { call->Finish(errors::NoLeader()); });
-    if (!server_->HasLeader()) call_->Finish(errors::NoLeader());
+    leader_requirement_.emplace(server_, call_);
   }
 
   void OnMessage(std::string_view message) override {
@@ -52,7 +48,7 @@ class WatchHandler final : public rpc::CallHandler,
 
   void OnDone() override {
     stream_->Close();
-    if (monitor_id_ != 0) server_->leader_monitor().Remove(monitor_id_);
+    leader_requirement_.reset();
   }
 
  private:
@@ -70,7 +66,7 @@ class WatchHandler final : public rpc::CallHandler,
   Server* const server_;
   const std::shared_ptr<rpc::Call> call_;
   std::shared_ptr<WatchStream> stream_;
-  uint64_t monitor_id_ = 0;
+  std::optional<LeaderRequirement> leader_requirement_;  // until OnDone
   std::atomic<bool> read_waits_{false};
 };
 
