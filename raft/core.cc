@@ -33,6 +33,8 @@ void Core::ReportSnapshot(NodeId peer, bool ok) { raft_->ReportSnapshot(peer, ok
 bool Core::HasReady() const { return raft_->HasReady(); }
 Ready Core::TakeReady() { return raft_->TakeReady(); }
 SoftState Core::soft_state() const { return raft_->soft_state(); }
+bool Core::asleep() const { return raft_->asleep(); }
+void Core::Wake() { raft_->Wake(); }
 HardState Core::hard_state() const { return raft_->hard_state(); }
 Status Core::GetStatus() const { return raft_->GetStatus(); }
 void Core::SetRandomizedElectionTimeout(int ticks) { raft_->SetRandomizedElectionTimeout(ticks); }

@@ -57,13 +57,20 @@ struct Options {
   bool pre_vote = true;      // a node asks whether it could win before it raises the term
   bool check_quorum = true;  // a leader that hears no quorum for E ticks steps down
   ReadMode read_mode = ReadMode::kSafe;
-  bool commit_by_vote = true;            // votes carry how far is committed, with its proof
-  bool forward_proposals = true;         // a follower passes proposals on to the leader
-  bool step_down_on_removal = true;      // a leader that leaves the voters becomes a follower
-  bool validate_conf_changes = true;     // refuse changes that cannot apply; only tests turn it off
-  uint64_t max_message_bytes = 1 << 20;  // payload of one App; always at least one entry
-  uint64_t max_inflight_messages = 256;  // Apps a peer may have unanswered
-  uint64_t max_inflight_bytes = 8 << 20;               // and their payload; 0: no limit
+  bool commit_by_vote = true;         // votes carry how far is committed, with its proof
+  bool forward_proposals = true;      // a follower passes proposals on to the leader
+  bool step_down_on_removal = true;   // a leader that leaves the voters becomes a follower
+  bool validate_conf_changes = true;  // refuse changes that cannot apply; only tests turn it off
+  // A voter refuses a candidate of lower priority than its own unless that one's log is newer.
+  // Each refusal halves what the own priority counts until a leader is known again, so that
+  // it delays elections and cannot prevent them. Not negative.
+  int64_t priority = 0;
+  // A leader without work for this many ticks sends the group to sleep: no ticks, no
+  // heartbeats, until something happens (see Core::asleep). 0: never.
+  int quiesce_ticks = 0;
+  uint64_t max_message_bytes = 1 << 20;   // payload of one App; always at least one entry
+  uint64_t max_inflight_messages = 256;   // Apps a peer may have unanswered
+  uint64_t max_inflight_bytes = 8 << 20;  // and their payload; 0: no limit
   uint64_t max_uncommitted_bytes = uint64_t{1} << 30;  // proposals beyond are refused; 0: no limit
   uint64_t max_apply_bytes = 64 << 20;  // handed to the state machine, not yet answered
   uint64_t max_pending_reads = 4096;    // reads beyond are refused
@@ -177,6 +184,12 @@ class Core {
   // this node, or never (leader lost): retry after a timeout with a new context.
   // UNAVAILABLE: no leader is known. RESOURCE_EXHAUSTED: over max_pending_reads.
   absl::Status ReadIndex(std::string context);
+
+  // True while the group sleeps: Tick does nothing then. Proposals, reads and messages wake it by
+  // themselves. It does not notice by itself that its leader's process has died: whoever
+  // does calls Wake, after which elections go on as usual.
+  [[nodiscard]] bool asleep() const;
+  void Wake();
 
   void Campaign();                      // start an election now
   void TransferLeadership(NodeId to);   // raft.md section 10

@@ -395,5 +395,57 @@ TEST_CASE("Another target replaces a transfer that runs", "[raft][transfer]") {
   CHECK(net.core(2).soft_state().role == Role::kLeader);
 }
 
+// --- Priority ---
+
+CoreNetwork Ranked() {
+  return CoreNetwork(3, [](Options& options) { options.priority = options.id == 3 ? 100 : 1; });
+}
+
+TEST_CASE("A voter of higher priority refuses a candidate that knows no more", "[raft][priority]") {
+  CoreNetwork net = Ranked();
+  net.Isolate(2);
+  net.Elect(1);
+  CHECK(net.Leader() == kNoNode);
+  net.Elect(3);
+  CHECK(net.Leader() == 3);
+}
+
+TEST_CASE("It gives its vote to one that knows more", "[raft][priority]") {
+  CoreNetwork net = Ranked();
+  net.Elect(2);
+  net.Isolate(3);
+  KEELSON_REQUIRE_OK(net.Propose(2, "x"));
+  net.Settle();
+  net.Heal();
+  net.Isolate(2);
+  net.TickAll(15);  // No more of the leader's lease.
+  net.Elect(1);
+  CHECK(net.Leader() != 2);
+  CHECK(net.core(1).soft_state().role == Role::kLeader);
+}
+
+TEST_CASE("It gives in after some refusals, and not before", "[raft][priority]") {
+  CoreNetwork net = Ranked();
+  net.Isolate(2);
+  int campaigns = 0;
+  while (net.Leader() == kNoNode && campaigns < 20) {
+    net.core(1).Campaign();
+    net.Settle();
+    ++campaigns;
+  }
+  CHECK(net.Leader() == 1);
+  CHECK(campaigns > 3);
+  CHECK(campaigns < 12);
+}
+
+TEST_CASE("Leadership that is handed over is not a matter of priority", "[raft][priority]") {
+  CoreNetwork net = Ranked();
+  net.Elect(3);
+  net.core(3).TransferLeadership(1);
+  net.Collect(3);
+  net.Settle();
+  CHECK(net.Leader() == 1);
+}
+
 }  // namespace
 }  // namespace keelson::raft

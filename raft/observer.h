@@ -107,6 +107,37 @@ struct RestoredAsNonFollower {
   Role role{};
 };  // a snapshot reached a node that cannot take it
 
+// This node found that it lost durable data; and that it has been brought up to date since.
+struct RecoveryStarted {
+  uint64_t incarnation = 0;
+};
+struct RecoveryEnded {
+  uint64_t incarnation = 0;
+  Index index = 0;
+};
+// A leader heard of that, and will trust the peer once `recover_to` is committed and there.
+struct PeerRecovering {
+  NodeId peer = kNoNode;
+  uint64_t incarnation = 0;
+  Index recover_to = 0;
+};
+struct PeerRecovered {
+  NodeId peer = kNoNode;
+  uint64_t incarnation = 0;
+};
+// A leader ignores what a peer said before it lost its data.
+struct EarlierLifeIgnored {
+  NodeId peer = kNoNode;
+  MessageType type{};
+  uint64_t incarnation = 0;
+};
+struct FellAsleep {
+  Term term = 0;
+};
+struct WokeUp {
+  Term term = 0;
+};
+
 // --- The log ---
 
 struct LogConflict {
@@ -260,7 +291,7 @@ struct TransferAborted {
   Term term = 0;
   bool replaced = false;
 };
-enum class TransferRefusal : uint8_t { kLearner, kInProgress, kSelf, kNoLeader };
+enum class TransferRefusal : uint8_t { kLearner, kInProgress, kSelf, kNoLeader, kRecovering };
 struct TransferRefused {
   NodeId to = kNoNode;
   Term term = 0;
@@ -303,7 +334,9 @@ using Event = std::variant<
     event::SnapshotIgnored, event::ConfChanged, event::ConfChangeRefused, event::AutoLeaveProposed,
     event::AutoLeaveRefused, event::ProposalRefused, event::TransferStarted, event::TransferAborted,
     event::TransferRefused, event::TimeoutNowSent, event::TimeoutNowReceived,
-    event::TimeoutNowIgnored, event::ReadDropped, event::MalformedReadResponse>;
+    event::TimeoutNowIgnored, event::ReadDropped, event::MalformedReadResponse,
+    event::RecoveryStarted, event::RecoveryEnded, event::PeerRecovering, event::PeerRecovered,
+    event::EarlierLifeIgnored, event::FellAsleep, event::WokeUp>;
 
 // Called inside Core's functions, on the caller's thread. Must not call the core.
 class Observer {

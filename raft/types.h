@@ -18,9 +18,10 @@
 
 namespace keelson::raft {
 
-using Index = uint64_t;   // position in the log; the first entry is 1, 0 means "before the log"
-using Term = uint64_t;    // election term; 0 in a message means "local, no term check"
-using NodeId = uint64_t;  // never reused after removal or disk loss
+using Index = uint64_t;    // position in the log; the first entry is 1, 0 means "before the log"
+using Term = uint64_t;     // election term; 0 in a message means "local, no term check"
+using GroupId = uint64_t;  // 0 where there is only one
+using NodeId = uint64_t;   // never reused after removal or disk loss
 
 inline constexpr NodeId kNoNode = 0;
 // Addressees of the core's own storage messages (etcd-io/raft LocalAppendThread, LocalApplyThread).
@@ -65,6 +66,11 @@ struct HardState {
   Term term = 0;
   NodeId vote = kNoNode;
   Index commit = 0;
+  // Drawn anew each time this node finds that it lost durable data; 0 in its first life.
+  uint64_t incarnation = 0;
+  // It did, and may have forgotten promises: it gives no votes and counts for no quorum until
+  // a leader has brought it up to date (docs/decisions/0010).
+  bool recovering = false;
 
   friend bool operator==(const HardState&, const HardState&) = default;
 };
@@ -167,6 +173,13 @@ struct Message {
   Index reject_hint = 0;
   std::string context;
   std::vector<Message> responses;  // storage messages only
+  // From a leader: what it knows of the addressee. From others: HardState's of the sender.
+  uint64_t incarnation = 0;
+  bool recovering = false;  // HardState's of the sender
+  Index recover_to = 0;     // from a leader: once this is committed, the addressee has recovered
+  int64_t priority = 0;     // of the candidate; vote requests only
+  bool quiesce = false;     // heartbeats: the group goes to sleep at (index, log_term)
+  GroupId group = 0;        // of the group, when a process runs many; the core leaves it alone
 
   friend bool operator==(const Message&, const Message&) = default;
 };

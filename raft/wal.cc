@@ -15,7 +15,6 @@ namespace keelson::raft {
 namespace {
 
 using wal::BatchEncoder;
-using wal::kAlignment;
 using wal::Position;
 using wal::RecordBytes;
 using wal::RecordType;
@@ -62,7 +61,7 @@ struct HeadRecords {
 uint64_t HeadBytes(const HeadRecords& records) {
   return RecordBytes(wal::kSegmentHeadBytes) +
          RecordBytes(wal::EncodeSnapshotMetadata(records.start).size()) +
-         RecordBytes(wal::kHardStateBytes);
+         RecordBytes(wal::HardStateBytes(records.hard_state));
 }
 
 // Reserves the file of the next segment under its temporary name. Nothing of the log changes.
@@ -264,8 +263,9 @@ absl::Status WalImpl::WriteBatch(const Batch& batch, std::span<const Entry> entr
   }
   std::string snapshot;
   if (batch.snapshot.has_value()) snapshot = wal::EncodeSnapshotMetadata(*batch.snapshot);
-  const uint64_t small = (batch.snapshot.has_value() ? RecordBytes(snapshot.size()) : 0) +
-                         (batch.hard_state.has_value() ? 2 * RecordBytes(wal::kHardStateBytes) : 0);
+  const uint64_t small =
+      (batch.snapshot.has_value() ? RecordBytes(snapshot.size()) : 0) +
+      (batch.hard_state.has_value() ? 2 * RecordBytes(wal::kLaterHardStateBytes) : 0);
   if (bytes + small > kMaxBatchBytes) {
     return Poison(absl::InvalidArgumentError(absl::StrCat("batch of ", bytes, " bytes")));
   }

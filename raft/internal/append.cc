@@ -33,6 +33,7 @@ void Raft::HandleAppend(const Message& message) {
     // Up to the last entry of this message and no further: what lies behind it here may
     // still differ from the leader's log.
     log_.CommitTo(std::min(message.commit, *last_new));
+    HeedOwnLife(message);
     response.index = *last_new;
     SendAfterAppend(std::move(response));
     return;
@@ -50,11 +51,16 @@ void Raft::HandleAppend(const Message& message) {
 }
 
 void Raft::HandleHeartbeat(const Message& message) {
+  // The leader commits here only what this node has acknowledged.
+  if (message.commit > log_.LastIndex() && !recovering_) BeginRecovery();
   log_.CommitTo(message.commit);
+  HeedOwnLife(message);
+  if (message.quiesce && SleepAsTold(message)) return;
   Message response;
   response.type = MessageType::kHeartbeatResp;
   response.to = message.from;
   response.context = message.context;
+  response.quiesce = message.quiesce;  // Not asleep: the leader must not be, either.
   Send(std::move(response));
 }
 

@@ -55,6 +55,7 @@ void Raft::Campaign() {
 }
 
 void Raft::Hup(CampaignKind kind) {
+  Wake();
   if (role_ == Role::kLeader) {
     Emit(event::CampaignRefused{event::CampaignRefusal::kAlreadyLeader, term_});
     return;
@@ -95,7 +96,8 @@ void Raft::StartCampaign(CampaignKind kind) {
     message.type = pre_vote ? MessageType::kPreVote : MessageType::kVote;
     message.index = last.index;
     message.log_term = last.term;
-    if (kind == CampaignKind::kTransfer) message.context = "CampaignTransfer";
+    message.priority = options_.priority;
+    if (kind == CampaignKind::kTransfer) message.context = kTransferContext;
     AddCommit(message);
     Send(std::move(message));
   }
@@ -110,6 +112,13 @@ int Raft::VotingLeaseTicks() const {
 }
 
 bool Raft::InVotingLease() const { return VotingLeaseTicks() > 0; }
+
+bool Raft::HasPriorityOver(const Message& message) const {
+  const EntryId last = log_.LastEntry();
+  if (message.log_term != last.term || message.index != last.index) return false;  // It knows more.
+  if (message.context == kTransferContext || !Promotable()) return false;
+  return options_.priority >> std::min(priority_refusals_, 62) > message.priority;
+}
 
 void Raft::EmitVote(const Message& message, event::VoteAnswer answer) {
   if (observer_ == nullptr) return;
@@ -157,9 +166,13 @@ void Raft::HandleVoteRequest(const Message& message) {
   // without knowing it yet, and the group may need its vote.
   const bool can_vote = vote_ == message.from || (vote_ == kNoNode && lead_ == kNoNode) ||
                         (pre_vote && message.term > term_);
-  const bool granted = can_vote && log_.IsUpToDate({message.log_term, message.index});
+  const bool good_log = !recovering_ && log_.IsUpToDate({message.log_term, message.index});
+  const bool outranked = can_vote && good_log && HasPriorityOver(message);
+  if (outranked) ++priority_refusals_;
+  const bool granted = can_vote && good_log && !outranked;
   EmitVote(message, granted ? event::VoteAnswer::kGranted : event::VoteAnswer::kRejected);
 
+  if (!granted && term_ == 0) return;  // A refusal carries our term, and there is none yet.
   Message response;
   response.type = pre_vote ? MessageType::kPreVoteResp : MessageType::kVoteResp;
   response.to = message.from;

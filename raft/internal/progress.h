@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "raft/internal/inflights.h"
@@ -54,10 +55,20 @@ class Progress {
   [[nodiscard]] bool window_full() const { return inflights_.Full(); }
   [[nodiscard]] bool recent_active() const { return recent_active_; }
   [[nodiscard]] bool is_learner() const { return is_learner_; }
+  // Which life of the peer this is about; nullopt until it has spoken.
+  [[nodiscard]] std::optional<uint64_t> incarnation() const { return incarnation_; }
+  // Not 0 while the peer recovers from a loss of data: until this index is committed and
+  // there, nothing it says counts towards a quorum.
+  [[nodiscard]] Index recover_to() const { return recover_to_; }
+  [[nodiscard]] bool recovering() const { return recover_to_ != 0; }
 
   void set_recent_active(bool active) { recent_active_ = active; }
   void set_is_learner(bool learner) { is_learner_ = learner; }
   void set_flow_paused(bool paused) { flow_paused_ = paused; }
+  void SetLife(uint64_t incarnation, Index recover_to) {
+    incarnation_ = incarnation;
+    recover_to_ = recover_to;
+  }
   // The snapshot failed: it is no base for the next probe.
   void ForgetPendingSnapshot() { pending_snapshot_ = 0; }
 
@@ -74,6 +85,8 @@ class Progress {
   bool recent_active_;
   bool flow_paused_ = false;
   bool is_learner_;
+  std::optional<uint64_t> incarnation_;
+  Index recover_to_ = 0;
 };
 
 }  // namespace keelson::raft::internal

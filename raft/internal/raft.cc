@@ -29,6 +29,9 @@ absl::Status Validate(const Options& options) {
   if (options.read_mode == ReadMode::kLeaseBased && !options.check_quorum) {
     return absl::InvalidArgumentError("lease-based reads need check_quorum");
   }
+  if (options.priority < 0 || options.quiesce_ticks < 0) {
+    return absl::InvalidArgumentError("priority and quiesce_ticks must not be negative");
+  }
   if (options.lease_margin_ticks < 0) {
     return absl::InvalidArgumentError("lease_margin_ticks must not be negative");
   }
@@ -79,6 +82,8 @@ absl::Status Raft::Start(const LogStorage& log) {
   SwitchTo(*std::move(membership));
   term_ = hard_state.term;
   vote_ = hard_state.vote;
+  incarnation_ = hard_state.incarnation;
+  recovering_ = hard_state.recovering;
   log_.Load(hard_state.commit, options_.applied);
   if (options_.read_mode == ReadMode::kLeaseBased && term_ > 0) {
     restart_grace_ticks_ = options_.election_ticks;
@@ -95,9 +100,11 @@ void Raft::SetLeader(NodeId leader) {
   if (lead_ == leader) return;
   Emit(event::LeaderChanged{lead_, leader, term_});
   lead_ = leader;
+  if (leader != kNoNode) priority_refusals_ = 0;
 }
 
 void Raft::Reset(Term term, NodeId leader) {
+  Wake();
   if (term_ != term) {
     term_ = term;
     vote_ = kNoNode;
@@ -123,10 +130,12 @@ void Raft::Reset(Term term, NodeId leader) {
 }
 
 void Raft::Tick() {
+  if (asleep_) return;
   ++ticks_;
   if (restart_grace_ticks_ > 0) --restart_grace_ticks_;
   if (role_ == Role::kLeader) {
     TickHeartbeat();
+    MaybeSleep();
   } else {
     TickElection();
   }
@@ -164,6 +173,8 @@ void Raft::Send(Message message) {
     message.term = term_;
   }
   KEELSON_CHECK(message.to != options_.id) << MessageTypeName(message.type) << " to self";
+  if (role_ != Role::kLeader) message.incarnation = incarnation_;
+  message.recovering = recovering_;
   messages_.push_back(std::move(message));
 }
 
@@ -171,12 +182,14 @@ void Raft::SendAfterAppend(Message message) {
   message.from = options_.id;
   if (!CarriesOwnTerm(message.type)) message.term = term_;
   KEELSON_CHECK(message.term != 0 || !CarriesOwnTerm(message.type)) << "vote without a term";
+  message.incarnation = incarnation_;
+  message.recovering = recovering_;
   messages_after_append_.push_back(std::move(message));
 }
 
 bool Raft::Promotable() const {
   const Progress* self = tracker_.Find(options_.id);
-  return self != nullptr && !self->is_learner() && !log_.HasUnstableSnapshot();
+  return self != nullptr && !self->is_learner() && !recovering_ && !log_.HasUnstableSnapshot();
 }
 
 void Raft::ReportUnreachable(NodeId peer) {

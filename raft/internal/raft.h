@@ -9,6 +9,8 @@
 //   membership.cc   conf changes
 //   transfer.cc     handing leadership over
 //   read_index.cc   linearizable reads
+//   rejoin.cc       members that lost durable data
+//   quiescence.cc   groups without work
 //   ready.cc        what the driver has to do next
 #ifndef KEELSON_RAFT_INTERNAL_RAFT_H_
 #define KEELSON_RAFT_INTERNAL_RAFT_H_
@@ -35,6 +37,9 @@
 
 namespace keelson::raft::internal {
 
+// In vote requests of a member to which the leader hands over: stickiness does not hold.
+inline constexpr std::string_view kTransferContext = "CampaignTransfer";
+
 class Raft {
  public:
   // See Core, whose functions these are.
@@ -54,7 +59,11 @@ class Raft {
   [[nodiscard]] bool HasReady() const;
   [[nodiscard]] Ready TakeReady();
   [[nodiscard]] SoftState soft_state() const { return {lead_, role_}; }
-  [[nodiscard]] HardState hard_state() const { return {term_, vote_, log_.committed()}; }
+  [[nodiscard]] HardState hard_state() const {
+    return {term_, vote_, log_.committed(), incarnation_, recovering_};
+  }
+  [[nodiscard]] bool asleep() const { return asleep_; }
+  void Wake();
   [[nodiscard]] Status GetStatus() const;
   void SetRandomizedElectionTimeout(int ticks) { randomized_election_timeout_ = ticks; }
 
@@ -107,6 +116,7 @@ class Raft {
   void CheckQuorum();
   [[nodiscard]] bool InVotingLease() const;
   [[nodiscard]] int VotingLeaseTicks() const;
+  [[nodiscard]] bool HasPriorityOver(const Message& message) const;
   void EmitVote(const Message& message, event::VoteAnswer answer);
   [[nodiscard]] bool HasUnappliedConfChange() const;
 
@@ -163,6 +173,22 @@ class Raft {
   [[nodiscard]] bool CommittedInTerm() const;
   [[nodiscard]] bool LeaseValid() const;
 
+  // --- rejoin.cc ---
+  void BeginRecovery();
+  // A leader tells this node which of its lives it knows, and how far it must recover.
+  void HeedOwnLife(const Message& message);
+  // False when `message` is of an earlier life of its sender, or the first of a new one.
+  bool CheckLife(const Message& message, Progress& progress);
+  void StartPeerRecovery(NodeId peer, uint64_t incarnation, Progress& progress);
+  static void AddressLife(const Progress& progress, Message& message);
+
+  // --- quiescence.cc ---
+  void WakeFor(const Message& message);
+  void MaybeSleep();
+  [[nodiscard]] bool CanSleep() const;
+  // True when this follower went to sleep as the heartbeat asks.
+  [[nodiscard]] bool SleepAsTold(const Message& heartbeat);
+
   // --- ready.cc ---
   [[nodiscard]] std::optional<AppendWork> TakeAppendWork();
   [[nodiscard]] std::optional<ApplyWork> TakeApplyWork();
@@ -174,6 +200,8 @@ class Raft {
   // Persistent.
   Term term_ = 0;
   NodeId vote_ = kNoNode;
+  uint64_t incarnation_ = 0;
+  bool recovering_ = false;
   RaftLog log_;
 
   // Every node.
@@ -185,6 +213,9 @@ class Raft {
   // Ticks during which a restarted node gives no votes, since it may have promised a leader
   // not to: only with lease reads.
   int restart_grace_ticks_ = 0;
+  bool asleep_ = false;
+  int idle_ticks_ = 0;         // since something happened
+  int priority_refusals_ = 0;  // since a leader was known
 
   // The leader.
   int heartbeat_elapsed_ = 0;

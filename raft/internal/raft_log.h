@@ -23,6 +23,8 @@ namespace keelson::raft::internal {
 struct EntryId {
   Term term = 0;
   Index index = 0;
+
+  friend bool operator==(const EntryId&, const EntryId&) = default;
 };
 
 class RaftLog {

@@ -50,6 +50,8 @@ class ReadQueue {
   [[nodiscard]] uint64_t PendingPosition() const {
     return reads_.empty() ? 0 : reads_.back().position;
   }
+  // Later echoes of the rounds so far date no lease.
+  void ForgetRounds() { rounds_.clear(); }
   [[nodiscard]] size_t size() const { return reads_.size(); }
 
   // The context of a heartbeat for `position`, and back. 8 bytes, big-endian.

@@ -37,8 +37,9 @@ std::optional<AppendWork> Raft::TakeAppendWork() {
   }
   AppendWork work;
   work.entries.assign(entries.begin(), entries.end());
-  work.must_sync = !entries.empty() || snapshot != nullptr ||
-                   now.term != reported_hard_state_.term || now.vote != reported_hard_state_.vote;
+  HardState but_commit = now;
+  but_commit.commit = reported_hard_state_.commit;
+  work.must_sync = !entries.empty() || snapshot != nullptr || but_commit != reported_hard_state_;
   if (state_changed) work.hard_state = now;
   if (snapshot != nullptr) work.snapshot = *snapshot;
   reported_hard_state_ = now;

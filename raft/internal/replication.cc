@@ -62,6 +62,7 @@ void Raft::SendHeartbeats(const std::string& context) {
     message.commit = std::min(progress.match(), log_.committed());
     message.context = context;
     progress.SentCommit(message.commit);
+    AddressLife(progress, message);
     Send(std::move(message));
   }
 }
@@ -92,6 +93,7 @@ bool Raft::MaybeSendAppend(NodeId to, Progress& progress, bool send_if_empty) {
   message.index = prev;
   message.log_term = *prev_term;
   message.commit = log_.committed();
+  AddressLife(progress, message);
   Send(std::move(message));
   return true;
 }
@@ -130,6 +132,7 @@ bool Raft::MaybeSendSnapshot(NodeId to, Progress& progress) {
   message.type = MessageType::kSnap;
   message.to = to;
   message.snapshot = *std::move(snapshot);
+  AddressLife(progress, message);
   Send(std::move(message));
   return true;
 }
@@ -212,6 +215,7 @@ void Raft::HandleHeartbeatResponse(const Message& message, Progress& progress) {
   if (progress.match() < log_.LastIndex() || progress.state() == ProgressState::kProbe) {
     MaybeSendAppend(message.from, progress, /*send_if_empty=*/true);
   }
+  if (progress.recovering()) return;  // It may have voted for another leader, and forgotten.
   const std::optional<uint64_t> position = ReadQueue::DecodePosition(message.context);
   if (position.has_value() && reads_.RecordEcho(message.from, *position)) ReleaseConfirmedReads();
 }

@@ -7,8 +7,6 @@
 namespace keelson::raft::internal {
 namespace {
 
-constexpr std::string_view kTransferContext = "CampaignTransfer";
-
 bool IsLocalThread(NodeId id) { return id == kAppendThread || id == kApplyThread; }
 
 // Types that only this process may make.
@@ -101,6 +99,7 @@ absl::Status Raft::StepFromOutside(Message message) {
 }
 
 absl::Status Raft::Step(Message& message) {
+  WakeFor(message);
   if (message.term != 0 && message.term != term_ && !CheckTerm(message)) return absl::OkStatus();
   switch (message.type) {
     case MessageType::kStorageAppendResp:
@@ -200,6 +199,7 @@ void Raft::StepLeaderFromPeer(Message& message) {
     Emit(event::UnknownPeer{message.from});
     return;
   }
+  if (IsResponse(message.type) && !CheckLife(message, *progress)) return;
   switch (message.type) {
     case MessageType::kAppResp:
       HandleAppendResponse(message, *progress);

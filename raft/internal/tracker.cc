@@ -41,14 +41,15 @@ Index Tracker::Committed() const {
   return QuorumOf([this](NodeId id) -> std::optional<Index> {
     const Progress* progress = Find(id);
     if (progress == nullptr) return std::nullopt;
-    return progress->match();
+    return progress->recovering() ? 0 : progress->match();
   });
 }
 
 bool Tracker::QuorumActive() const {
   return JointVote(config_.voters, config_.voters_outgoing, [this](NodeId id) {
            const Progress* progress = Find(id);
-           return std::optional<bool>(progress != nullptr && progress->recent_active());
+           return std::optional<bool>(progress != nullptr && progress->recent_active() &&
+                                      !progress->recovering());
          }) == VoteResult::kWon;
 }
 

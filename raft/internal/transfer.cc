@@ -18,6 +18,10 @@ void Raft::HandleTransfer(const Message& message, Progress& progress) {
     Emit(event::TransferRefused{to, term_, event::TransferRefusal::kLearner});
     return;
   }
+  if (progress.recovering()) {
+    Emit(event::TransferRefused{to, term_, event::TransferRefusal::kRecovering});
+    return;
+  }
   if (lead_transferee_ == to) {
     Emit(event::TransferRefused{to, term_, event::TransferRefusal::kInProgress});
     return;

@@ -25,13 +25,13 @@ size_t BatchEncoder::ScratchBytes(const Entry& entry) {
 }
 
 void BatchEncoder::AddSegmentHead(const SegmentHead& head) {
-  std::array<char, kSegmentHeadBytes> payload;
+  std::array<char, kSegmentHeadBytes> payload{};
   EncodeSegmentHead(head, payload.data());
   AddRecord(RecordType::kSegmentHead, Binding{}, {payload.data(), payload.size()}, {});
 }
 
 void BatchEncoder::AddEntry(const Entry& entry) {
-  std::array<char, kEntryMetaBytes> meta;
+  std::array<char, kEntryMetaBytes> meta{};
   EncodeEntryMeta(entry, meta.data());
   AddRecord(
       RecordType::kEntry,
@@ -40,12 +40,12 @@ void BatchEncoder::AddEntry(const Entry& entry) {
 }
 
 void BatchEncoder::AddHardState(const HardState& state) {
-  std::array<char, kHardStateBytes> payload;
+  std::array<char, kLaterHardStateBytes> payload{};
   EncodeHardState(state, payload.data());
   AddRecord(
       RecordType::kHardState,
       {.incarnation = position_.incarnation, .sequence = position_.sequence, .offset = offset_},
-      {payload.data(), payload.size()}, {});
+      {payload.data(), HardStateBytes(state)}, {});
 }
 
 void BatchEncoder::AddSnapshot(RecordType type, std::string_view encoded_metadata) {

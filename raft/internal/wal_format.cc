@@ -138,16 +138,31 @@ absl::StatusOr<Entry> DecodeEntry(std::string_view payload) {
                .data = Payload(std::string(payload.substr(kEntryMetaBytes)))};
 }
 
+size_t HardStateBytes(const HardState& state) {
+  return state.incarnation == 0 && !state.recovering ? kHardStateBytes : kLaterHardStateBytes;
+}
+
 void EncodeHardState(const HardState& state, char* out) {
   StoreLe64(out, state.term);
   StoreLe64(out + 8, state.vote);
   StoreLe64(out + 16, state.commit);
+  if (HardStateBytes(state) == kHardStateBytes) return;
+  StoreLe64(out + 24, state.incarnation);
+  StoreLe64(out + 32, state.recovering ? 1 : 0);
 }
 
 absl::StatusOr<HardState> DecodeHardState(std::string_view payload) {
-  if (payload.size() != kHardStateBytes) return WrongLength("hard-state", payload.size());
+  if (payload.size() != kHardStateBytes && payload.size() != kLaterHardStateBytes) {
+    return WrongLength("hard-state", payload.size());
+  }
   const char* in = payload.data();
-  return HardState{.term = LoadLe64(in), .vote = LoadLe64(in + 8), .commit = LoadLe64(in + 16)};
+  HardState state = {.term = LoadLe64(in), .vote = LoadLe64(in + 8), .commit = LoadLe64(in + 16)};
+  if (payload.size() == kHardStateBytes) return state;
+  state.incarnation = LoadLe64(in + 24);
+  const uint64_t flags = LoadLe64(in + 32);
+  if (flags > 1) return absl::DataLossError("hard-state record with reserved bits set");
+  state.recovering = flags == 1;
+  return state;
 }
 
 namespace {

@@ -21,7 +21,9 @@ inline constexpr size_t kHeaderBytes = 32;
 // Records start at multiples of this. It divides 512, so a header lies in one sector.
 inline constexpr size_t kAlignment = 32;
 inline constexpr size_t kEntryMetaBytes = 24;
+// In the node's first life; and in later ones.
 inline constexpr size_t kHardStateBytes = 24;
+inline constexpr size_t kLaterHardStateBytes = 40;
 inline constexpr size_t kSegmentHeadBytes = 56;
 // The most that one record carries; a longer length in a header is damage.
 inline constexpr uint32_t kMaxPayloadBytes = uint32_t{1} << 30;
@@ -95,7 +97,8 @@ bool HasSegmentMagic(std::string_view file);
 void EncodeEntryMeta(const Entry& entry, char* out);  // kEntryMetaBytes; the data follows
 absl::StatusOr<Entry> DecodeEntry(std::string_view payload);
 
-void EncodeHardState(const HardState& state, char* out);  // kHardStateBytes
+size_t HardStateBytes(const HardState& state);
+void EncodeHardState(const HardState& state, char* out);  // HardStateBytes
 absl::StatusOr<HardState> DecodeHardState(std::string_view payload);
 
 // Payload of kStart and kReset; also the header of a snapshot file.

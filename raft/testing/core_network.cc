@@ -207,6 +207,23 @@ void CoreNetwork::Restart(NodeId id) {
   Start(member);
 }
 
+void CoreNetwork::LoseDisk(NodeId id, bool unaware) {
+  Member& member = At(id);
+  member.appends.clear();
+  member.applies.clear();
+  member.applied.clear();
+  member.applied_index = 0;
+  member.applied_conf = {};
+  HardState state;
+  if (!unaware) {
+    state.incarnation = 1000 * id + ++lives_;
+    state.recovering = true;
+  }
+  member.log = MemoryLog({}, state);
+  member.core.reset();
+  Start(member);
+}
+
 void CoreNetwork::Cut(NodeId a, NodeId b) {
   cut_.insert({a, b});
   cut_.insert({b, a});

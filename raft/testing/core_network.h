@@ -100,6 +100,9 @@ class CoreNetwork {
 
   // The member loses everything that is not durable, and starts again.
   void Restart(NodeId id);
+  // The member loses everything, durable or not, and starts again with an empty log. It knows
+  // that it did, unless `unaware`.
+  void LoseDisk(NodeId id, bool unaware = false);
 
   // --- The network ---
 
@@ -153,6 +156,7 @@ class CoreNetwork {
   std::map<Term, NodeId> leaders_;
   std::map<Index, Entry> committed_;
   std::string violation_;
+  uint64_t lives_ = 0;
 };
 
 }  // namespace keelson::raft

@@ -148,7 +148,16 @@ struct Renderer {
     return Info(StrFormat("%x [term: %d] ignored a %s message with lower term from %x [term: %d]",
                           self, e.term, Name(e.type), e.from, e.message_term));
   }
-  Lines operator()(const event::CommittedByVote&) const { return {}; }  // Not of etcd-io/raft.
+  // Not of etcd-io/raft:
+  Lines operator()(const event::CommittedByVote&) const { return {}; }
+  Lines operator()(const event::RecoveryStarted&) const { return {}; }
+  Lines operator()(const event::RecoveryEnded&) const { return {}; }
+  Lines operator()(const event::PeerRecovering&) const { return {}; }
+  Lines operator()(const event::PeerRecovered&) const { return {}; }
+  Lines operator()(const event::EarlierLifeIgnored&) const { return {}; }
+  Lines operator()(const event::FellAsleep&) const { return {}; }
+  Lines operator()(const event::WokeUp&) const { return {}; }
+
   Lines operator()(const event::QuorumLost&) const {
     return Warn(StrFormat("%x stepped down to follower since quorum is not active", self));
   }
@@ -339,6 +348,8 @@ struct Renderer {
       case event::TransferRefusal::kSelf:
         return Debug(
             StrFormat("%x is already leader. Ignored transferring leadership to self", self));
+      case event::TransferRefusal::kRecovering:
+        return {};  // Not of etcd-io/raft.
       case event::TransferRefusal::kNoLeader:
         return Info(
             StrFormat("%x no leader at term %d; dropping leader transfer msg", self, e.term));

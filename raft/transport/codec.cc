@@ -28,6 +28,8 @@ size_t VarintSize(uint64_t value) {
 
 // A number field: nothing for 0, as proto3 wants it.
 size_t NumberSize(uint64_t value) { return value == 0 ? 0 : 1 + VarintSize(value); }
+// One with a number above 15.
+size_t WideNumberSize(uint64_t value) { return value == 0 ? 0 : 2 + VarintSize(value); }
 // A length-delimited field with `size` bytes.
 size_t BytesSize(size_t size) { return 1 + VarintSize(size) + size; }
 size_t PackedSize(const std::vector<NodeId>& ids) {
@@ -35,7 +37,6 @@ size_t PackedSize(const std::vector<NodeId>& ids) {
   for (const NodeId id : ids) size += VarintSize(id);
   return size;
 }
-// Field numbers above 15 would need two bytes for the tag; raft.proto has none.
 size_t IdsSize(const std::vector<NodeId>& ids) {
   return ids.empty() ? 0 : BytesSize(PackedSize(ids));
 }
@@ -64,7 +65,10 @@ size_t MessageSize(const Message& m) {
   size_t size = NumberSize(static_cast<uint64_t>(m.type)) + NumberSize(m.to) + NumberSize(m.from) +
                 NumberSize(m.term) + NumberSize(m.log_term) + NumberSize(m.index) +
                 NumberSize(m.commit) + NumberSize(m.reject ? 1 : 0) + NumberSize(m.reject_hint) +
-                NumberSize(m.vote) + NumberSize(m.commit_term) +
+                NumberSize(m.vote) + NumberSize(m.commit_term) + NumberSize(m.group) +
+                WideNumberSize(m.incarnation) + WideNumberSize(m.recovering ? 1 : 0) +
+                WideNumberSize(m.recover_to) + WideNumberSize(static_cast<uint64_t>(m.priority)) +
+                WideNumberSize(m.quiesce ? 1 : 0) +
                 (m.context.empty() ? 0 : BytesSize(m.context.size()));
   for (const Entry& entry : m.entries) size += BytesSize(EntrySize(entry));
   if (m.snapshot.has_value()) size += BytesSize(SnapshotSize(*m.snapshot));
@@ -109,7 +113,7 @@ class Writer {
   }
 
  private:
-  void Tag(int field, int wire_type) { text_.push_back(static_cast<char>(field << 3 | wire_type)); }
+  void Tag(int field, int wire_type) { Varint(static_cast<uint64_t>(field << 3 | wire_type)); }
   void Varint(uint64_t value) {
     for (; value >= 0x80; value >>= 7) text_.push_back(static_cast<char>(value | 0x80));
     text_.push_back(static_cast<char>(value));
@@ -165,6 +169,12 @@ void WriteMessage(const Message& m, Writer& out) {
   out.Bytes(pb::Message::kContextFieldNumber, m.context);
   out.Number(pb::Message::kVoteFieldNumber, m.vote);
   out.Number(pb::Message::kCommitTermFieldNumber, m.commit_term);
+  out.Number(pb::Message::kGroupFieldNumber, m.group);
+  out.Number(pb::Message::kIncarnationFieldNumber, m.incarnation);
+  out.Number(pb::Message::kRecoveringFieldNumber, m.recovering ? 1 : 0);
+  out.Number(pb::Message::kRecoverToFieldNumber, m.recover_to);
+  out.Number(pb::Message::kPriorityFieldNumber, static_cast<uint64_t>(m.priority));
+  out.Number(pb::Message::kQuiesceFieldNumber, m.quiesce ? 1 : 0);
 }
 
 bool MayTravel(uint32_t type) {
@@ -283,6 +293,12 @@ absl::StatusOr<Message> DecodeMessage(pb::Message&& proto, const DecodeLimits& l
   message.commit = proto.commit();
   message.vote = proto.vote();
   message.commit_term = proto.commit_term();
+  message.group = proto.group();
+  message.incarnation = proto.incarnation();
+  message.recovering = proto.recovering();
+  message.recover_to = proto.recover_to();
+  message.priority = proto.priority();
+  message.quiesce = proto.quiesce();
   message.reject = proto.reject();
   message.reject_hint = proto.reject_hint();
   message.context = std::move(*proto.mutable_context());
