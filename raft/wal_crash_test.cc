@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -230,9 +231,13 @@ TEST_CASE("No acknowledged entry is lost and none appears from nowhere", "[raft]
     CrashRun(std::strtoull(seed, nullptr, 10)).Run();
     return;
   }
+  // A campaign: KEELSON_WAL_CUTS=100000 bazel-bin/raft/wal_crash_test
+  const char* const wanted = std::getenv("KEELSON_WAL_CUTS");
+  const uint64_t cuts = wanted == nullptr ? 0 : std::strtoull(wanted, nullptr, 10);
   constexpr uint64_t kSeeds = 10000;
   SimFileSystem::Counters sum;
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+  uint64_t runs = 0;
+  for (uint64_t seed = 1; seed <= kSeeds || sum.power_losses < cuts; ++seed, ++runs) {
     CrashRun run(seed);
     run.Run();
     const SimFileSystem::Counters counters = run.fs().counters();
@@ -241,6 +246,12 @@ TEST_CASE("No acknowledged entry is lost and none appears from nowhere", "[raft]
     sum.writes_lost += counters.writes_lost;
     sum.injected_errors[2] += counters.injected_errors[2];
   }
+  std::printf("%llu runs: %llu power cuts, %llu writes lost, %llu torn, %llu failed syncs\n",
+              static_cast<unsigned long long>(runs),
+              static_cast<unsigned long long>(sum.power_losses),
+              static_cast<unsigned long long>(sum.writes_lost),
+              static_cast<unsigned long long>(sum.writes_torn),
+              static_cast<unsigned long long>(sum.injected_errors[2]));
   // The faults that this is about did happen.
   CHECK(sum.power_losses > kSeeds);
   CHECK(sum.writes_torn > kSeeds / 10);
