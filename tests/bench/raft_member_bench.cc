@@ -11,6 +11,7 @@
 // Ends with the input.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -54,6 +55,12 @@ struct Options {
 
 int64_t Nanos(SteadyClock::time_point time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+uint32_t Percentile(const std::vector<uint32_t>& sorted, double p) {
+  if (sorted.empty()) return 0;
+  const auto at = static_cast<size_t>(p * static_cast<double>(sorted.size()));
+  return sorted[std::min(sorted.size() - 1, at)];
 }
 
 // Proposes entries, and for each that was applied the next one.
@@ -125,16 +132,11 @@ class Load {
   void Report(int outstanding, double elapsed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     std::vector<uint32_t>& all = latencies_us_;
     std::sort(all.begin(), all.end());
-    const auto percentile = [&](double p) {
-      if (all.empty()) return 0U;
-      return all[std::min(all.size() - 1,
-                          static_cast<size_t>(p * static_cast<double>(all.size())))];
-    };
     std::printf(
         "{\"outstanding\":%d,\"ops\":%zu,\"errors\":%d,\"seconds\":%.3f,\"ops_per_second\":%.0f,"
         "\"p50_us\":%u,\"p99_us\":%u}\n",
         outstanding, all.size(), errors_, elapsed, static_cast<double>(all.size()) / elapsed,
-        percentile(0.5), percentile(0.99));
+        Percentile(all, 0.5), Percentile(all, 0.99));
   }
 
   const size_t bytes_;
