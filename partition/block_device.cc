@@ -22,11 +22,17 @@ constexpr std::string_view kSignature = "EFI PART";
 
 class FileDevice final : public BlockDevice {
  public:
-  FileDevice(std::string name, UniqueFd fd, Geometry geometry, bool write)
-      : name_(std::move(name)), fd_(std::move(fd)), geometry_(geometry), write_(write) {}
+  struct Options {
+    Geometry geometry;
+    bool write = false;
+    bool is_block_device = false;
+  };
+
+  FileDevice(std::string name, UniqueFd fd, const Options& options)
+      : name_(std::move(name)), fd_(std::move(fd)), options_(options) {}
 
   [[nodiscard]] const std::string& name() const override { return name_; }
-  [[nodiscard]] Geometry geometry() const override { return geometry_; }
+  [[nodiscard]] Geometry geometry() const override { return options_.geometry; }
 
   absl::Status Read(uint64_t offset, std::span<char> buffer) const override {
     KEELSON_RETURN_IF_ERROR(CheckRange("read", offset, buffer.size()));
@@ -65,6 +71,16 @@ class FileDevice final : public BlockDevice {
     return absl::OkStatus();
   }
 
+  absl::Status RereadPartitions() override {
+    if (!options_.is_block_device || ::ioctl(fd_.get(), BLKRRPART) == 0) return absl::OkStatus();
+    const int error = errno;
+    if (error != EBUSY) {
+      return ErrnoError(error, std::string("read the partitions of '").append(name_).append("'"));
+    }
+    return absl::FailedPreconditionError(absl::StrCat(
+        "'", name_, "': a partition is in use, the kernel goes on with the old table"));
+  }
+
  private:
   [[nodiscard]] absl::Status Error(const char* call, uint64_t offset) const {
     const int error = errno;
@@ -72,13 +88,13 @@ class FileDevice final : public BlockDevice {
   }
 
   [[nodiscard]] absl::Status CheckWritable(const char* what) const {
-    if (write_) return absl::OkStatus();
+    if (options_.write) return absl::OkStatus();
     return absl::PermissionDeniedError(
         absl::StrCat(what, " '", name_, "': it was opened for reading"));
   }
 
   [[nodiscard]] absl::Status CheckRange(const char* what, uint64_t offset, size_t size) const {
-    const uint64_t end = geometry_.bytes();
+    const uint64_t end = options_.geometry.bytes();
     if (offset <= end && size <= end - offset) return absl::OkStatus();
     return absl::OutOfRangeError(absl::StrCat(what, " '", name_, "': [", offset, ", ",
                                               offset + size, ") passes the end at ", end));
@@ -86,8 +102,7 @@ class FileDevice final : public BlockDevice {
 
   const std::string name_;
   const UniqueFd fd_;
-  const Geometry geometry_;
-  const bool write_;
+  const Options options_;
 };
 
 bool SignatureAt(int fd, uint64_t offset) {
@@ -161,7 +176,10 @@ absl::StatusOr<std::unique_ptr<BlockDevice>> OpenBlockDevice(const std::string& 
   }
   KEELSON_ASSIGN_OR_RETURN(const Geometry geometry,
                            FindGeometry(fd.get(), info, options.sector_bytes, path));
-  return std::make_unique<FileDevice>(path, std::move(fd), geometry, options.write);
+  return std::make_unique<FileDevice>(
+      path, std::move(fd),
+      FileDevice::Options{
+          .geometry = geometry, .write = options.write, .is_block_device = S_ISBLK(info.st_mode)});
 }
 
 }  // namespace keelson::partition

@@ -49,6 +49,11 @@ class BlockDevice {
 
   // Makes all that was written durable (fdatasync, which empties the disk's own cache too).
   virtual absl::Status Flush() = 0;
+
+  // Has the kernel read the partition table again, where there is one to read it: needed after
+  // partitions came, went or moved, not after their attributes changed.
+  // FAILED_PRECONDITION: a partition is in use; the kernel goes on with the old table.
+  virtual absl::Status RereadPartitions() = 0;
 };
 
 struct DeviceOptions {

@@ -22,6 +22,9 @@ constexpr AttributeName kAttributeNames[] = {
     {kAttributeReadOnly, "read-only"},     {kAttributeNoAuto, "no-auto"},
 };
 
+// 4096 bytes in the smaller kind of sector.
+constexpr uint64_t kSectorsMultiple = 8;
+
 absl::string_view ToAbsl(std::string_view text) { return {text.data(), text.size()}; }
 
 // Collects the faults of the partitions of one table.
@@ -160,7 +163,9 @@ absl::StatusOr<uint64_t> GrowPartition(GptTable& table, int number,
     }
   }
   const uint64_t room = limit - entry.first_lba + 1;
-  const uint64_t wanted = sectors.value_or(room);
+  // As far as it can: in whole blocks of 4096 bytes, or a file system could not use the end.
+  const uint64_t wanted =
+      sectors.value_or(std::max(room - room % kSectorsMultiple, entry.sectors()));
   if (wanted < entry.sectors()) {
     return absl::InvalidArgumentError(absl::StrCat("partition ", number, " has ", entry.sectors(),
                                                    " sectors and does not shrink to ", wanted));

@@ -98,7 +98,8 @@ absl::StatusOr<GptTable> Relocated(GptTable table, const Geometry& geometry);
 // GUIDs used twice. In the order of partitions.
 std::vector<GptFault> CheckTable(const GptTable& table, const Geometry& geometry);
 
-// Lets partition `number` grow to `sectors`, or as far as it can without. Its start stays.
+// Lets partition `number` grow to `sectors`, or as far as it can without (a multiple of 8 sectors).
+// Its start stays.
 // Returns the new size in sectors.
 //
 // Errors:

@@ -175,10 +175,12 @@ TEST_CASE("A partition grows up to its neighbour or the end", "[partition][gpt]"
 
   SECTION("as far as it can") {
     KEELSON_ASSIGN_OR_FAIL(const uint64_t first, GrowPartition(table, 1, std::nullopt));
-    CHECK(first == 50);
-    CHECK(table.entries[0].last_lba == 99);
+    CHECK(first == 48);
+    CHECK(table.entries[0].last_lba == 97);
     KEELSON_ASSIGN_OR_FAIL(const uint64_t second, GrowPartition(table, 2, std::nullopt));
-    CHECK(second == 2014 - 100 + 1);
+    CHECK(second == 1912);
+    KEELSON_ASSIGN_OR_FAIL(const uint64_t full, GrowPartition(table, 3, std::nullopt));
+    CHECK(full == 10);
     CHECK(CheckTable(table, kDisk).empty());
   }
   SECTION("to a size") {

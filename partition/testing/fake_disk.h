@@ -36,6 +36,7 @@ class FakeDisk final : public BlockDevice {
   absl::Status Read(uint64_t offset, std::span<char> buffer) const override;
   absl::Status Write(uint64_t offset, std::string_view data) override;
   absl::Status Flush() override;
+  absl::Status RereadPartitions() override { return absl::OkStatus(); }
 
   // What is on it now; changed directly to damage it.
   std::string& image() { return image_; }

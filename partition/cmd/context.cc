@@ -1,0 +1,46 @@
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+
+#include "absl/strings/str_format.h"
+#include "partition/cmd/verbs.h"
+#include "partition/gpt_disk.h"
+
+namespace keelson::partition {
+
+absl::StatusOr<std::unique_ptr<BlockDevice>> Context::OpenForChange(const std::string& path) const {
+  return OpenBlockDevice(path, {.write = !dry_run, .sector_bytes = sector_bytes});
+}
+
+absl::StatusOr<std::unique_ptr<BlockDevice>> Context::OpenForReading(
+    const std::string& path) const {
+  return OpenBlockDevice(path, {.sector_bytes = sector_bytes});
+}
+
+absl::Status Carry(const Context& context, BlockDevice& disk, std::span<const DiskWrite> writes) {
+  nlohmann::ordered_json done = nlohmann::ordered_json::array();
+  const auto say = [&](const DiskWrite& write) {
+    done.push_back({{"what", write.what}, {"offset", write.offset}, {"bytes", write.data.size()}});
+    if (context.json()) return;
+    absl::FPrintF(stderr, "%s '%s': %s, %d bytes at byte %d\n",
+                  context.dry_run ? "would write" : "writing", disk.name(), write.what,
+                  write.data.size(), write.offset);
+  };
+  absl::Status status;
+  if (context.dry_run) {
+    for (const DiskWrite& write : writes) say(write);
+  } else {
+    status = Apply(disk, writes, say);
+  }
+  if (writes.empty() && !context.json()) {
+    absl::FPrintF(stderr, "'%s': nothing to write\n", disk.name());
+  }
+  if (context.json()) {
+    const nlohmann::ordered_json answer = {
+        {"disk", disk.name()}, {"dry_run", context.dry_run}, {"writes", done}};
+    std::printf("%s\n", answer.dump(2).c_str());
+  }
+  return status;
+}
+
+}  // namespace keelson::partition

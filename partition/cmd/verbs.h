@@ -1,0 +1,49 @@
+// The verbs of slotctl. Each Add function declares verbs on the command line; the one that was
+// given sets `Context::run`.
+#ifndef KEELSON_PARTITION_CMD_VERBS_H_
+#define KEELSON_PARTITION_CMD_VERBS_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/exit_code.h"
+#include "partition/block_device.h"
+#include "partition/gpt_plan.h"
+
+namespace CLI {
+class App;
+}
+
+namespace keelson::partition {
+
+// What the global options say, and what to do.
+struct Context {
+  std::string output = "text";  // or "json"
+  bool dry_run = false;
+  uint32_t sector_bytes = 0;
+  std::function<absl::StatusOr<ExitCode>()> run;
+
+  [[nodiscard]] bool json() const { return output == "json"; }
+
+  // Opens `path`: for writing unless this is a dry run.
+  [[nodiscard]] absl::StatusOr<std::unique_ptr<BlockDevice>> OpenForChange(
+      const std::string& path) const;
+  [[nodiscard]] absl::StatusOr<std::unique_ptr<BlockDevice>> OpenForReading(
+      const std::string& path) const;
+};
+
+// Says each write and, unless this is a dry run, does it. The text goes to stderr, or as a JSON
+// object {"disk", "dry_run", "writes"} to stdout.
+absl::Status Carry(const Context& context, BlockDevice& disk, std::span<const DiskWrite> writes);
+
+// show, verify, create, repair, grow
+void AddTableVerbs(CLI::App& app, Context& context);
+
+}  // namespace keelson::partition
+
+#endif  // KEELSON_PARTITION_CMD_VERBS_H_
