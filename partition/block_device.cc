@@ -106,7 +106,7 @@ class FileDevice final : public BlockDevice {
 };
 
 bool SignatureAt(int fd, uint64_t offset) {
-  std::array<char, kSignature.size()> bytes;
+  std::array<char, kSignature.size()> bytes{};
   return ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)) ==
              static_cast<ssize_t>(bytes.size()) &&
          std::string_view(bytes.data(), bytes.size()) == kSignature;

@@ -93,8 +93,8 @@ TEST_CASE("What is no disk is refused", "[partition][device]") {
 // A child holds the lock until its pipe closes.
 TEST_CASE("A second writer is refused and told who the first one is", "[partition][device]") {
   const std::string path = MakeFile("held", std::string(5120, 'x'));
-  std::array<int, 2> ready;
-  std::array<int, 2> stop;
+  std::array<int, 2> ready{};
+  std::array<int, 2> stop{};
   REQUIRE(::pipe2(ready.data(), O_CLOEXEC) == 0);
   REQUIRE(::pipe2(stop.data(), O_CLOEXEC) == 0);
   const pid_t child = ::fork();

@@ -70,7 +70,7 @@ Guid GuidFromRandomBits(std::array<uint8_t, 16> bits) {
 }
 
 Guid RandomGuid() {
-  std::array<uint8_t, 16> bits;
+  std::array<uint8_t, 16> bits{};
   ssize_t got = -1;
   do {
     got = ::getrandom(bits.data(), bits.size(), 0);

@@ -7,7 +7,6 @@
 #define KEELSON_PARTITION_GUID_H_
 
 #include <array>
-#include <compare>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -25,7 +24,8 @@ struct Guid {
   // All zeros: the type of an unused entry.
   [[nodiscard]] bool IsZero() const;
 
-  friend auto operator<=>(const Guid&, const Guid&) = default;
+  friend bool operator==(const Guid&, const Guid&) = default;
+  friend bool operator<(const Guid& a, const Guid& b) { return a.bytes < b.bytes; }
 };
 
 // Takes 8-4-4-4-12 hexadecimal digits of any case; INVALID_ARGUMENT for anything else.

@@ -55,7 +55,7 @@ absl::StatusOr<Guid> ParsePartitionType(std::string_view text) {
 }
 
 std::string PartitionTypeName(const Guid& type) {
-  const std::string text = ToString(type);
+  std::string text = ToString(type);
   for (const PartitionType& known : kTypes) {
     if (known.guid == text) return std::string(known.name);
   }
