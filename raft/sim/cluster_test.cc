@@ -40,8 +40,11 @@ struct Total {
     snapshots += result.network.snapshots_delivered;
     dropped += result.network.dropped;
     duplicated += result.network.duplicated;
-    disk_faults += result.disk_faults;
-    torn += result.writes_torn;
+    for (const Fault fault : {Fault::kReadError, Fault::kWriteError, Fault::kSyncError,
+                              Fault::kDirectorySyncError, Fault::kNoSpace}) {
+      disk_faults += result.faults[fault];
+    }
+    torn += result.faults[Fault::kTornWrite];
   }
 };
 

@@ -27,6 +27,7 @@ struct Flags {
   uint64_t seeds = 1000;
   uint64_t first_seed = 1;
   int nodes = 3;
+  std::string profile = "default";
   bool trace = false;
   bool json = false;
   std::string bug = "none";
@@ -75,7 +76,6 @@ nlohmann::json ToJson(const RunOptions& options, const RunResult& result) {
                          {"reads", result.history.reads},
                          {"messages", result.network.sent},
                          {"snapshots", result.network.snapshots_delivered},
-                         {"disk_faults", result.disk_faults},
                          {"swarm", result.swarm}};
   if (result.violation.has_value()) {
     json["violation"] = {{"invariant", result.violation->invariant},
@@ -94,6 +94,7 @@ int Run(const Flags& flags) {
   for (uint64_t i = 0; i < flags.seeds; ++i) {
     const RunOptions options{.seed = flags.first_seed + i,
                              .nodes = flags.nodes,
+                             .profile = flags.profile,
                              .trace = flags.trace,
                              .bug = BugOf(flags.bug)};
     NoteRun(options);
@@ -122,6 +123,7 @@ int Main(int argc, char** argv) {
   app.add_option("--nodes", flags.nodes, "Members of the cluster")
       ->capture_default_str()
       ->check(CLI::Range(1, 9));
+  app.add_option("--profile", flags.profile, "Kind of runs")->capture_default_str();
   app.add_flag("--trace", flags.trace, "Print every event to standard error");
   app.add_flag("--json", flags.json, "Print one JSON object a seed");
   std::vector<std::string> bugs = {"none"};

@@ -1,5 +1,6 @@
 #include "raft/sim/sim_client.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,8 +24,9 @@ std::string SimClient::RandomKey() {
 
 void SimClient::NextOperation() {
   const auto mean = static_cast<double>(absl::ToInt64Nanoseconds(swarm_.think_time));
-  world_.After(absl::Nanoseconds(static_cast<int64_t>(random_.Exponential(mean))),
-               [this] { Operate(); });
+  const auto think = absl::Nanoseconds(static_cast<int64_t>(random_.Exponential(mean)));
+  const absl::Duration rest = std::max(rest_until_ - world_.now(), absl::ZeroDuration());
+  world_.After(rest + think, [this] { Operate(); });
 }
 
 void SimClient::Operate() {
@@ -47,7 +49,12 @@ void SimClient::BeginWrite() {
                     .sequence = sequence_,
                     .key = RandomKey(),
                     .value = absl::StrCat("value ", id_, "/", sequence_, " ")};
-  command.value.resize(command.value.size() + random_.Below(swarm_.max_value_bytes + 1), 'x');
+  uint64_t padding = random_.Below(swarm_.max_value_bytes + 1);
+  if (swarm_.huge_share > 0 && random_.Bernoulli(swarm_.huge_share)) {
+    ++counters_.huge_writes;
+    padding = random_.Below(swarm_.huge_bytes + 1);
+  }
+  command.value.resize(command.value.size() + padding, 'x');
   TryWrite(history_.Begin(), command, true);
 }
 
@@ -78,7 +85,10 @@ void SimClient::TryWrite(Index began, const KvCommand& command, bool first_try) 
   world_.After(swarm_.client_timeout, [this, attempt, began, command] {
     if (attempt != operation_) return;
     // Unknown: it may take effect or not. Try again under the same number, or give it up.
-    if (!stopped_ && random_.Bernoulli(0.7)) return TryWrite(began, command, false);
+    if (!stopped_ && random_.Bernoulli(0.7)) {
+      ++counters_.retries;
+      return TryWrite(began, command, false);
+    }
     Finish();
   });
 }
@@ -109,7 +119,8 @@ void SimClient::BeginRead() {
 }
 
 void SimClient::WriteOnce(SimNode& node, std::function<void(Index)> done) {
-  KvCommand command{.client = id_, .sequence = ++sequence_, .key = "last", .value = "write"};
+  const KvCommand command{
+      .client = id_, .sequence = ++sequence_, .key = "last", .value = absl::StrCat("write ", id_)};
   const Index began = history_.Begin();
   const uint64_t attempt = ++operation_;
   node.Write(
@@ -119,7 +130,7 @@ void SimClient::WriteOnce(SimNode& node, std::function<void(Index)> done) {
         history_.EndWrite(began, command, revision);
         done(revision);
       },
-      [] {});
+      [this, command] { history_.Refused(command); });
 }
 
 }  // namespace keelson::raft::sim

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "base/random.h"
 #include "raft/sim/history.h"
 #include "raft/sim/sim_node.h"
@@ -31,6 +32,14 @@ class SimClient {
   // Works until Stop.
   void Start() { NextOperation(); }
   void Stop() { stopped_ = true; }
+  // Begins nothing new before `until`.
+  void RestUntil(absl::Duration until) { rest_until_ = until; }
+
+  struct Counters {
+    uint64_t retries = 0;
+    uint64_t huge_writes = 0;
+  };
+  [[nodiscard]] const Counters& counters() const { return counters_; }
 
   // A write through `node` that calls `done` when it succeeded; once.
   void WriteOnce(SimNode& node, std::function<void(Index)> done);
@@ -53,6 +62,8 @@ class SimClient {
   const Bugs bugs_;
   Random random_;
   bool stopped_ = false;
+  absl::Duration rest_until_;
+  Counters counters_;
   uint64_t sequence_ = 0;   // of the last write
   uint64_t operation_ = 0;  // grows with each attempt, so that late answers are known
 };

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/check.h"
 
 namespace keelson::raft::sim {
 namespace {
@@ -19,8 +20,10 @@ std::vector<NodeId> Ids(int nodes) {
 }
 
 Swarm SwarmOf(const RunOptions& options) {
-  return options.swarm.has_value() ? *options.swarm
-                                   : DrawSwarm(Random(options.seed).Stream("swarm"), options.nodes);
+  if (options.swarm.has_value()) return *options.swarm;
+  const Profile* profile = FindProfile(options.profile);
+  KEELSON_CHECK(profile != nullptr) << "no profile '" << options.profile << "'";
+  return DrawSwarm(Random(options.seed).Stream("swarm"), options.nodes, *profile);
 }
 
 }  // namespace
@@ -53,6 +56,7 @@ std::string ReplayCommand(const RunOptions& options) {
   return absl::StrCat(
       "bazel-bin/raft/sim/raft_sim --seeds=1 --first-seed=", options.seed,
       options.nodes == 3 ? "" : absl::StrCat(" --nodes=", options.nodes),
+      options.profile == "default" ? "" : absl::StrCat(" --profile=", options.profile),
       options.bug == Bug::kNone ? "" : absl::StrCat(" --bug=", BugName(options.bug)), " --trace");
 }
 
@@ -62,7 +66,7 @@ SimCluster::SimCluster(const RunOptions& options)
     : options_(options),
       swarm_(SwarmOf(options)),
       world_(options.seed),
-      random_(world_.Stream("faults")),
+      random_(world_.Stream("bugs")),
       ids_(Ids(swarm_.nodes + swarm_.spares)),
       history_(invariants_),
       network_(world_) {
@@ -84,6 +88,9 @@ SimCluster::SimCluster(const RunOptions& options)
                           .bugs = {}};
     // A machine that is added later knows no membership until a snapshot brings it.
     if (id > members.voters.size()) node.members = {};
+    if (id <= static_cast<NodeId>(swarm_.slow_nodes)) {
+      node.executor.mean_delay *= swarm_.slow_factor;
+    }
     node.executor.clock_rate = 1 + (2 * clocks.Unit() - 1) * swarm_.max_clock_drift;
     node.bugs.ack_before_sync = options.bug == Bug::kAckBeforeSync;
     node.bugs.forget_vote = options.bug == Bug::kForgetVote;
@@ -94,12 +101,14 @@ SimCluster::SimCluster(const RunOptions& options)
             .world = world_, .network = network_, .invariants = invariants_, .history = history_},
         node));
   }
-  for (int i = 0; i < swarm_.clients; ++i) {
-    clients_.push_back(
-        std::make_unique<SimClient>(static_cast<uint64_t>(i + 1), world_, nodes_, history_, swarm_,
-                                    SimClient::Bugs{.stale_reads = options.bug == Bug::kStaleReads,
-                                                    .ack_early = options.bug == Bug::kAckEarly}));
-  }
+  nemesis_ = std::make_unique<Nemesis>(Nemesis::Env{.world = world_,
+                                                    .network = network_,
+                                                    .invariants = invariants_,
+                                                    .nodes = nodes_,
+                                                    .swarm = swarm_});
+  load_ = std::make_unique<Load>(world_, nodes_, history_, swarm_,
+                                 SimClient::Bugs{.stale_reads = options.bug == Bug::kStaleReads,
+                                                 .ack_early = options.bug == Bug::kAckEarly});
   InstallBug();
 }
 
@@ -123,184 +132,11 @@ void SimCluster::InstallBug() {
   }
 }
 
-absl::Duration SimCluster::Exponential(absl::Duration mean) {
-  return absl::Nanoseconds(static_cast<int64_t>(
-      random_.Exponential(static_cast<double>(absl::ToInt64Nanoseconds(mean)))));
-}
-
-// --- Faults ---
-
-void SimCluster::Repeat(absl::Duration mean, std::function<void()> fault) {
-  if (mean == absl::ZeroDuration()) return;
-  world_.After(Exponential(mean), [this, mean, fault = std::move(fault)] {
-    if (!faults_on_) return;
-    fault();
-    Repeat(mean, fault);
-  });
-}
-
-void SimCluster::StartFaults() {
-  Repeat(swarm_.crash_interval, [this] { CrashOne(); });
-  Repeat(swarm_.cluster_crash_interval, [this] {
-    for (const auto& node : nodes_) {
-      if (node->running()) CrashNode(*node, CrashKind::kPower, Exponential(swarm_.restart_delay));
-    }
-  });
-  Repeat(swarm_.pause_interval, [this] { RandomNode().Pause(Exponential(swarm_.pause_time)); });
-  Repeat(swarm_.partition_interval, [this] { CutLinks(); });
-  Repeat(swarm_.transfer_interval, [this] { AskForLeadership(); });
-  Repeat(swarm_.membership_interval, [this] { ChangeMembership(); });
-  Repeat(swarm_.full_disk_interval, [this] { FillDisk(); });
-  Repeat(absl::Milliseconds(25), [this] { RandomNode().RequestStatus(); });
-}
-
-void SimCluster::CrashOne() {
-  SimNode& node = RandomNode();
-  if (!node.running()) return;
-  if (random_.Bernoulli(swarm_.cut_share)) {
-    // Somewhere in the next operations of its disk, perhaps between a write and its sync.
-    node.disk().CutPowerAfter(random_.Below(12));
-    return;
-  }
-  CrashNode(node, random_.Bernoulli(swarm_.power_share) ? CrashKind::kPower : CrashKind::kProcess,
-            Exponential(swarm_.restart_delay));
-}
-
-void SimCluster::CrashNode(SimNode& node, CrashKind kind, absl::Duration restart_after) {
-  ++crashes_;
-  node.Crash(kind);
-  RestartLater(node, restart_after);
-}
-
-void SimCluster::RestartLater(SimNode& node, absl::Duration delay) {
-  world_.After(delay, [this, &node] {
-    if (!node.running()) StartNode(node);
-  });
-}
-
-void SimCluster::StartNode(SimNode& node) {
-  // Now and then the power fails again while the node recovers.
-  if (faults_on_ && random_.Bernoulli(swarm_.cut_share * 0.3)) {
-    node.disk().CutPowerAfter(random_.Below(8));
-  }
-  const absl::Status status = node.Start();
-  if (status.ok()) return;
-  world_.Trace("start failed", {node.id(), static_cast<uint64_t>(status.code())});
-  // An I/O error of the disk may be wrapped as a loss; the next start reads again.
-  const bool injected = status.message().find("injected") != absl::string_view::npos;
-  if (injected) return CrashNode(node, CrashKind::kPower, Exponential(swarm_.restart_delay));
-  if (status.code() == absl::StatusCode::kDataLoss ||
-      status.code() == absl::StatusCode::kFailedPrecondition ||
-      status.code() == absl::StatusCode::kInvalidArgument) {
-    // No bit of any disk has been damaged: nothing may be missing.
-    invariants_.Fail("DUR", absl::StrCat("node ", node.id(), " cannot start: ", status.ToString()));
-    return;
-  }
-  CrashNode(node, CrashKind::kPower, Exponential(swarm_.restart_delay));
-}
-
-void SimCluster::CutLinks() {
-  ++partitions_;
-  world_.Trace("partition", {partitions_});
-  const size_t count = ids_.size();
-  const auto cut = [this](NodeId from, NodeId to) { network_.SetLink(from, to, false); };
-  const NodeId one = ids_[random_.Below(count)];
-  switch (random_.Below(5)) {
-    case 0:  // Two sides.
-    case 1: {
-      std::vector<bool> side(count);
-      for (size_t i = 0; i < count; ++i) side[i] = random_.Bernoulli(0.5);
-      for (size_t a = 0; a < count; ++a) {
-        for (size_t b = 0; b < count; ++b) {
-          if (side[a] != side[b]) cut(ids_[a], ids_[b]);
-        }
-      }
-      break;
-    }
-    case 2: {  // One node alone: the leader if there is one.
-      NodeId alone = one;
-      for (const auto& node : nodes_) {
-        if (node->node() != nullptr && node->node()->Peek().soft_state.role == Role::kLeader) {
-          alone = node->id();
-        }
-      }
-      for (const NodeId other : ids_) {
-        cut(alone, other);
-        cut(other, alone);
-      }
-      break;
-    }
-    case 3: {  // One node hears nothing, or is not heard.
-      const bool deaf = random_.Bernoulli(0.5);
-      for (const NodeId other : ids_) deaf ? cut(other, one) : cut(one, other);
-      break;
-    }
-    default:  // A bridge: all but one node see only it.
-      for (const NodeId a : ids_) {
-        for (const NodeId b : ids_) {
-          if (a != one && b != one && a != b) cut(a, b);
-        }
-      }
-  }
-  world_.After(Exponential(swarm_.partition_time), [this, mine = partitions_] {
-    if (mine == partitions_) network_.HealLinks();
-  });
-}
-
-void SimCluster::FillDisk() {
-  SimNode& node = RandomNode();
-  world_.Trace("full disk", {node.id()});
-  // A little room is left, or none at all.
-  node.disk().SetCapacity(node.disk().used_bytes() + random_.Below(swarm_.segment_bytes * 2));
-  world_.After(Exponential(swarm_.full_disk_time), [&node] { node.disk().SetCapacity(0); });
-}
-
-void SimCluster::AskForLeadership() {
-  SimNode& node = RandomNode();
-  if (node.node() == nullptr) return;
-  if (random_.Bernoulli(0.3)) {
-    node.node()->Campaign();
-  } else {
-    node.node()->TransferLeadership(ids_[random_.Below(ids_.size())]);
-  }
-}
-
-void SimCluster::ChangeMembership() {
-  ConfChange change;
-  change.transition = static_cast<ConfChangeTransition>(random_.Below(3));
-  // None: leave a joint membership.
-  for (uint64_t left = random_.Below(4); left > 0; --left) {
-    ConfChangeSingle single{.type = ConfChangeType::kAddNode,
-                            .node = ids_[random_.Below(ids_.size())]};
-    const uint64_t what = random_.Below(4);
-    if (what == 0) single.type = ConfChangeType::kAddLearner;
-    if (what == 1) single.type = ConfChangeType::kRemoveNode;
-    if (retired_.count(single.node) > 0) single.type = ConfChangeType::kRemoveNode;
-    if (single.type == ConfChangeType::kRemoveNode) {
-      // Two ids stay, so that a membership can always be made of them.
-      if (retired_.count(single.node) == 0 && retired_.size() + 2 >= ids_.size()) continue;
-      retired_.insert(single.node);
-    }
-    change.changes.push_back(single);
-  }
-  SimNode& node = RandomNode();
-  if (node.node() == nullptr) return;
-  world_.Trace("membership",
-               {node.id(), static_cast<uint64_t>(change.transition), change.changes.size()});
-  node.node()->ProposeConfChange(std::move(change), nullptr);
-}
-
 // --- Running ---
 
 void SimCluster::AfterEvent() {
-  for (const auto& node : nodes_) {
-    node->Inspect();
-    if (node->running() && !node->MustCrash().ok()) {
-      const bool keep = swarm_.keep_cache_after_error && !node->disk().power_is_cut();
-      CrashNode(*node, keep ? CrashKind::kProcess : CrashKind::kPower,
-                faults_on_ ? Exponential(swarm_.restart_delay) : absl::Milliseconds(10));
-    }
-  }
+  for (const auto& node : nodes_) node->Inspect();
+  nemesis_->EndDoomed();
 }
 
 bool SimCluster::RunUntil(absl::Duration until, const std::function<bool()>& done) {
@@ -311,22 +147,6 @@ bool SimCluster::RunUntil(absl::Duration until, const std::function<bool()>& don
     if (world_.steps() > kMaxSteps) invariants_.Fail("LIVE", "too many events");
   }
   return false;
-}
-
-void SimCluster::Heal() {
-  world_.Trace("heal", {});
-  faults_on_ = false;
-  ++partitions_;
-  network_.HealLinks();
-  network_.SetFaults({});
-  for (const auto& node : nodes_) {
-    node->Calm();
-    if (!node->running()) {
-      // It may have been left with its power cut in the middle of a recovery.
-      node->Crash(CrashKind::kPower);
-      StartNode(*node);
-    }
-  }
 }
 
 SimNode* SimCluster::Leader() const {
@@ -413,7 +233,7 @@ void SimCluster::CheckLiveness() {
   if (!RunUntil(world_.now() + 20 * election, [&] { return AllApplied(revision); })) {
     return invariants_.Fail("LIVE", "a new write does not reach all nodes after all healed");
   }
-  for (const auto& client : clients_) client->Stop();
+  load_->Stop();
   (void)RunUntil(world_.now() + swarm_.client_timeout * 2, [] { return false; });
   if (invariants_.violation().has_value()) return;
   if (!RunUntil(world_.now() + 20 * election,
@@ -437,18 +257,54 @@ void SimCluster::CheckFinalStates() {
 }
 
 RunResult SimCluster::Run() {
-  for (const auto& node : nodes_) {
-    // They do not start at the same moment.
-    world_.After(Exponential(absl::Milliseconds(20)), [this, &node] { StartNode(*node); });
-  }
-  for (const auto& client : clients_) client->Start();
-  StartFaults();
+  nemesis_->Start();
+  load_->Start();
+  AskForStatus();
   (void)RunUntil(swarm_.safety_time, [] { return false; });
   if (!invariants_.violation().has_value()) {
-    Heal();
+    nemesis_->Heal();
     CheckLiveness();
   }
   return Result();
+}
+
+void SimCluster::AskForStatus() {
+  world_.After(absl::Milliseconds(10), [this] {
+    nodes_[random_.Below(nodes_.size())]->RequestStatus();
+    AskForStatus();
+  });
+}
+
+FaultCounts SimCluster::Faults() const {
+  FaultCounts faults = nemesis_->counts();
+  faults.Merge(load_->counts());
+  const SimNetwork::Counters& network = network_.counters();
+  faults.Add(Fault::kDrop, network.dropped);
+  faults.Add(Fault::kBurstLoss, network.burst_lost);
+  faults.Add(Fault::kDuplicate, network.duplicated);
+  faults.Add(Fault::kOvertaking, network.overtakings);
+  faults.Add(Fault::kReplay, network.replayed);
+  faults.Add(Fault::kCorruption, network.corrupted);
+  faults.Add(Fault::kReset, network.resets);
+  faults.Add(Fault::kBandwidth, network.queued);
+  faults.Add(Fault::kSnapshotFailure, network.snapshots_failed);
+  for (const auto& node : nodes_) {
+    const SimFileSystem::Counters disk = node->disk().counters();
+    const auto errors = [&disk](SimOperation operation) {
+      return disk.injected_errors[static_cast<size_t>(operation)];
+    };
+    faults.Add(Fault::kReadError, errors(SimOperation::kRead));
+    faults.Add(Fault::kWriteError, errors(SimOperation::kWrite));
+    faults.Add(Fault::kSyncError, errors(SimOperation::kSync));
+    faults.Add(Fault::kDirectorySyncError, errors(SimOperation::kSyncDirectory));
+    faults.Add(Fault::kNoSpace, disk.no_space);
+    faults.Add(Fault::kSlowDisk, disk.slow_operations);
+    faults.Add(Fault::kLostWrite, disk.writes_lost);
+    faults.Add(Fault::kTornWrite, disk.writes_torn);
+    faults.Add(Fault::kLostName, disk.names_lost);
+    faults.Add(Fault::kBitRot, disk.bits_flipped);
+  }
+  return faults;
 }
 
 RunResult SimCluster::Result() const {
@@ -461,16 +317,11 @@ RunResult SimCluster::Result() const {
                    .committed = invariants_.committed(),
                    .elections = invariants_.elections(),
                    .membership_changes = invariants_.membership_changes(),
-                   .crashes = crashes_,
-                   .partitions = partitions_,
+                   .crashes = nemesis_->crashes(),
+                   .partitions = nemesis_->partitions(),
+                   .faults = Faults(),
                    .history = history_.counters(),
                    .network = network_.counters()};
-  for (const auto& node : nodes_) {
-    const SimFileSystem::Counters disk = node->disk().counters();
-    for (const uint64_t errors : disk.injected_errors) result.disk_faults += errors;
-    result.disk_faults += disk.no_space;
-    result.writes_torn += disk.writes_torn;
-  }
   return result;
 }
 

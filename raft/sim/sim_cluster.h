@@ -14,12 +14,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
+#include "raft/sim/fault_counts.h"
 #include "raft/sim/history.h"
 #include "raft/sim/invariants.h"
+#include "raft/sim/load.h"
+#include "raft/sim/nemesis.h"
 #include "raft/sim/sim_client.h"
 #include "raft/sim/sim_network.h"
 #include "raft/sim/sim_node.h"
@@ -53,6 +55,7 @@ const char* BugName(Bug bug);
 struct RunOptions {
   uint64_t seed = 0;
   int nodes = 3;
+  std::string profile = "default";
   bool trace = false;
   Bug bug = Bug::kNone;
   std::optional<Swarm> swarm = {};  // else drawn from the seed
@@ -71,10 +74,9 @@ struct RunResult {
   uint64_t membership_changes = 0;
   uint64_t crashes = 0;
   uint64_t partitions = 0;
+  FaultCounts faults;
   History::Counters history;
   SimNetwork::Counters network;
-  uint64_t disk_faults = 0;  // injected errors
-  uint64_t writes_torn = 0;
 };
 
 RunResult RunSeed(const RunOptions& options);
@@ -89,23 +91,10 @@ class SimCluster {
   RunResult Run();
 
  private:
-  // --- Faults: each schedules itself again while faults are on ---
-  void Repeat(absl::Duration mean, std::function<void()> fault);
-  void StartFaults();
-  void CrashOne();
-  void CrashNode(SimNode& node, CrashKind kind, absl::Duration restart_after);
-  void RestartLater(SimNode& node, absl::Duration delay);
-  void StartNode(SimNode& node);
-  void CutLinks();
-  void FillDisk();
-  void AskForLeadership();
-  void ChangeMembership();
-
   // Runs events until `until` or until `done` says so, whichever is first; false when the time
   // ran out or an invariant broke.
   bool RunUntil(absl::Duration until, const std::function<bool()>& done);
   void AfterEvent();
-  void Heal();
   void CheckLiveness();
   // True when the membership is not joint, or became so in time.
   bool LeaveJoint(absl::Duration patience);
@@ -117,24 +106,22 @@ class SimCluster {
   [[nodiscard]] bool AllApplied(Index index) const;
   [[nodiscard]] SimNode& NodeOf(NodeId id) const { return *nodes_[id - 1]; }
   void InstallBug();
-  [[nodiscard]] SimNode& RandomNode() { return *nodes_[random_.Below(nodes_.size())]; }
-  absl::Duration Exponential(absl::Duration mean);
+  // Now and then a node is asked where it stands.
+  void AskForStatus();
+  [[nodiscard]] FaultCounts Faults() const;
   RunResult Result() const;
 
   const RunOptions options_;
   const Swarm swarm_;
   SimWorld world_;
-  Random random_;                  // of the faults
+  Random random_;                  // of planted bugs and of questions
   const std::vector<NodeId> ids_;  // of all machines; the first swarm_.nodes are members at first
-  std::set<NodeId> retired_;       // removal was proposed: ids never come back
   Invariants invariants_;
   History history_;
   SimNetwork network_;
   std::vector<std::unique_ptr<SimNode>> nodes_;
-  std::vector<std::unique_ptr<SimClient>> clients_;
-  bool faults_on_ = true;
-  uint64_t crashes_ = 0;
-  uint64_t partitions_ = 0;
+  std::unique_ptr<Nemesis> nemesis_;
+  std::unique_ptr<Load> load_;
 };
 
 }  // namespace keelson::raft::sim

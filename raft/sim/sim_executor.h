@@ -43,6 +43,10 @@ class SimExecutor final : public Executor {
   // No stalls from here on.
   void Calm() { state_->options.stall = 0; }
 
+  // Delays of PostAfter count by a clock of this rate from now on; those under way stay as
+  // they are.
+  void SetClockRate(double rate) { state_->options.clock_rate = rate; }
+
   // When the running task, or the pause, will be over.
   [[nodiscard]] absl::Duration busy_until() const { return state_->busy_until; }
   [[nodiscard]] size_t waiting() const { return state_->tasks.size(); }

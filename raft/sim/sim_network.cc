@@ -13,6 +13,13 @@ absl::Duration Exponential(Random& random, absl::Duration mean) {
       random.Exponential(static_cast<double>(absl::ToInt64Nanoseconds(mean)))));
 }
 
+// About what it takes on the wire.
+uint64_t MessageBytes(const Message& message) {
+  uint64_t bytes = 60 + message.context.size();
+  for (const Entry& entry : message.entries) bytes += 20 + entry.data.size();
+  return bytes;
+}
+
 }  // namespace
 
 // What one incarnation of a node sends through.
@@ -82,9 +89,11 @@ void SimNetwork::Send(NodeId from, uint64_t incarnation, std::vector<Message> me
     if (observer_) observer_(message);
     if (mutator_) mutator_(message);
     ++counters_.sent;
-    world_.Trace("send", {message.from, message.to, static_cast<uint64_t>(message.type),
-                          message.term, message.log_term, message.index, message.entries.size(),
-                          message.commit, message.reject, message.reject_hint});
+    ++next_packet_;
+    world_.Trace("send",
+                 {next_packet_, message.from, message.to, static_cast<uint64_t>(message.type),
+                  message.term, message.log_term, message.index, message.entries.size(),
+                  message.commit, message.reject, message.reject_hint});
     if (message.type == MessageType::kSnap) {
       SendSnapshot(from, incarnation, std::move(message));
     } else {
@@ -93,33 +102,127 @@ void SimNetwork::Send(NodeId from, uint64_t incarnation, std::vector<Message> me
   }
 }
 
-absl::Duration SimNetwork::Delay(NodeId from, NodeId to) {
-  const absl::Duration delay = faults_.min_delay + Exponential(random_, faults_.mean_tail);
-  if (faults_.reorder) return delay;
-  absl::Duration& last = last_arrival_[{from, to}];
-  last = std::max(last, world_.now() + delay);
-  return last - world_.now();
+absl::Duration SimNetwork::Delay(Link& link, uint64_t bytes) {
+  absl::Duration delay = faults_.min_delay + Exponential(random_, faults_.mean_tail);
+  if (faults_.bytes_per_second > 0) {
+    const absl::Duration begin = std::max(link.busy_until, world_.now());
+    if (begin > world_.now()) ++counters_.queued;
+    link.busy_until =
+        begin +
+        absl::Nanoseconds(static_cast<int64_t>(bytes * 1'000'000'000 / faults_.bytes_per_second));
+    delay += link.busy_until - world_.now();
+  }
+  if (faults_.reorder) {
+    if (world_.now() + delay < link.last_arrival) ++counters_.overtakings;
+    link.last_arrival = std::max(link.last_arrival, world_.now() + delay);
+    return delay;
+  }
+  link.last_arrival = std::max(link.last_arrival, world_.now() + delay);
+  return link.last_arrival - world_.now();
 }
 
 void SimNetwork::SendOne(NodeId from, uint64_t incarnation, Message message) {
-  const NodeId to = message.to;
+  Link& link = links_[{from, message.to}];
+  Packet packet{.message = std::move(message),
+                .incarnation = incarnation,
+                .sent = world_.now(),
+                .id = next_packet_,
+                .sequence = ++link.sent};
+  if (faults_.replay > 0) MaybeReplay(link, packet.message);
+  if (faults_.burst > 0 && random_.Bernoulli(faults_.burst)) {
+    link.burst_until = world_.now() + Exponential(random_, faults_.burst_time);
+  }
+  if (link.burst_until > world_.now()) {
+    ++counters_.burst_lost;
+    return Lose(packet);
+  }
   if (random_.Bernoulli(faults_.drop)) {
     ++counters_.dropped;
-    if (random_.Bernoulli(faults_.report_loss)) ReportUnreachable(from, incarnation, to);
-    return;
+    return Lose(packet);
   }
-  const int copies = random_.Bernoulli(faults_.duplicate) ? 2 : 1;
-  counters_.duplicated += static_cast<uint64_t>(copies - 1);
-  for (int i = 0; i < copies; ++i) {
-    world_.After(Delay(from, to), [this, from, incarnation, sent = world_.now(), message] {
-      if (!Arrives(message, incarnation, sent)) {
-        if (random_.Bernoulli(faults_.report_loss))
-          ReportUnreachable(from, incarnation, message.to);
-        return;
-      }
-      ++counters_.delivered;
-      nodes_[message.to].endpoint.sink->Receive({message});
-    });
+  if (faults_.corrupt > 0 && random_.Bernoulli(faults_.corrupt)) {
+    ++counters_.corrupted;
+    BreakConnection(link);
+    return Lose(packet);
+  }
+  if (random_.Bernoulli(faults_.duplicate)) {
+    ++counters_.duplicated;
+    Launch(link, packet);
+  }
+  Launch(link, std::move(packet));
+  if (faults_.reset > 0 && random_.Bernoulli(faults_.reset)) BreakConnection(link);
+}
+
+void SimNetwork::Launch(Link& link, Packet packet) {
+  constexpr absl::Duration kLongestQueue = absl::Milliseconds(100);
+  if (faults_.bytes_per_second > 0 && link.busy_until > world_.now() + kLongestQueue) {
+    ++counters_.overflowed;
+    return Lose(packet);
+  }
+  const absl::Duration delay = Delay(link, MessageBytes(packet.message));
+  world_.After(delay, [this, packet = std::move(packet)]() mutable { Land(std::move(packet)); });
+}
+
+void SimNetwork::Land(Packet packet) {
+  Link& link = links_[{packet.message.from, packet.message.to}];
+  if (packet.sequence > link.lost_after && packet.sequence <= link.lost_to) {
+    return Lose(packet);
+  }
+  if (link.clogged) return link.held.push_back(std::move(packet));
+  // Nobody can say of a replay whose it is.
+  const NodeId to = packet.message.to;
+  const bool arrives = packet.sequence == 0
+                           ? nodes_[to].endpoint.sink != nullptr && LinkUp(packet.message.from, to)
+                           : Arrives(packet.message, packet.incarnation, packet.sent);
+  if (!arrives) return Lose(packet);
+  link.arrived = std::max(link.arrived, packet.sequence);
+  ++counters_.delivered;
+  world_.Trace("arrive", {packet.id});
+  nodes_[to].endpoint.sink->Receive({std::move(packet.message)});
+}
+
+void SimNetwork::Lose(const Packet& packet) {
+  world_.Trace("lost", {packet.id});
+  if (packet.sequence == 0 || !random_.Bernoulli(faults_.report_loss)) return;
+  ReportUnreachable(packet.message.from, packet.incarnation, packet.message.to);
+}
+
+void SimNetwork::BreakConnection(Link& link) {
+  ++counters_.resets;
+  link.lost_after = link.arrived + random_.Below(link.sent - link.arrived + 1);
+  link.lost_to = link.sent;
+}
+
+void SimNetwork::MaybeReplay(Link& link, const Message& message) {
+  constexpr size_t kPast = 32;
+  if (link.past.size() < kPast) {
+    link.past.push_back(message);
+  } else if (random_.Bernoulli(0.05)) {
+    link.past[random_.Below(kPast)] = message;
+  }
+  if (!random_.Bernoulli(faults_.replay)) return;
+  ++counters_.replayed;
+  Packet packet{.message = link.past[random_.Below(link.past.size())],
+                .incarnation = 0,
+                .sent = world_.now(),
+                .id = ++next_packet_,
+                .sequence = 0};
+  world_.Trace("replay", {packet.id, packet.message.from, packet.message.to,
+                          static_cast<uint64_t>(packet.message.type), packet.message.term});
+  Launch(link, std::move(packet));
+}
+
+void SimNetwork::Unclog(NodeId from, NodeId to) {
+  Link& link = links_[{from, to}];
+  link.clogged = false;
+  std::vector<Packet> held;
+  held.swap(link.held);
+  for (Packet& packet : held) Launch(link, std::move(packet));
+}
+
+void SimNetwork::UnclogAll() {
+  for (const auto& [ends, link] : links_) {
+    if (link.clogged) Unclog(ends.first, ends.second);
   }
 }
 
@@ -137,8 +240,8 @@ bool SimNetwork::Arrives(const Message& message, uint64_t incarnation, absl::Dur
 }
 
 void SimNetwork::SendSnapshot(NodeId from, uint64_t incarnation, Message message) {
-  const absl::Duration delay =
-      Delay(from, message.to) + Exponential(random_, faults_.snapshot_delay);
+  absl::Duration delay = Delay(links_[{from, message.to}], 0);
+  delay += Exponential(random_, faults_.snapshot_delay);
   const uint64_t id = next_transfer_++;
   transfers_[id] = {.from = from, .incarnation = incarnation, .to = message.to};
   if (random_.Bernoulli(faults_.snapshot_failure)) {
@@ -183,7 +286,7 @@ void SimNetwork::EndTransfer(uint64_t id, bool ok) {
   const Transfer transfer = found->second;
   transfers_.erase(found);
   ++(ok ? counters_.snapshots_delivered : counters_.snapshots_failed);
-  world_.After(Delay(transfer.to, transfer.from), [this, transfer, ok] {
+  world_.After(Delay(links_[{transfer.to, transfer.from}], 0), [this, transfer, ok] {
     ReportSnapshot(transfer.from, transfer.incarnation, transfer.to, ok);
   });
 }

@@ -1,5 +1,5 @@
-// The network between simulated nodes: loses, doubles, delays and reorders messages, and
-// cuts links one way or both ways, by seed.
+// The network between simulated nodes: loses, doubles, delays, reorders and repeats messages,
+// and cuts, clogs and resets links one way or both ways, by seed.
 #ifndef KEELSON_RAFT_SIM_SIM_NETWORK_H_
 #define KEELSON_RAFT_SIM_SIM_NETWORK_H_
 
@@ -33,6 +33,15 @@ class SimNetwork {
     absl::Duration snapshot_delay = absl::Milliseconds(5);
     // That the sender hears of a lost message (Node::ReportUnreachable).
     double report_loss = 0.3;
+    double burst = 0;  // that a message begins a time in which its link loses everything
+    absl::Duration burst_time = absl::Milliseconds(20);  // mean
+    // That its frame is damaged: the receiver sees that by the checksum and breaks the connection.
+    double corrupt = 0;
+    double reset = 0;   // that the connection breaks while it is under way
+    double replay = 0;  // that an old message of the same link arrives once more with it
+    // What a link carries; 0: no limit. What would wait too long for its turn is dropped, as by a
+    // transport with bounded queues.
+    uint64_t bytes_per_second = 0;
   };
 
   // One incarnation of a node, as the network sees it. Pointers are borrowed until Detach.
@@ -51,6 +60,13 @@ class SimNetwork {
     uint64_t dropped = 0;  // by chance
     uint64_t blocked = 0;  // by a cut link or a dead receiver
     uint64_t duplicated = 0;
+    uint64_t burst_lost = 0;
+    uint64_t corrupted = 0;
+    uint64_t resets = 0;
+    uint64_t replayed = 0;
+    uint64_t overtakings = 0;
+    uint64_t queued = 0;      // behind others, for lack of bandwidth
+    uint64_t overflowed = 0;  // of these, dropped
     uint64_t snapshots_delivered = 0;
     uint64_t snapshots_failed = 0;
   };
@@ -72,6 +88,11 @@ class SimNetwork {
   void HealLinks() { cut_.clear(); }
   [[nodiscard]] bool LinkUp(NodeId from, NodeId to) const { return cut_.count({from, to}) == 0; }
 
+  // A clogged direction holds back what it carries, in order; nothing is lost.
+  void Clog(NodeId from, NodeId to) { links_[{from, to}].clogged = true; }
+  void Unclog(NodeId from, NodeId to);
+  void UnclogAll();
+
   // Sees every message that leaves, before any loss.
   void OnSend(std::function<void(const Message&)> observer) { observer_ = std::move(observer); }
   // Changes messages on the wire: for planted bugs.
@@ -89,6 +110,30 @@ class SimNetwork {
     std::unique_ptr<Transport> port;
   };
 
+  // A message on its way. Its trace number tells it apart from all others.
+  struct Packet {
+    Message message;
+    uint64_t incarnation = 0;  // of the sender
+    absl::Duration sent;
+    uint64_t id = 0;
+    uint64_t sequence = 0;  // on its link; 0: a replay, which no connection carries
+  };
+
+  // One direction between two nodes.
+  struct Link {
+    absl::Duration last_arrival;  // for links in order
+    absl::Duration busy_until;    // with what is being sent, when bandwidth is limited
+    absl::Duration burst_until;
+    uint64_t sent = 0;     // sequence of the last message
+    uint64_t arrived = 0;  // greatest sequence that arrived
+    // What was in flight when the connection broke: (lost_after, lost_to] never arrives.
+    uint64_t lost_after = 0;
+    uint64_t lost_to = 0;
+    bool clogged = false;
+    std::vector<Packet> held;   // by the clog
+    std::vector<Message> past;  // a sample of what was sent, for replays
+  };
+
   // A snapshot on its way into a receiver's store.
   struct Transfer {
     NodeId from = kNoNode;
@@ -102,9 +147,15 @@ class SimNetwork {
   void DeliverSnapshot(uint64_t id, const Message& message);
   // The sender hears how its transfer ended, after the way back.
   void EndTransfer(uint64_t id, bool ok);
-  // The message left its sender at `sent`: true if it can arrive now.
+  void Launch(Link& link, Packet packet);
+  void Land(Packet packet);
+  void Lose(const Packet& packet);
+  // An end of what is in flight on `link` is lost.
+  void BreakConnection(Link& link);
+  void MaybeReplay(Link& link, const Message& message);
+  // True if the message, which left its sender at `sent`, can arrive now.
   bool Arrives(const Message& message, uint64_t incarnation, absl::Duration sent);
-  absl::Duration Delay(NodeId from, NodeId to);
+  absl::Duration Delay(Link& link, uint64_t bytes);
   void ReportUnreachable(NodeId node, uint64_t incarnation, NodeId peer);
   void ReportSnapshot(NodeId node, uint64_t incarnation, NodeId peer, bool ok);
 
@@ -113,11 +164,12 @@ class SimNetwork {
   Faults faults_;
   std::map<NodeId, NodeState> nodes_;
   std::set<std::pair<NodeId, NodeId>> cut_;
-  std::map<std::pair<NodeId, NodeId>, absl::Duration> last_arrival_;  // for links in order
+  std::map<std::pair<NodeId, NodeId>, Link> links_;
   std::function<void(const Message&)> observer_;
   std::function<void(Message&)> mutator_;
   std::map<uint64_t, Transfer> transfers_;
   uint64_t next_transfer_ = 0;
+  uint64_t next_packet_ = 0;
   Counters counters_;
 };
 

@@ -25,15 +25,20 @@ SimNode::SimNode(Env env, const Options& options)
       disk_(random_.Stream("disk"),
             {.faults = options.disk,
              .capacity_bytes = 0,
-             .on_latency = [this](absl::Duration time) { env_.world.Spend(time); }}),
+             .on_latency = [this](absl::Duration time) { SpendOnDisk(time); }}),
       machine_disk_(random_.Stream("machine disk"),
                     {.faults = {}, .capacity_bytes = 0, .on_latency = [this](absl::Duration time) {
-                       env_.world.Spend(time);
+                       SpendOnDisk(time);
                      }}) {
   env_.invariants.AddDisk(options_.id, &disk_log_);
 }
 
 SimNode::~SimNode() { KillExecutors(); }
+
+void SimNode::SpendOnDisk(absl::Duration time) {
+  if (stalled_until_ > env_.world.now()) time += stalled_until_ - env_.world.now();
+  env_.world.Spend(time);
+}
 
 absl::Status SimNode::Start() {
   env_.world.Trace("start", {options_.id, ++starts_});
@@ -162,6 +167,21 @@ void SimNode::Pause(absl::Duration time) {
   }
 }
 
+void SimNode::Suspend(absl::Duration time) {
+  if (process_ == nullptr || clock_.rate() == 0) return;
+  Pause(time);
+  env_.world.Trace("suspend", {options_.id});
+  clock_.SetRate(0);
+  env_.world.After(time, [this] { clock_.SetRate(options_.executor.clock_rate); });
+}
+
+void SimNode::SetClockRate(double rate) {
+  options_.executor.clock_rate = rate;
+  if (clock_.rate() != 0) clock_.SetRate(rate);
+  if (process_ == nullptr) return;
+  for (SimExecutor* executor : process_->Executors()) executor->SetClockRate(rate);
+}
+
 absl::Status SimNode::MustCrash() const {
   if (disk_.power_is_cut()) return absl::UnavailableError("the power was cut");
   return process_ == nullptr ? absl::OkStatus() : process_->fatal;
@@ -198,6 +218,7 @@ void SimNode::Read(const std::string& key, absl::Duration timeout,
 }
 
 void SimNode::Calm() {
+  stalled_until_ = {};
   disk_.SetCapacity(0);
   disk_.SetFaults({});
   disk_.CancelPowerCut();

@@ -70,6 +70,18 @@ class SimNode final : public Observer {
 
   // Stops the process for `time`: messages and ticks wait.
   void Pause(absl::Duration time);
+  // The same with the whole machine: its monotonic clock stops, too.
+  void Suspend(absl::Duration time);
+
+  // What is asked of the disks from now on is not done before `time` has passed.
+  void StallDisks(absl::Duration time) { stalled_until_ = env_.world.now() + time; }
+
+  // Its clock runs at `rate` from now on.
+  void SetClockRate(double rate);
+  void JumpWallClock(absl::Duration offset) { clock_.JumpWallClock(offset); }
+
+  // The next start of the process goes by these.
+  void SetNodeOptions(const Node::Options& options) { options_.node = options; }
 
   [[nodiscard]] bool running() const { return process_ != nullptr; }
   // Why the process must end now: its power was cut, or the node reported a fatal error.
@@ -124,15 +136,18 @@ class SimNode final : public Observer {
   absl::StatusOr<std::unique_ptr<Wal>> OpenWal(Wal::Recovered* recovered);
   KvMachine::Hooks MachineHooks(Process& process);
   void KillExecutors();
+  // The disk took `time`.
+  void SpendOnDisk(absl::Duration time);
 
   const Env env_;
-  const Options options_;
+  Options options_;
   Random random_;
   SimClock clock_;
   SimFileSystem disk_;          // log and snapshots
   SimFileSystem machine_disk_;  // the state machine's, which never fills up
   DiskLog disk_log_;
   uint64_t starts_ = 0;
+  absl::Duration stalled_until_;
   bool calm_ = false;
   std::unique_ptr<Process> process_;
 };

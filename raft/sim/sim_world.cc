@@ -36,6 +36,7 @@ void SimWorld::Trace(std::string_view what, std::span<const uint64_t> numbers) {
   mix(static_cast<uint64_t>(now_ + spent_));
   for (const char c : what) mix(static_cast<unsigned char>(c));
   for (const uint64_t number : numbers) mix(number);
+  if (recorder_) recorder_(now_ + spent_, what, numbers);
   if (!tracing_) return;
   std::string line(what);
   for (const uint64_t number : numbers) line += ' ' + std::to_string(number);

@@ -16,6 +16,7 @@
 #include <initializer_list>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -53,6 +54,10 @@ class SimWorld {
     Trace(what, std::span<const uint64_t>(numbers.begin(), numbers.size()));
   }
   void SetTracing(bool on) { tracing_ = on; }
+  // Hears what is traced, with the time in nanoseconds.
+  using Recorder =
+      std::function<void(int64_t time, std::string_view what, std::span<const uint64_t> numbers)>;
+  void SetRecorder(Recorder recorder) { recorder_ = std::move(recorder); }
   [[nodiscard]] bool tracing() const { return tracing_; }
   [[nodiscard]] uint64_t trace_hash() const { return trace_hash_; }
 
@@ -73,10 +78,11 @@ class SimWorld {
   uint64_t steps_ = 0;
   std::vector<Event> queue_;  // a heap by Later
   bool tracing_ = false;
+  Recorder recorder_;
   uint64_t trace_hash_ = 0xcbf29ce484222325u;
 };
 
-// The clock of one machine. Its rate differs from true time by `rate`: 1.01 is one percent fast.
+// The clock of one machine. Its rate differs from true time: 1.01 is one percent fast.
 class SimClock final : public Clock {
  public:
   SimClock(const SimWorld& world, double rate) : world_(world), rate_(rate) {}
@@ -84,14 +90,24 @@ class SimClock final : public Clock {
   absl::Time Now() override {
     return absl::FromUnixSeconds(1'700'000'000) + wall_offset_ + Monotonic();
   }
-  absl::Duration Monotonic() override { return world_.now() * rate_; }
+  absl::Duration Monotonic() override { return shown_ + Advance(); }
 
   [[nodiscard]] double rate() const { return rate_; }
+  // From now on it runs at `rate`; 0 stops it, as while the machine is suspended.
+  void SetRate(double rate) {
+    shown_ += Advance();
+    since_ = world_.now();
+    rate_ = rate;
+  }
   void JumpWallClock(absl::Duration offset) { wall_offset_ += offset; }
 
  private:
+  [[nodiscard]] absl::Duration Advance() const { return (world_.now() - since_) * rate_; }
+
   const SimWorld& world_;
-  const double rate_;
+  double rate_;
+  absl::Duration shown_;  // at since_
+  absl::Duration since_;
   absl::Duration wall_offset_;
 };
 

@@ -1,0 +1,87 @@
+// Makes the faults of a run: each kind schedules itself again and again until Heal.
+#ifndef KEELSON_RAFT_SIM_NEMESIS_H_
+#define KEELSON_RAFT_SIM_NEMESIS_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/random.h"
+#include "raft/sim/fault_counts.h"
+#include "raft/sim/invariants.h"
+#include "raft/sim/membership_churn.h"
+#include "raft/sim/sim_network.h"
+#include "raft/sim/sim_node.h"
+#include "raft/sim/sim_world.h"
+#include "raft/sim/swarm.h"
+
+namespace keelson::raft::sim {
+
+class Nemesis {
+ public:
+  // What it acts on. Borrowed, outlives it.
+  struct Env {
+    SimWorld& world;
+    SimNetwork& network;
+    Invariants& invariants;
+    const std::vector<std::unique_ptr<SimNode>>& nodes;
+    const Swarm& swarm;
+  };
+  explicit Nemesis(const Env& env);
+
+  // Starts the machines, not at the same moment, and the faults.
+  void Start();
+
+  // Call after every event: ends the processes that cannot go on.
+  void EndDoomed();
+
+  // Ends all faults and undoes what lasts: links, clocks, full disks; starts who is down.
+  void Heal();
+
+  [[nodiscard]] const FaultCounts& counts() const { return counts_; }
+  [[nodiscard]] uint64_t crashes() const { return crashes_; }
+  [[nodiscard]] uint64_t partitions() const { return partitions_; }
+
+ private:
+  void Repeat(absl::Duration mean, std::function<void()> fault);
+
+  // --- nemesis.cc: machines ---
+  void CrashOne();
+  void CrashAll();
+  void CrashNode(SimNode& node, CrashKind kind, absl::Duration restart_after);
+  void CrashLoop(SimNode& node, uint64_t times);
+  void RestartLater(SimNode& node, absl::Duration delay);
+  void StartNode(SimNode& node);
+  void PauseOne();
+  void FillDisk();
+  void StallDisk();
+  void ChangeClock();
+  void AskForLeadership();
+  void ChangeMembership();
+
+  // --- nemesis_network.cc ---
+  void CutLinks();
+  void ClogLink();
+  void Swizzle();
+
+  [[nodiscard]] SimNode& RandomNode() { return *env_.nodes[random_.Below(env_.nodes.size())]; }
+  // Who leads, or thinks so; kNoNode without anyone.
+  [[nodiscard]] NodeId Leader() const;
+  absl::Duration Exponential(absl::Duration mean);
+  [[nodiscard]] std::vector<NodeId> Ids() const;
+
+  const Env env_;
+  Random random_;
+  MembershipChurn churn_;
+  FaultCounts counts_;
+  bool on_ = true;
+  uint64_t crashes_ = 0;
+  uint64_t partitions_ = 0;
+};
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_NEMESIS_H_

@@ -1,0 +1,135 @@
+// The table of --profile: what each kind of runs is about.
+#include <array>
+
+#include "raft/sim/swarm.h"
+
+namespace keelson::raft::sim {
+namespace {
+
+constexpr absl::Duration Ms(int64_t milliseconds) { return absl::Milliseconds(milliseconds); }
+
+void MostlyReads(Random& random, Swarm& swarm) {
+  swarm.read_share = 0.9;
+  swarm.clients = 4;
+  swarm.think_time = Ms(2);
+  swarm.node.core.max_pending_reads = 1 + random.Below(64);
+}
+
+// Reads by lease, with clocks and ticks within what lease_margin_ticks declares: two members
+// measure an election timeout of 10 ticks with less than 3 ticks of difference.
+void LeaseReads(Random& random, Swarm& swarm) {
+  MostlyReads(random, swarm);
+  Options& core = swarm.node.core;
+  core.check_quorum = true;
+  core.read_mode = ReadMode::kLeaseBased;
+  core.lease_margin_ticks = 3;
+  core.heartbeat_ticks = 1;
+  swarm.wild_clocks = false;
+  swarm.max_clock_drift = random.Unit() * 0.08;
+  swarm.executor.stall = 0;
+}
+
+// Logs end near their start: whoever lags needs a snapshot.
+void Snapshots(Random& random, Swarm& swarm) {
+  swarm.node.compact_every_entries = 1 + random.Below(8);
+  swarm.node.keep_entries = random.Below(3);
+  swarm.network.snapshot_failure = random.Unit() * 0.7;
+  swarm.network.snapshot_delay = Ms(static_cast<int64_t>(1 + random.Below(50)));
+  if (swarm.crash_interval == absl::ZeroDuration()) swarm.crash_interval = Ms(300);
+  swarm.restart_delay = Ms(500);
+}
+
+void Elections(Random& random, Swarm& swarm) {
+  swarm.transfer_interval = Ms(static_cast<int64_t>(30 + random.Below(200)));
+  swarm.partition_interval = Ms(200);
+  swarm.partition_time = Ms(static_cast<int64_t>(30 + random.Below(300)));
+}
+
+void SmallLimits(Random& random, Swarm& swarm) {
+  Node::Options& node = swarm.node;
+  node.core.max_message_bytes = random.Below(2);
+  node.core.max_inflight_messages = 1 + random.Below(2);
+  node.core.max_inflight_bytes = 1 + random.Below(100);
+  node.core.max_uncommitted_bytes = 1 + random.Below(200);
+  node.core.max_apply_bytes = 1;
+  node.core.max_pending_reads = 1 + random.Below(2);
+  node.max_proposals_queued = 1 + random.Below(3);
+  node.compact_every_entries = 1;
+  node.keep_entries = 0;
+  swarm.segment_bytes = 4 << 10;
+}
+
+void LongPauses(Random& random, Swarm& swarm) {
+  swarm.pause_interval = Ms(700);
+  swarm.pause_time = Ms(300);
+  swarm.long_pause_share = 0.2;
+  swarm.suspend_share = random.Unit();
+}
+
+constexpr std::array kProfiles = {
+    Profile{.name = "default",
+            .what = "any mix of faults; one run in six without",
+            .network = true,
+            .machines = true,
+            .disks = true,
+            .clocks = true,
+            .membership = true,
+            .load = true,
+            .certain = false},
+    Profile{.name = "calm", .what = "no fault at all"},
+    Profile{.name = "network",
+            .what = "loss, delay, replay, resets, clogs and partitions",
+            .network = true},
+    Profile{
+        .name = "crash", .what = "crashes, power losses, pauses, slow threads", .machines = true},
+    Profile{.name = "disk",
+            .what = "errors, stalls, full disks, with crashes",
+            .machines = true,
+            .disks = true},
+    Profile{.name = "clock",
+            .what = "clocks that run apart, jump and stop",
+            .clocks = true,
+            .tune = LongPauses},
+    Profile{.name = "membership",
+            .what = "members come, go and change their kind under network faults",
+            .network = true,
+            .membership = true},
+    Profile{
+        .name = "load", .what = "bursts over the quotas, huge entries, idle times", .load = true},
+    Profile{.name = "reads",
+            .what = "many reads under network faults",
+            .network = true,
+            .tune = MostlyReads},
+    Profile{.name = "lease",
+            .what = "reads by lease, clocks within the declared bound",
+            .network = true,
+            .tune = LeaseReads},
+    Profile{.name = "snapshot",
+            .what = "short logs: whoever lags needs a snapshot",
+            .network = true,
+            .machines = true,
+            .tune = Snapshots},
+    Profile{.name = "election",
+            .what = "leadership moves all the time",
+            .network = true,
+            .tune = Elections},
+    Profile{.name = "limits",
+            .what = "every limit at its smallest",
+            .network = true,
+            .machines = true,
+            .load = true,
+            .tune = SmallLimits},
+};
+
+}  // namespace
+
+std::span<const Profile> Profiles() { return kProfiles; }
+
+const Profile* FindProfile(std::string_view name) {
+  for (const Profile& profile : kProfiles) {
+    if (name == profile.name) return &profile;
+  }
+  return nullptr;
+}
+
+}  // namespace keelson::raft::sim
