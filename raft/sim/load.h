@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "raft/sim/client_log.h"
 #include "raft/sim/fault_counts.h"
 #include "raft/sim/history.h"
 #include "raft/sim/sim_client.h"
@@ -20,7 +21,7 @@ class Load {
  public:
   // All borrowed; they outlive the load.
   Load(SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
-       const Swarm& swarm, const SimClient::Bugs& bugs);
+       ClientLog& log, const Swarm& swarm, const SimClient::Bugs& bugs);
 
   void Start();
   // No new operations from here on.
@@ -36,6 +37,7 @@ class Load {
   SimWorld& world_;
   const std::vector<std::unique_ptr<SimNode>>& nodes_;
   History& history_;
+  ClientLog& log_;
   const Swarm& swarm_;
   Random random_;
   std::vector<std::unique_ptr<SimClient>> clients_;

@@ -9,11 +9,12 @@ namespace keelson::raft::sim {
 
 SimClient::SimClient(uint64_t id, SimWorld& world,
                      const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
-                     const Swarm& swarm, const Bugs& bugs)
+                     ClientLog& log, const Swarm& swarm, const Bugs& bugs)
     : id_(id),
       world_(world),
       nodes_(nodes),
       history_(history),
+      log_(log),
       swarm_(swarm),
       bugs_(bugs),
       random_(world.Stream(absl::StrCat("client ", id))) {}
@@ -55,10 +56,12 @@ void SimClient::BeginWrite() {
     padding = random_.Below(swarm_.huge_bytes + 1);
   }
   command.value.resize(command.value.size() + padding, 'x');
-  TryWrite(history_.Begin(), command, true);
+  const Began began{.revision = history_.Begin(),
+                    .call = log_.BeginWrite(command.key, command.value)};
+  TryWrite(began, command, true);
 }
 
-void SimClient::TryWrite(Index began, const KvCommand& command, bool first_try) {
+void SimClient::TryWrite(const Began& began, const KvCommand& command, bool first_try) {
   const uint64_t attempt = ++operation_;
   SimNode& node = RandomNode();
   world_.Trace("write", {id_, command.sequence, node.id(), first_try});
@@ -67,18 +70,23 @@ void SimClient::TryWrite(Index began, const KvCommand& command, bool first_try) 
       [this, attempt, began, command](Index revision) {
         if (attempt != operation_) return;
         world_.Trace("written", {id_, command.sequence, revision});
-        history_.EndWrite(began, command, revision);
+        history_.EndWrite(began.revision, command, revision);
+        log_.EndWrite(began.call);
         Finish();
       },
-      [this, attempt, command, first_try] {
+      [this, attempt, began, command, first_try] {
         if (attempt != operation_) return;
         world_.Trace("refused", {id_, command.sequence});
         // An earlier try may still be on its way.
-        if (first_try) history_.Refused(command);
+        if (first_try) {
+          history_.Refused(command);
+          log_.Refuse(began.call);
+        }
         Finish();
       });
   if (bugs_.ack_early) {
-    history_.EndWrite(began, command,
+    log_.EndWrite(began.call);
+    history_.EndWrite(began.revision, command,
                       node.node() == nullptr ? 0 : node.node()->Peek().last_index + 1);
     return Finish();
   }
@@ -97,20 +105,22 @@ void SimClient::BeginRead() {
   const uint64_t attempt = ++operation_;
   SimNode& node = RandomNode();
   const std::string key = RandomKey();
-  const Index began = history_.Begin();
+  const Began began{.revision = history_.Begin(), .call = log_.BeginRead(key)};
   world_.Trace("read", {id_, node.id()});
   if (bugs_.stale_reads && node.running()) {
     const KvState& state = node.state();
     const auto found = state.keys.find(key);
-    history_.EndRead(began, key, found == state.keys.end() ? nullptr : &found->second,
-                     state.applied.index);
+    const KvValue* value = found == state.keys.end() ? nullptr : &found->second;
+    log_.EndRead(began.call, value == nullptr ? nullptr : &value->value);
+    history_.EndRead(began.revision, key, value, state.applied.index);
     return Finish();
   }
   node.Read(key, swarm_.client_timeout,
             [this, attempt, began, key](const KvValue* value, Index revision) {
               if (attempt != operation_) return;
               world_.Trace("answer", {id_, revision});
-              history_.EndRead(began, key, value, revision);
+              log_.EndRead(began.call, value == nullptr ? nullptr : &value->value);
+              history_.EndRead(began.revision, key, value, revision);
               Finish();
             });
   world_.After(swarm_.client_timeout, [this, attempt] {
@@ -119,18 +129,26 @@ void SimClient::BeginRead() {
 }
 
 void SimClient::WriteOnce(SimNode& node, std::function<void(Index)> done) {
-  const KvCommand command{
-      .client = id_, .sequence = ++sequence_, .key = "last", .value = absl::StrCat("write ", id_)};
-  const Index began = history_.Begin();
+  ++sequence_;
+  const KvCommand command{.client = id_,
+                          .sequence = sequence_,
+                          .key = "last",
+                          .value = absl::StrCat("write ", id_, "/", sequence_)};
+  const Began began{.revision = history_.Begin(),
+                    .call = log_.BeginWrite(command.key, command.value)};
   const uint64_t attempt = ++operation_;
   node.Write(
       command,
       [this, attempt, began, command, done = std::move(done)](Index revision) {
         if (attempt != operation_) return;
-        history_.EndWrite(began, command, revision);
+        history_.EndWrite(began.revision, command, revision);
+        log_.EndWrite(began.call);
         done(revision);
       },
-      [this, command] { history_.Refused(command); });
+      [this, began, command] {
+        history_.Refused(command);
+        log_.Refuse(began.call);
+      });
 }
 
 }  // namespace keelson::raft::sim

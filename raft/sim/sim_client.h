@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "base/random.h"
+#include "raft/sim/client_log.h"
 #include "raft/sim/history.h"
 #include "raft/sim/sim_node.h"
 #include "raft/sim/sim_world.h"
@@ -27,7 +28,7 @@ class SimClient {
 
   // All borrowed; they outlive the client.
   SimClient(uint64_t id, SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes,
-            History& history, const Swarm& swarm, const Bugs& bugs);
+            History& history, ClientLog& log, const Swarm& swarm, const Bugs& bugs);
 
   // Works until Stop.
   void Start() { NextOperation(); }
@@ -48,7 +49,12 @@ class SimClient {
   void NextOperation();
   void Operate();
   void BeginWrite();
-  void TryWrite(Index began, const KvCommand& command, bool first_try);
+  // When an operation began, for the two records of it.
+  struct Began {
+    Index revision = 0;
+    ClientLog::Call call;
+  };
+  void TryWrite(const Began& began, const KvCommand& command, bool first_try);
   void BeginRead();
   void Finish();  // the operation is over, whatever came of it
   std::string RandomKey();
@@ -58,6 +64,7 @@ class SimClient {
   SimWorld& world_;
   const std::vector<std::unique_ptr<SimNode>>& nodes_;
   History& history_;
+  ClientLog& log_;
   const Swarm& swarm_;
   const Bugs bugs_;
   Random random_;

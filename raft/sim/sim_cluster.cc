@@ -106,7 +106,7 @@ SimCluster::SimCluster(const RunOptions& options)
                                                     .invariants = invariants_,
                                                     .nodes = nodes_,
                                                     .swarm = swarm_});
-  load_ = std::make_unique<Load>(world_, nodes_, history_, swarm_,
+  load_ = std::make_unique<Load>(world_, nodes_, history_, client_log_, swarm_,
                                  SimClient::Bugs{.stale_reads = options.bug == Bug::kStaleReads,
                                                  .ack_early = options.bug == Bug::kAckEarly});
   InstallBug();
@@ -218,7 +218,7 @@ void SimCluster::CheckLiveness() {
     return invariants_.Fail("LIVE", "the membership stays joint after all healed");
   }
   // The write may be lost with a leadership that ends just now: as any client, try again.
-  SimClient probe(1000, world_, nodes_, history_, swarm_, {});
+  SimClient probe(1000, world_, nodes_, history_, client_log_, swarm_, {});
   Index revision = 0;
   for (size_t i = 0; i < 10 && revision == 0; ++i) {
     const std::vector<NodeId> members = Members();
@@ -256,6 +256,15 @@ void SimCluster::CheckFinalStates() {
   }
 }
 
+void SimCluster::CheckClientLog() {
+  // Decides nearly every key of a run; the few beyond are counted.
+  constexpr uint64_t kSearchSteps = 100'000;
+  const ClientLog::Finding finding = client_log_.Check(kSearchSteps);
+  keys_checked_ = finding.keys_checked;
+  keys_given_up_ = finding.keys_given_up;
+  if (finding.violation.has_value()) invariants_.Fail("LIN", *finding.violation);
+}
+
 RunResult SimCluster::Run() {
   nemesis_->Start();
   load_->Start();
@@ -265,6 +274,7 @@ RunResult SimCluster::Run() {
     nemesis_->Heal();
     CheckLiveness();
   }
+  CheckClientLog();
   return Result();
 }
 
@@ -320,6 +330,8 @@ RunResult SimCluster::Result() const {
                    .crashes = nemesis_->crashes(),
                    .partitions = nemesis_->partitions(),
                    .faults = Faults(),
+                   .keys_checked = keys_checked_,
+                   .keys_given_up = keys_given_up_,
                    .history = history_.counters(),
                    .network = network_.counters()};
   return result;

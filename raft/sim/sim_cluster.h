@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "raft/sim/client_log.h"
 #include "raft/sim/fault_counts.h"
 #include "raft/sim/history.h"
 #include "raft/sim/invariants.h"
@@ -75,6 +76,8 @@ struct RunResult {
   uint64_t crashes = 0;
   uint64_t partitions = 0;
   FaultCounts faults;
+  uint64_t keys_checked = 0;   // for linearizability, without revisions
+  uint64_t keys_given_up = 0;  // of these, too hard to decide
   History::Counters history;
   SimNetwork::Counters network;
 };
@@ -99,6 +102,7 @@ class SimCluster {
   // True when the membership is not joint, or became so in time.
   bool LeaveJoint(absl::Duration patience);
   void CheckFinalStates();
+  void CheckClientLog();
   // The leader of the highest term, if every member agrees on it.
   [[nodiscard]] SimNode* Leader() const;
   // The members by the membership of the leader; empty without one.
@@ -118,10 +122,13 @@ class SimCluster {
   const std::vector<NodeId> ids_;  // of all machines; the first swarm_.nodes are members at first
   Invariants invariants_;
   History history_;
+  ClientLog client_log_;
   SimNetwork network_;
   std::vector<std::unique_ptr<SimNode>> nodes_;
   std::unique_ptr<Nemesis> nemesis_;
   std::unique_ptr<Load> load_;
+  uint64_t keys_checked_ = 0;
+  uint64_t keys_given_up_ = 0;
 };
 
 }  // namespace keelson::raft::sim
