@@ -71,6 +71,13 @@ SimCluster::SimCluster(const RunOptions& options)
       history_(invariants_),
       network_(world_) {
   world_.SetTracing(options.trace);
+  if (options.coverage != nullptr) {
+    options.coverage->Begin();
+    world_.SetRecorder([coverage = options.coverage](int64_t, std::string_view what,
+                                                     std::span<const uint64_t> numbers) {
+      coverage->OnTrace(what, numbers);
+    });
+  }
   network_.SetFaults(swarm_.network);
   network_.OnSend([this](const Message& message) { invariants_.OnSend(message); });
   ConfState members;

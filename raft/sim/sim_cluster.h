@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "raft/sim/client_log.h"
+#include "raft/sim/coverage.h"
 #include "raft/sim/fault_counts.h"
 #include "raft/sim/history.h"
 #include "raft/sim/invariants.h"
@@ -60,6 +61,7 @@ struct RunOptions {
   bool trace = false;
   Bug bug = Bug::kNone;
   std::optional<Swarm> swarm = {};  // else drawn from the seed
+  Coverage* coverage = nullptr;     // may be null; hears of the run
 };
 
 struct RunResult {
