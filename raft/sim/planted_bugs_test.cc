@@ -26,7 +26,7 @@ TEST_CASE("A planted defect is found", "[raft][sim][mutation]") {
   const auto row = GENERATE(values<Row>({
       {Bug::kAckBeforeSync, {"I15"}},
       {Bug::kForgetVote, {"DUR", "I2"}},
-      {Bug::kPositionBehindEffects, {"I11"}},
+      {Bug::kPositionBehindEffects, {"I11", "DUR"}},
       {Bug::kSnapshotWithoutSessions, {"I11", "I16", "LOST"}},
       {Bug::kCommitWithoutQuorum, {"I6", "I9"}},
       {Bug::kCommitTooFar, {"I6"}},

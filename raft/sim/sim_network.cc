@@ -67,6 +67,12 @@ void SimNetwork::Detach(NodeId node) {
   state.detached_at = world_.now();
   state.endpoint = {};
   state.port.reset();
+  // What it would have sent later, after a stall of its disk, never was on the wire.
+  for (auto& [ends, link] : links_) {
+    if (ends.first != node) continue;
+    link.last_arrival = std::min(link.last_arrival, world_.now());
+    link.busy_until = std::min(link.busy_until, world_.now());
+  }
   // Streams to a dead node break; their senders notice.
   std::vector<uint64_t> broken;
   for (const auto& [id, transfer] : transfers_) {
@@ -123,12 +129,13 @@ absl::Duration SimNetwork::Delay(Link& link, uint64_t bytes) {
 
 void SimNetwork::SendOne(NodeId from, uint64_t incarnation, Message message) {
   Link& link = links_[{from, message.to}];
-  Packet packet{.message = std::move(message),
+  Packet packet{.from = from,
+                .message = std::move(message),
                 .incarnation = incarnation,
                 .sent = world_.now(),
                 .id = next_packet_,
                 .sequence = ++link.sent};
-  if (faults_.replay > 0) MaybeReplay(link, packet.message);
+  if (faults_.replay > 0) MaybeReplay(link, from, packet.message);
   if (faults_.burst > 0 && random_.Bernoulli(faults_.burst)) {
     link.burst_until = world_.now() + Exponential(random_, faults_.burst_time);
   }
@@ -164,7 +171,8 @@ void SimNetwork::Launch(Link& link, Packet packet) {
 }
 
 void SimNetwork::Land(Packet packet) {
-  Link& link = links_[{packet.message.from, packet.message.to}];
+  const NodeId from = packet.from;
+  Link& link = links_[{from, packet.message.to}];
   if (packet.sequence > link.lost_after && packet.sequence <= link.lost_to) {
     return Lose(packet);
   }
@@ -172,8 +180,8 @@ void SimNetwork::Land(Packet packet) {
   // Nobody can say of a replay whose it is.
   const NodeId to = packet.message.to;
   const bool arrives = packet.sequence == 0
-                           ? nodes_[to].endpoint.sink != nullptr && LinkUp(packet.message.from, to)
-                           : Arrives(packet.message, packet.incarnation, packet.sent);
+                           ? nodes_[to].endpoint.sink != nullptr && LinkUp(from, to)
+                           : Arrives(from, to, packet.incarnation, packet.sent);
   if (!arrives) return Lose(packet);
   link.arrived = std::max(link.arrived, packet.sequence);
   ++counters_.delivered;
@@ -184,7 +192,7 @@ void SimNetwork::Land(Packet packet) {
 void SimNetwork::Lose(const Packet& packet) {
   world_.Trace("lost", {packet.id});
   if (packet.sequence == 0 || !random_.Bernoulli(faults_.report_loss)) return;
-  ReportUnreachable(packet.message.from, packet.incarnation, packet.message.to);
+  ReportUnreachable(packet.from, packet.incarnation, packet.message.to);
 }
 
 void SimNetwork::BreakConnection(Link& link) {
@@ -193,7 +201,7 @@ void SimNetwork::BreakConnection(Link& link) {
   link.lost_to = link.sent;
 }
 
-void SimNetwork::MaybeReplay(Link& link, const Message& message) {
+void SimNetwork::MaybeReplay(Link& link, NodeId from, const Message& message) {
   constexpr size_t kPast = 32;
   if (link.past.size() < kPast) {
     link.past.push_back(message);
@@ -202,7 +210,8 @@ void SimNetwork::MaybeReplay(Link& link, const Message& message) {
   }
   if (!random_.Bernoulli(faults_.replay)) return;
   ++counters_.replayed;
-  Packet packet{.message = link.past[random_.Below(link.past.size())],
+  Packet packet{.from = from,
+                .message = link.past[random_.Below(link.past.size())],
                 .incarnation = 0,
                 .sent = world_.now(),
                 .id = ++next_packet_,
@@ -226,13 +235,13 @@ void SimNetwork::UnclogAll() {
   }
 }
 
-bool SimNetwork::Arrives(const Message& message, uint64_t incarnation, absl::Duration sent) {
-  const NodeState& sender = nodes_[message.from];
+bool SimNetwork::Arrives(NodeId from, NodeId to, uint64_t incarnation, absl::Duration sent) {
+  const NodeState& sender = nodes_[from];
   // The event that sent it took time, and the sender died before the moment of sending.
   const bool same = sender.attached && sender.incarnation == incarnation;
   if (!same && sender.detached_at < sent) return false;
-  const NodeState& receiver = nodes_[message.to];
-  if (receiver.attached && receiver.endpoint.sink != nullptr && LinkUp(message.from, message.to)) {
+  const NodeState& receiver = nodes_[to];
+  if (receiver.attached && receiver.endpoint.sink != nullptr && LinkUp(from, to)) {
     return true;
   }
   ++counters_.blocked;
@@ -251,7 +260,8 @@ void SimNetwork::SendSnapshot(NodeId from, uint64_t incarnation, Message message
   world_.After(delay, [this, id, sent = world_.now(), message = std::move(message)] {
     const auto transfer = transfers_.find(id);
     if (transfer == transfers_.end()) return;
-    if (!Arrives(message, transfer->second.incarnation, sent)) return EndTransfer(id, false);
+    const Transfer& on_way = transfer->second;
+    if (!Arrives(on_way.from, on_way.to, on_way.incarnation, sent)) return EndTransfer(id, false);
     nodes_[message.to].endpoint.background->Post(
         [this, id, message] { DeliverSnapshot(id, message); });
   });

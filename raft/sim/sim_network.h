@@ -112,6 +112,7 @@ class SimNetwork {
 
   // A message on its way. Its trace number tells it apart from all others.
   struct Packet {
+    NodeId from = kNoNode;  // who sent it; a forwarded message names another in itself
     Message message;
     uint64_t incarnation = 0;  // of the sender
     absl::Duration sent;
@@ -152,9 +153,9 @@ class SimNetwork {
   void Lose(const Packet& packet);
   // An end of what is in flight on `link` is lost.
   void BreakConnection(Link& link);
-  void MaybeReplay(Link& link, const Message& message);
+  void MaybeReplay(Link& link, NodeId from, const Message& message);
   // True if the message, which left its sender at `sent`, can arrive now.
-  bool Arrives(const Message& message, uint64_t incarnation, absl::Duration sent);
+  bool Arrives(NodeId from, NodeId to, uint64_t incarnation, absl::Duration sent);
   absl::Duration Delay(Link& link, uint64_t bytes);
   void ReportUnreachable(NodeId node, uint64_t incarnation, NodeId peer);
   void ReportSnapshot(NodeId node, uint64_t incarnation, NodeId peer, bool ok);
