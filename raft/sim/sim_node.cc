@@ -44,6 +44,7 @@ absl::Status SimNode::Start() {
   env_.world.Trace("start", {options_.id, ++starts_});
   process_ = std::make_unique<Process>();
   absl::Status status = Recover(*process_);
+  started_at_ = env_.world.now();
   if (status.ok()) status = MustCrash();
   return status;
 }
@@ -230,6 +231,7 @@ void SimNode::Calm() {
 absl::Duration SimNode::busy_until() const {
   absl::Duration until;
   if (process_ == nullptr) return until;
+  until = started_at_;
   for (const SimExecutor* executor : process_->Executors()) {
     until = std::max(until, executor->busy_until());
   }

@@ -148,6 +148,7 @@ class SimNode final : public Observer {
   DiskLog disk_log_;
   uint64_t starts_ = 0;
   absl::Duration stalled_until_;
+  absl::Duration started_at_;  // when its recovery is over
   bool calm_ = false;
   std::unique_ptr<Process> process_;
 };
