@@ -223,6 +223,8 @@ Swarm DrawSwarm(Random random, int nodes, const Profile& profile) {
   draw(profile.clocks, "clocks", DrawClocks);
   draw(profile.disks, "disks", DrawDisks);
   draw(profile.load, "load", DrawLoad);
+  // Clients ask members; a leader on its way out of the membership is none that they know.
+  if (swarm.membership_interval > absl::ZeroDuration()) swarm.node.core.forward_proposals = true;
   Random tuning = random.Stream("tuning");
   if (profile.tune != nullptr) profile.tune(tuning, swarm);
   if (swarm.wild_clocks) swarm.node.core.heartbeat_ticks = 1;
