@@ -17,6 +17,7 @@
 #include "raft/internal/append_worker.h"
 #include "raft/internal/apply_worker.h"
 #include "raft/internal/driver_log.h"
+#include "raft/internal/mutation.h"
 #include "raft/internal/read_barriers.h"
 #include "raft/internal/recovery.h"
 
@@ -67,7 +68,7 @@ class NodeImpl final : public Node {
 
   absl::Status Init() {
     raft::Options core = options_.core;
-    core.applied = log_.applied().index;
+    core.applied = Mutated(Mutation::kReapplyAfterRestart) ? 0 : log_.applied().index;
     KEELSON_ASSIGN_OR_RETURN(core_,
                              Core::Create(core, log_, env_.random.Stream("core"), env_.observer));
     HurryFirstElection();
@@ -95,6 +96,7 @@ class NodeImpl final : public Node {
              .refused = std::move(refused)});
   }
   void ReadBarrier(absl::Duration timeout, std::function<void(absl::Status)> done) override {
+    if (Mutated(Mutation::kReadWithoutBarrier)) return done(absl::OkStatus());
     Deliver(&Inbox::reads, std::pair(env_.clock->Monotonic() + timeout, std::move(done)));
   }
   void TransferLeadership(NodeId to) override {
@@ -211,6 +213,7 @@ class NodeImpl final : public Node {
   bool RefuseOrKeep(Proposal& proposal, const absl::Status& status);
   void StepReads();
   void HandleReady();
+  void ApplyConfChangesNow(const ApplyWork& work);
   void OnRoleChange(const SoftState& state);
   void MaybeCompact(const SnapshotMetadata& applied);
   void MaybeMakeSnapshot();
@@ -322,6 +325,7 @@ void NodeImpl::TakeCompletions(Inbox& inbox) {
   }
   for (ApplyDone& done : inbox.applied) {
     for (const auto& [index, change] : done.conf_changes) {
+      if (Mutated(Mutation::kConfChangeBeforeApply)) continue;
       log_.NoteConfState(index, core_->ApplyConfChange(change));
     }
     StepAll(done.responses);
@@ -414,6 +418,7 @@ void NodeImpl::HandleReady() {
         absl::MutexLock lock(&mu_);
         stats_.entries_applied += ready.apply->entries.size();
       }
+      if (Mutated(Mutation::kConfChangeBeforeApply)) ApplyConfChangesNow(*ready.apply);
       apply_.Enqueue(std::move(*ready.apply));
     }
     for (const ReadState& read : ready.reads) {
@@ -426,6 +431,16 @@ void NodeImpl::HandleReady() {
       StepReads();  // those who came meanwhile
     }
     MaybeMakeSnapshot();
+  }
+}
+
+// A defect for the simulator: memberships switch ahead of what comes before them.
+void NodeImpl::ApplyConfChangesNow(const ApplyWork& work) {
+  for (const Entry& entry : work.entries) {
+    if (entry.type == EntryType::kNormal) continue;
+    if (const auto change = DecodeConfChange(entry); change.ok()) {
+      log_.NoteConfState(entry.index, core_->ApplyConfChange(*change));
+    }
   }
 }
 
@@ -471,7 +486,9 @@ void NodeImpl::MaybeMakeSnapshot() {
       // A failure (a full disk) leaves the peer waiting; its next answer makes us try again.
       if (!made.ok()) return;
       log_.OfferSnapshot({.metadata = *made, .data = {}});
-      (void)env_.snapshots->RemoveOld(2);  // Best effort: the next snapshot tries again.
+      (void)env_.snapshots->RemoveOld(Mutated(Mutation::kSnapshotRemovedTooEarly)
+                                          ? 0
+                                          : 2);  // Best effort: the next snapshot tries again.
     });
   });
 }

@@ -13,6 +13,7 @@
 #include "base/crc32c.h"
 #include "base/status.h"
 #include "raft/internal/little_endian.h"
+#include "raft/internal/mutation.h"
 #include "raft/internal/wal_format.h"
 
 namespace keelson::raft {
@@ -114,7 +115,7 @@ class WriterImpl final : public SnapshotWriter {
         ExtendCrc32c(Crc32c({trailer.data(), 4}), {trailer.data() + 8, kTrailerBytes - 8});
     StoreLe32(trailer.data() + 4, crc);
     KEELSON_RETURN_IF_ERROR(Write({trailer.data(), trailer.size()}, {}));
-    KEELSON_RETURN_IF_ERROR(Keep(file_->SyncData()));
+    if (!Mutated(Mutation::kSnapshotNotSynced)) KEELSON_RETURN_IF_ERROR(Keep(file_->SyncData()));
     KEELSON_RETURN_IF_ERROR(Keep(fs_.Rename(temporary_, JoinPath(dir_, name_))));
     done_ = true;
     status_ =

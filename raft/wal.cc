@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "raft/internal/mutation.h"
 #include "raft/internal/wal_batch.h"
 #include "raft/internal/wal_directory.h"
 #include "raft/internal/wal_replay.h"
@@ -94,7 +95,7 @@ absl::StatusOr<Position> PublishSegment(FileSystem& fs, const std::string& dir, 
   KEELSON_RETURN_IF_ERROR(file.SyncData());
   KEELSON_RETURN_IF_ERROR(
       fs.Rename(TemporaryPath(dir), JoinPath(dir, SegmentName(records.head.sequence))));
-  KEELSON_RETURN_IF_ERROR(fs.SyncDirectory(dir));
+  if (!Mutated(Mutation::kSegmentNameNotSynced)) KEELSON_RETURN_IF_ERROR(fs.SyncDirectory(dir));
   return Position{.incarnation = records.head.incarnation,
                   .sequence = records.head.sequence,
                   .offset = bytes,
@@ -181,13 +182,17 @@ absl::Status WalImpl::Recover(const wal::LoadedLog& log) {
     KEELSON_RETURN_IF_ERROR(
         file_->Allocate(last.file_bytes, last.head.segment_bytes - last.file_bytes));
   }
-  KEELSON_RETURN_IF_ERROR(WriteZeros(*file_, last.end, last.content_end));
+  if (!Mutated(Mutation::kTailNotZeroed)) {
+    KEELSON_RETURN_IF_ERROR(WriteZeros(*file_, last.end, last.content_end));
+  }
   // What was read may have come from the page cache alone, after a kill in the middle of a
   // batch. It will be acknowledged on the strength of having been recovered: sync it first.
   // Write it again before that, because a sync that failed in the last life has marked the
   // pages clean, and another one would pass over them.
-  KEELSON_RETURN_IF_ERROR(file_->WriteAt(last.end - log.unproven.size(), log.unproven));
-  KEELSON_RETURN_IF_ERROR(file_->SyncData());
+  if (!Mutated(Mutation::kUnprovenNotRewritten)) {
+    KEELSON_RETURN_IF_ERROR(file_->WriteAt(last.end - log.unproven.size(), log.unproven));
+  }
+  if (!Mutated(Mutation::kRecoveryNotSynced)) KEELSON_RETURN_IF_ERROR(file_->SyncData());
   KEELSON_RETURN_IF_ERROR(fs_.SyncDirectory(dir_));
 
   head_ = last.head;
@@ -278,13 +283,21 @@ absl::Status WalImpl::WriteBatch(const Batch& batch, std::span<const Entry> entr
     // Term and vote first: no entry may survive whose term does not. The commit index only as
     // far as the log reaches before the entries below; the rest of it follows them.
     early = *batch.hard_state;
-    early.commit = std::min(early.commit, last_index_);
-    if (!entries.empty()) early.commit = std::min(early.commit, entries[0].index - 1);
-    encoder_.AddHardState(early);
+    if (!Mutated(Mutation::kCommitAheadOfEntries)) {
+      early.commit = std::min(early.commit, last_index_);
+      if (!entries.empty()) early.commit = std::min(early.commit, entries[0].index - 1);
+    }
+    if (Mutated(Mutation::kVoteNotSaved)) early.vote = kNoNode;
+    if (Mutated(Mutation::kEntriesAheadOfTerm) && !entries.empty()) {
+      early = {};
+    } else {
+      encoder_.AddHardState(early);
+    }
   }
   if (batch.snapshot.has_value()) encoder_.AddSnapshot(RecordType::kReset, snapshot);
   for (const Entry& entry : entries) encoder_.AddEntry(entry);
-  if (batch.hard_state.has_value() && early != *batch.hard_state) {
+  if (batch.hard_state.has_value() && early != *batch.hard_state &&
+      !Mutated(Mutation::kVoteNotSaved)) {
     encoder_.AddHardState(*batch.hard_state);
   }
   return WriteEncoded();
@@ -313,7 +326,7 @@ absl::Status WalImpl::WriteEncoded() {
     zeroed_ = zero_end;
   }
   if (written.ok()) written = file_->WriteAt(position_.offset, encoder_.pieces());
-  if (!written.ok()) return Poison(written);
+  if (!written.ok() && !Mutated(Mutation::kWriteErrorIgnored)) return Poison(written);
   stats_.appended_bytes += encoder_.bytes();
   position_.offset = end;
   position_.chain = encoder_.chain();
@@ -340,7 +353,7 @@ absl::Status WalImpl::Roll(uint64_t bytes) {
     return Poison(file.status());
   }
   // A segment exists only if all before it is durable: recovery relies on it.
-  KEELSON_RETURN_IF_ERROR(SyncFile());
+  if (!Mutated(Mutation::kSegmentBeforeSync)) KEELSON_RETURN_IF_ERROR(SyncFile());
   auto position = PublishSegment(fs_, dir_, **file, records);
   if (!position.ok()) return Poison(position.status());
 
@@ -356,7 +369,9 @@ absl::Status WalImpl::SyncFile() {
   if (position_.synced_offset == position_.offset || options_.unsafe_no_sync) {
     return absl::OkStatus();
   }
-  if (absl::Status synced = file_->SyncData(); !synced.ok()) return Poison(synced);
+  absl::Status synced = file_->SyncData();
+  if (Mutated(Mutation::kSyncRetried) && !synced.ok()) synced = file_->SyncData();
+  if (!synced.ok() && !Mutated(Mutation::kSyncErrorIgnored)) return Poison(synced);
   ++stats_.syncs;
   position_.synced_offset = position_.offset;
   return absl::OkStatus();
@@ -380,8 +395,8 @@ absl::Status WalImpl::Compact(const SnapshotMetadata& start) {
         "compaction to ", start.index, " of term ", start.term, ", the entry has term ", known)));
   }
   if (start != start_) KEELSON_RETURN_IF_ERROR(WriteStart(start));
-  KEELSON_RETURN_IF_ERROR(SyncFile());
-  return RemoveSegmentsBefore(start.index + 1);
+  if (!Mutated(Mutation::kCompactBeforeSync)) KEELSON_RETURN_IF_ERROR(SyncFile());
+  return RemoveSegmentsBefore(start.index + 1 + (Mutated(Mutation::kCompactOneTooFar) ? 1 : 0));
 }
 
 absl::Status WalImpl::WriteStart(const SnapshotMetadata& start) {
@@ -401,7 +416,9 @@ absl::Status WalImpl::RemoveSegmentsBefore(Index first_needed) {
     // One at a time, oldest first: if a crash undid the first of two removals and kept the
     // second, a segment would seem to be missing in the middle.
     absl::Status removed = fs_.Remove(JoinPath(dir_, SegmentName(segments_[0].sequence)));
-    if (removed.ok()) removed = fs_.SyncDirectory(dir_);
+    if (removed.ok() && !Mutated(Mutation::kSegmentsRemovedUnordered)) {
+      removed = fs_.SyncDirectory(dir_);
+    }
     if (!removed.ok()) return Poison(removed);
     segments_.erase(segments_.begin());
   }

@@ -16,10 +16,12 @@ void Raft::HandleAppend(const Message& message) {
   if (message.index < log_.committed()) {
     // Stale or repeated: what is committed matches the leader's log by definition.
     response.index = log_.committed();
+    if (Mutated(Mutation::kAckStaleAtOnce)) return Send(std::move(response));
     SendAfterAppend(std::move(response));
     return;
   }
-  if (message.index == 0 && tracker_.progress().empty()) {
+  if (message.index == 0 && tracker_.progress().empty() &&
+      !Mutated(Mutation::kEmptyMemberTakesEntries)) {
     // This node was added later and knows no membership. The first one of the group is in no
     // entry: taking the log from its start would apply changes to a membership that is not
     // there. Only a snapshot brings it, which a refusal of index 0 asks for.
@@ -27,14 +29,25 @@ void Raft::HandleAppend(const Message& message) {
     SendAfterAppend(std::move(response));
     return;
   }
+  const Index last_before = Mutated(Mutation::kAckDuplicateAtOnce) ? log_.LastIndex() : 0;
   const std::optional<Index> last_new =
       log_.MaybeAppend({message.log_term, message.index}, message.entries);
   if (last_new.has_value()) {
     // Up to the last entry of this message and no further: what lies behind it here may
     // still differ from the leader's log.
-    log_.CommitTo(std::min(message.commit, *last_new));
+    log_.CommitTo(std::min(message.commit,
+                           Mutated(Mutation::kCommitToOwnLast) ? log_.LastIndex() : *last_new));
     HeedOwnLife(message);
-    response.index = *last_new;
+    response.index = Mutated(Mutation::kAckOwnLast) ? log_.LastIndex() : *last_new;
+    if (Mutated(Mutation::kAckDuplicateAtOnce) && *last_new <= last_before) {
+      return Send(std::move(response));
+    }
+    if (Mutated(Mutation::kConfChangeOnAppend)) {
+      for (const Entry& entry : message.entries) {
+        if (entry.type == EntryType::kNormal) continue;
+        if (const auto change = DecodeConfChange(entry); change.ok()) ApplyConfChange(*change);
+      }
+    }
     SendAfterAppend(std::move(response));
     return;
   }
@@ -78,12 +91,15 @@ void Raft::HandleSnapshot(const Message& message) {
     Emit(event::SnapshotIgnored{metadata.index, metadata.term, log_.committed()});
     response.index = log_.committed();
   }
+  if (Mutated(Mutation::kSnapshotAckAtOnce)) return Send(std::move(response));
   SendAfterAppend(std::move(response));
 }
 
 bool Raft::RestoreSnapshot(const Snapshot& snapshot) {
   const SnapshotMetadata& metadata = snapshot.metadata;
-  if (metadata.index <= log_.committed()) return false;
+  if (metadata.index <= log_.committed() && !Mutated(Mutation::kStaleSnapshotInstalled)) {
+    return false;
+  }
   if (role_ != Role::kFollower) {
     // Cannot happen: every other role has become follower before it gets here.
     Emit(event::RestoredAsNonFollower{role_});
@@ -99,7 +115,8 @@ bool Raft::RestoreSnapshot(const Snapshot& snapshot) {
     Emit(event::SnapshotForeign{conf_state});
     return false;
   }
-  if (log_.Matches({metadata.term, metadata.index})) {
+  if (log_.Matches({metadata.term, metadata.index}) &&
+      !Mutated(Mutation::kSnapshotDropsAckedTail)) {
     // The log holds all that the snapshot covers: keep it, and what lies behind.
     const EntryId last = log_.LastEntry();
     Emit(event::SnapshotFastForwarded{metadata.index, metadata.term, log_.committed(), last.index,
@@ -113,7 +130,7 @@ bool Raft::RestoreSnapshot(const Snapshot& snapshot) {
     return false;
   }
   log_.Restore(snapshot);
-  SwitchTo(*std::move(membership));
+  if (!Mutated(Mutation::kSnapshotKeepsMembership)) SwitchTo(*std::move(membership));
   return true;
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft {
 namespace {
@@ -70,7 +71,7 @@ void AppendWorker::Drain() {
   bool must_sync = false;
   const size_t written = Write(&must_sync);
   if (failed_) return;
-  if (must_sync) {
+  if (must_sync && !Mutated(Mutation::kAckBeforeSync)) {
     absl::StatusOr<SyncToken> token = wal_.Sync();
     if (!token.ok()) {
       failed_ = true;
@@ -87,7 +88,7 @@ void AppendWorker::Drain() {
   if (ends_in_snapshot) {
     restoring_ = true;
     hooks_.restore(*works_.front().snapshot);
-  } else if (!works_.empty()) {
+  } else if (!works_.empty() && !Mutated(Mutation::kNoRetryAfterFullDisk)) {
     executor_.PostAfter(kNoSpaceRetry, [this] { Drain(); });
   }
 }

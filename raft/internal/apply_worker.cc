@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft {
 
@@ -34,7 +35,7 @@ void ApplyWorker::Enqueue(ApplyWork work) {
 void ApplyWorker::WhenApplied(Index index, std::function<void()> done) {
   {
     absl::MutexLock lock(&mu_);
-    if (applied_ < index) {
+    if (applied_ < index && !Mutated(Mutation::kReadBeforeApplied)) {
       waiting_.emplace(index, std::move(done));
       return;
     }
@@ -72,6 +73,7 @@ void ApplyWorker::Drain() {
     if (absl::StatusOr<ConfState> state = ApplyToConfState(after.conf_state, *change); state.ok()) {
       after.conf_state = std::move(state).value();
     }
+    if (Mutated(Mutation::kLeaveJointNotTold) && change->changes.empty()) continue;
     done.conf_changes.emplace_back(entry.index, std::move(change).value());
   }
   if (!entries.empty()) {
@@ -113,7 +115,7 @@ void ApplyWorker::Restore(const SnapshotMetadata& metadata, std::function<void()
   executor_.Post([this, metadata, done = std::move(done)] {
     if (failed_) return;
     // Work queued before the snapshot comes first; what it covers is then replaced.
-    Drain();
+    if (!Mutated(Mutation::kRestoreOvertakesApply)) Drain();
     if (failed_) return;
     if (position_.index < metadata.index) {
       const absl::Status status = Load(metadata);
@@ -127,7 +129,8 @@ void ApplyWorker::Restore(const SnapshotMetadata& metadata, std::function<void()
 void ApplyWorker::Flush(std::function<void(SnapshotMetadata)> done) {
   executor_.Post([this, done = std::move(done)] {
     if (failed_) return;
-    const absl::Status status = machine_.Flush();
+    const absl::Status status =
+        Mutated(Mutation::kCompactBeforeFlush) ? absl::OkStatus() : machine_.Flush();
     if (!status.ok()) return Fail(Annotate(status, "flush the state machine"));
     done(position_);
   });

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft::internal {
 namespace {
@@ -93,7 +94,8 @@ absl::StatusOr<Membership> Changer::Simple(std::span<const ConfChangeSingle> cha
   }
   Membership next{tracker_.config(), tracker_.progress()};
   KEELSON_RETURN_IF_ERROR(ApplyAll(next, changes));
-  if (CountDifferences(tracker_.config().voters, next.config.voters) > 1) {
+  if (!Mutated(Mutation::kManyChangesAtOnce) &&
+      CountDifferences(tracker_.config().voters, next.config.voters) > 1) {
     return absl::InvalidArgumentError("more than one voter changed without entering joint config");
   }
   return Checked(std::move(next));
@@ -134,7 +136,8 @@ absl::StatusOr<Membership> Changer::LeaveJoint() const {
 absl::StatusOr<Membership> Changer::Apply(const ConfChange& change) const {
   if (LeavesJoint(change)) return LeaveJoint();
   // One change needs no joint configuration unless the caller insists.
-  if (change.transition == ConfChangeTransition::kAuto && change.changes.size() == 1) {
+  if (change.transition == ConfChangeTransition::kAuto &&
+      (change.changes.size() == 1 || Mutated(Mutation::kManyChangesAtOnce))) {
     return Simple(change.changes);
   }
   return EnterJoint(change.transition != ConfChangeTransition::kJointExplicit, change.changes);
@@ -177,7 +180,9 @@ absl::Status Changer::ApplyAll(Membership& next, std::span<const ConfChangeSingl
             absl::StrCat("unexpected conf type ", static_cast<int>(change.type)));
     }
   }
-  if (next.config.voters.empty()) return absl::InvalidArgumentError("removed all voters");
+  if (next.config.voters.empty() && !Mutated(Mutation::kZeroVoters)) {
+    return absl::InvalidArgumentError("removed all voters");
+  }
   return absl::OkStatus();
 }
 

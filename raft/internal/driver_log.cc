@@ -1,6 +1,7 @@
 #include "raft/internal/driver_log.h"
 
 #include "raft/core.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft {
 
@@ -24,14 +25,17 @@ absl::StatusOr<Snapshot> DriverLog::LatestSnapshot() const {
   // One from before the last membership change is of no use to a member that came with it.
   if (!snapshot.ok() || snapshot->metadata.index + 1 < log_.FirstIndex() ||
       memberships_.back().first > snapshot->metadata.index) {
-    wanted_ = true;
+    wanted_ = !snapshot.ok() || !Mutated(Mutation::kOldSnapshotOffered);
     return absl::UnavailableError("a snapshot is being made");
   }
   return snapshot;
 }
 
 void DriverLog::Reset(const Snapshot& snapshot) {
-  log_.Reset(snapshot);
+  Snapshot start = snapshot;
+  if (Mutated(Mutation::kRestoredTermLost)) start.metadata.term = 0;
+  log_.Reset(start);
+  if (Mutated(Mutation::kStaleMembershipAfterReset)) return;
   memberships_.clear();
   memberships_.emplace_back(snapshot.metadata.index, snapshot.metadata.conf_state);
 }
@@ -42,7 +46,11 @@ std::optional<SnapshotMetadata> DriverLog::Compact(Index index) {
   if (!term.ok()) return std::nullopt;
   while (memberships_.size() > 1 && memberships_[1].first <= index) memberships_.pop_front();
   log_.Compact(index);
-  return SnapshotMetadata{.index = index, .term = *term, .conf_state = memberships_.front().second};
+  return SnapshotMetadata{.index = index,
+                          .term = *term,
+                          .conf_state = Mutated(Mutation::kSnapshotConfNewer)
+                                            ? memberships_.back().second
+                                            : memberships_.front().second};
 }
 
 }  // namespace keelson::raft

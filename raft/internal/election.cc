@@ -19,7 +19,7 @@ void Raft::BecomePreCandidate() {
   KEELSON_CHECK(role_ != Role::kLeader) << "a leader became pre-candidate";
   // Neither term nor vote move. The leader is forgotten, so that others who cannot reach it
   // either may get this node's vote.
-  tracker_.ResetVotes();
+  if (!Mutated(Mutation::kVotesNotReset)) tracker_.ResetVotes();
   SetLeader(kNoNode);
   role_ = Role::kPreCandidate;
   Emit(event::BecamePreCandidate{term_});
@@ -43,7 +43,7 @@ void Raft::BecomeLeader() {
   self->set_recent_active(true);
   // Whatever was inherited may hold an unapplied conf change: none is accepted until all of
   // it has been applied.
-  pending_conf_index_ = log_.LastIndex();
+  pending_conf_index_ = Mutated(Mutation::kChangeBeforeOwnCommit) ? 0 : log_.LastIndex();
   // An entry of the own term: nothing older can be committed without one (Raft paper, 5.4.2).
   Entry empty;
   KEELSON_CHECK(AppendEntries(std::span<Entry>(&empty, 1))) << "the first entry was refused";
@@ -64,7 +64,7 @@ void Raft::Hup(CampaignKind kind) {
     Emit(event::CampaignRefused{event::CampaignRefusal::kNotPromotable, term_});
     return;
   }
-  if (HasUnappliedConfChange()) {
+  if (HasUnappliedConfChange() && !Mutated(Mutation::kCampaignWithUnappliedChange)) {
     Emit(event::CampaignRefused{event::CampaignRefusal::kUnappliedConfChange, term_});
     return;
   }
@@ -89,6 +89,7 @@ void Raft::StartCampaign(CampaignKind kind) {
     if (id == options_.id) {
       // The own vote counts like any other: once it is durable.
       message.type = pre_vote ? MessageType::kPreVoteResp : MessageType::kVoteResp;
+      if (Mutated(Mutation::kOwnVoteAtOnce)) tracker_.RecordVote(options_.id, true);
       SendAfterAppend(std::move(message));
       continue;
     }
@@ -111,7 +112,9 @@ int Raft::VotingLeaseTicks() const {
   return ticks;
 }
 
-bool Raft::InVotingLease() const { return VotingLeaseTicks() > 0; }
+bool Raft::InVotingLease() const {
+  return VotingLeaseTicks() > 0 && !Mutated(Mutation::kStickinessDropped);
+}
 
 bool Raft::HasPriorityOver(const Message& message) const {
   const EntryId last = log_.LastEntry();
@@ -139,7 +142,7 @@ void Raft::EmitVote(const Message& message, event::VoteAnswer answer) {
 }
 
 void Raft::AddCommit(Message& message) const {
-  if (!options_.commit_by_vote) return;
+  if (!options_.commit_by_vote || Mutated(Mutation::kNoCommitByVote)) return;
   message.commit = log_.committed();
   message.commit_term = log_.TermAt(message.commit).value_or(0);
 }
@@ -164,12 +167,16 @@ void Raft::HandleVoteRequest(const Message& message) {
   const bool pre_vote = message.type == MessageType::kPreVote;
   // A repeated request gets the same answer. A learner votes, too: it may have been promoted
   // without knowing it yet, and the group may need its vote.
-  const bool can_vote = vote_ == message.from || (vote_ == kNoNode && lead_ == kNoNode) ||
-                        (pre_vote && message.term > term_);
+  bool can_vote = vote_ == message.from || (vote_ == kNoNode && lead_ == kNoNode) ||
+                  (pre_vote && message.term > term_);
+  if (Mutated(Mutation::kVoteTwice)) can_vote = lead_ == kNoNode;
+  if (Mutated(Mutation::kLearnerRefusesVote)) can_vote = can_vote && tracker_.IsVoter(options_.id);
   const bool good_log = !recovering_ && log_.IsUpToDate({message.log_term, message.index});
   const bool outranked = can_vote && good_log && HasPriorityOver(message);
   if (outranked) ++priority_refusals_;
-  const bool granted = can_vote && good_log && !outranked;
+  bool granted = can_vote && good_log && !outranked;
+  if (Mutated(Mutation::kVoteOnInheritedVote)) granted |= vote_ == message.from;
+  if (Mutated(Mutation::kVoteByIndexOnly)) granted = can_vote && message.index >= log_.LastIndex();
   EmitVote(message, granted ? event::VoteAnswer::kGranted : event::VoteAnswer::kRejected);
 
   if (!granted && term_ == 0) return;  // A refusal carries our term, and there is none yet.
@@ -181,6 +188,7 @@ void Raft::HandleVoteRequest(const Message& message) {
   response.reject = !granted;
   AddCommit(response);
   SendAfterAppend(std::move(response));
+  if (Mutated(Mutation::kRejectedVoteResetsTimer)) election_elapsed_ = 0;
   if (granted && !pre_vote) {
     election_elapsed_ = 0;
     vote_ = message.from;

@@ -26,7 +26,9 @@ void Raft::SwitchTo(Membership membership) {
   const Progress* self = tracker_.Find(options_.id);
   if (self == nullptr || self->is_learner()) {
     // A leader that is no voter could go on, but would count wrongly as available.
-    if (options_.step_down_on_removal) BecomeFollower(term_, kNoNode);
+    if (options_.step_down_on_removal && !Mutated(Mutation::kDemotedLeaderStays)) {
+      BecomeFollower(term_, kNoNode);
+    }
     return;
   }
   if (!tracker_.config().voters.empty()) ReactAsLeader();
@@ -51,9 +53,10 @@ void Raft::ReactAsLeader() {
 
 void Raft::MaybeLeaveJoint() {
   if (role_ != Role::kLeader || !tracker_.config().auto_leave ||
-      log_.applied() < pending_conf_index_) {
+      (log_.applied() < pending_conf_index_ && !Mutated(Mutation::kAutoLeaveTwice))) {
     return;
   }
+  if (Mutated(Mutation::kAutoLeaveTriedOnce) && log_.applied() > pending_conf_index_) return;
   // Refused while a transfer runs, and then tried again after the next apply.
   const ConfState joint = tracker_.config();
   if (ProposeConfChange(ConfChange()).ok()) {

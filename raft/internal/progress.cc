@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft::internal {
 
@@ -50,7 +51,7 @@ void Progress::SentEntries(size_t entries, uint64_t bytes) {
 }
 
 bool Progress::MaybeUpdate(Index index) {
-  if (index <= match_) return false;
+  if (index <= match_ && !Mutated(Mutation::kLateAckLowersMatch)) return false;
   match_ = index;
   next_ = std::max(next_, index + 1);
   flow_paused_ = false;
@@ -59,6 +60,10 @@ bool Progress::MaybeUpdate(Index index) {
 
 bool Progress::MaybeDecreaseTo(Index rejected, Index hint) {
   if (state_ == ProgressState::kReplicate) {
+    if (Mutated(Mutation::kLateRejectLowersNext)) {
+      next_ = std::max<Index>(std::min(rejected, hint + 1), 1);
+      return true;
+    }
     if (rejected <= match_) return false;  // Late: the peer has acknowledged more since.
     next_ = match_ + 1;
     sent_commit_ = std::min(sent_commit_, next_ - 1);
@@ -67,6 +72,7 @@ bool Progress::MaybeDecreaseTo(Index rejected, Index hint) {
   // A probe asks about next - 1 only; anything else answers an older question.
   if (next_ - 1 != rejected) return false;
   next_ = std::max(std::min(rejected, hint + 1), match_ + 1);
+  if (Mutated(Mutation::kNextUnderflow)) next_ = std::min(rejected, hint);
   sent_commit_ = std::min(sent_commit_, next_ - 1);
   flow_paused_ = false;
   return true;

@@ -81,7 +81,8 @@ void Raft::CheckConfChanges(std::span<Entry> entries) {
     if (absl::StatusOr<ConfChange> decoded = DecodeConfChange(entry); decoded.ok()) {
       change = *std::move(decoded);
       const bool leaves = change.changes.empty();
-      if (pending_conf_index_ > log_.applied()) {
+      if (pending_conf_index_ > log_.applied() && !Mutated(Mutation::kChangeWhilePending) &&
+          !(leaves && Mutated(Mutation::kAutoLeaveTwice))) {
         reason = "possible unapplied conf change";
         pending = pending_conf_index_;
       } else if (joint && !leaves) {
@@ -107,6 +108,7 @@ void Raft::CheckConfChanges(std::span<Entry> entries) {
 bool Raft::ReserveUncommitted(std::span<const Entry> entries) {
   uint64_t bytes = 0;
   for (const Entry& entry : entries) bytes += PayloadBytes(entry);
+  if (Mutated(Mutation::kEmptyEntriesUseQuota) && bytes == 0) bytes = 64;
   // One proposal of any size passes when nothing is uncommitted, and empty ones always do:
   // a leader must be able to put its first entry, and to leave a joint configuration.
   const bool limited = options_.max_uncommitted_bytes != 0 && uncommitted_bytes_ > 0 && bytes > 0;

@@ -107,7 +107,7 @@ void Raft::Reset(Term term, NodeId leader) {
   Wake();
   if (term_ != term) {
     term_ = term;
-    vote_ = kNoNode;
+    if (!Mutated(Mutation::kVoteNotReset)) vote_ = kNoNode;
   }
   SetLeader(leader);
   election_elapsed_ = 0;
@@ -116,14 +116,14 @@ void Raft::Reset(Term term, NodeId leader) {
       options_.election_ticks +
       static_cast<int>(random_.Below(static_cast<uint64_t>(options_.election_ticks)));
   AbortTransfer(/*replaced=*/false);
-  tracker_.ResetVotes();
+  if (!Mutated(Mutation::kVotesNotReset)) tracker_.ResetVotes();
   const Index last = log_.LastIndex();
   for (auto& [id, progress] : tracker_.progress()) {
     progress = Progress(id == options_.id ? last : 0, last + 1, tracker_.NewInflights(),
                         progress.is_learner(), /*recent_active=*/false);
   }
   pending_conf_index_ = 0;
-  uncommitted_bytes_ = 0;
+  if (!Mutated(Mutation::kUncommittedKeptOverTerms)) uncommitted_bytes_ = 0;
   reads_.Reset();
   parked_reads_.clear();
   lease_start_tick_.reset();
@@ -155,7 +155,9 @@ void Raft::TickHeartbeat() {
     election_elapsed_ = 0;
     if (options_.check_quorum) CheckQuorum();
     // A transferee that has not caught up by now would only block proposals longer.
-    if (role_ == Role::kLeader) AbortTransfer(/*replaced=*/false);
+    if (role_ == Role::kLeader && !Mutated(Mutation::kTransferNeverAborted)) {
+      AbortTransfer(/*replaced=*/false);
+    }
   }
   if (role_ != Role::kLeader) return;
   if (heartbeat_elapsed_ >= options_.heartbeat_ticks) {
@@ -189,7 +191,8 @@ void Raft::SendAfterAppend(Message message) {
 
 bool Raft::Promotable() const {
   const Progress* self = tracker_.Find(options_.id);
-  return self != nullptr && !self->is_learner() && !recovering_ && !log_.HasUnstableSnapshot();
+  return self != nullptr && (!self->is_learner() || Mutated(Mutation::kLearnerCampaigns)) &&
+         !recovering_ && !log_.HasUnstableSnapshot();
 }
 
 void Raft::ReportUnreachable(NodeId peer) {

@@ -28,6 +28,7 @@
 #include "base/random.h"
 #include "raft/core.h"
 #include "raft/internal/conf_change.h"
+#include "raft/internal/mutation.h"
 #include "raft/internal/raft_log.h"
 #include "raft/internal/read_queue.h"
 #include "raft/internal/tracker.h"

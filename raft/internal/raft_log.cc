@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "base/check.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft::internal {
 namespace {
@@ -110,7 +111,11 @@ std::optional<Index> RaftLog::MaybeAppend(EntryId prev, std::span<const Entry> e
   if (!Matches(prev)) return std::nullopt;
   // Entries that are here already stay: an App that was delayed must not cut off what was
   // acknowledged after it.
-  const Index conflict = FindConflict(entries);
+  Index conflict = FindConflict(entries);
+  if (Mutated(Mutation::kTruncateMatchingTail) && !entries.empty()) {
+    conflict = std::max(entries.front().index, committed_ + 1);
+    if (conflict > entries.back().index) conflict = 0;
+  }
   if (conflict != 0) {
     KEELSON_CHECK(conflict > committed_)
         << "entry " << conflict << " conflicts with the committed entry, committed=" << committed_;
@@ -213,7 +218,9 @@ void RaftLog::Restore(const Snapshot& snapshot) {
 }
 
 Index RaftLog::MaxAppliable() const {
-  return apply_unstable_ ? committed_ : std::min(committed_, unstable_.offset() - 1);
+  return apply_unstable_ || Mutated(Mutation::kApplyUnstable)
+             ? committed_
+             : std::min(committed_, unstable_.offset() - 1);
 }
 
 bool RaftLog::HasNextCommitted() const {
@@ -249,7 +256,7 @@ uint64_t RaftLog::AppliedTo(Index index) {
   applying_ = std::max(applying_, applied_);
   uint64_t payload_bytes = 0;
   while (!batches_.empty() && batches_.front().last <= index) {
-    applying_bytes_ -= batches_.front().encoded_bytes;
+    if (!Mutated(Mutation::kApplyQuotaLeaks)) applying_bytes_ -= batches_.front().encoded_bytes;
     payload_bytes += batches_.front().payload_bytes;
     batches_.pop_front();
   }

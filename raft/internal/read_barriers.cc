@@ -3,9 +3,15 @@
 #include <iterator>
 #include <utility>
 
+#include "raft/internal/mutation.h"
+
 namespace keelson::raft {
 
 std::optional<std::string> ReadBarriers::StartRound(absl::Duration now) {
+  if (Mutated(Mutation::kReadJoinsRunningRound) && !context_.empty()) {
+    std::move(next_.begin(), next_.end(), std::back_inserter(current_));
+    next_.clear();
+  }
   if (!context_.empty() && now - started_ < retry_) return std::nullopt;
   if (current_.empty() && next_.empty()) {
     context_.clear();
@@ -23,7 +29,8 @@ void ReadBarriers::RoundFailed() { context_.clear(); }
 
 std::vector<ReadBarriers::Done> ReadBarriers::Finish(const std::string& context) {
   std::vector<Done> done;
-  if (context_.empty() || context != context_) return done;
+  if (context_.empty()) return done;
+  if (context != context_ && !Mutated(Mutation::kReadAnsweredByOldRound)) return done;
   context_.clear();
   for (Waiter& waiter : current_) done.push_back(std::move(waiter.done));
   current_.clear();

@@ -32,7 +32,7 @@ absl::Status Raft::HandleReadRequest(Message& message) {
 }
 
 void Raft::StartRead(Message request) {
-  if (LeaseValid()) {
+  if (LeaseValid() || Mutated(Mutation::kReadWithoutQuorum)) {
     AnswerRead(request, log_.committed());
     return;
   }
@@ -64,7 +64,9 @@ void Raft::HandleReadResponse(const Message& message) {
     Emit(event::MalformedReadResponse{message.from, message.entries.size()});
     return;
   }
-  read_states_.push_back({message.index, std::string(message.entries.front().data.view())});
+  const Index index =
+      Mutated(Mutation::kFollowerReadsAtOwnCommit) ? log_.committed() : message.index;
+  read_states_.push_back({index, std::string(message.entries.front().data.view())});
 }
 
 void Raft::ReleaseParkedReads() {
@@ -86,7 +88,9 @@ void Raft::ReleaseConfirmedReads() {
   AnswerReads(reads_.Release(confirmed));
 }
 
-bool Raft::CommittedInTerm() const { return log_.TermAt(log_.committed()) == term_; }
+bool Raft::CommittedInTerm() const {
+  return log_.TermAt(log_.committed()) == term_ || Mutated(Mutation::kReadBeforeOwnCommit);
+}
 
 bool Raft::LeaseValid() const {
   if (options_.read_mode != ReadMode::kLeaseBased || !lease_start_tick_.has_value()) return false;

@@ -40,7 +40,11 @@ std::optional<AppendWork> Raft::TakeAppendWork() {
   HardState but_commit = now;
   but_commit.commit = reported_hard_state_.commit;
   work.must_sync = !entries.empty() || snapshot != nullptr || but_commit != reported_hard_state_;
-  if (state_changed) work.hard_state = now;
+  if (Mutated(Mutation::kEntriesNeedNoSync)) work.must_sync = state_changed;
+  if (Mutated(Mutation::kVotesNeedNoSync)) work.must_sync = !entries.empty();
+  if (state_changed && !(Mutated(Mutation::kTermNotSaved) && entries.empty())) {
+    work.hard_state = now;
+  }
   if (snapshot != nullptr) work.snapshot = *snapshot;
   reported_hard_state_ = now;
 

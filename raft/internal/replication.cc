@@ -32,6 +32,12 @@ bool Raft::AppendEntries(std::span<Entry> entries) {
   response.type = MessageType::kAppResp;
   response.to = options_.id;
   response.index = log_.Append(entries);
+  const bool at_once = Mutated(Mutation::kLeaderCountsUnsynced) ||
+                       (Mutated(Mutation::kSingleMemberCommitsAtOnce) && tracker_.IsSingleton());
+  if (Progress* self = tracker_.Find(options_.id); at_once && self != nullptr) {
+    self->MaybeUpdate(response.index);
+    (void)MaybeCommit();
+  }
   SendAfterAppend(std::move(response));
   return true;
 }
@@ -60,6 +66,7 @@ void Raft::SendHeartbeats(const std::string& context) {
     message.to = id;
     // Never more than the peer is known to hold: its tail may still differ from ours.
     message.commit = std::min(progress.match(), log_.committed());
+    if (Mutated(Mutation::kHeartbeatCommitUncapped)) message.commit = log_.committed();
     message.context = context;
     progress.SentCommit(message.commit);
     AddressLife(progress, message);
@@ -74,6 +81,7 @@ bool Raft::MaybeSendAppend(NodeId to, Progress& progress, bool send_if_empty) {
   if (!prev_term.has_value()) return MaybeSendSnapshot(to, progress);
 
   Message message;
+  if (Mutated(Mutation::kFullWindowSilent) && progress.window_full()) return false;
   // With a full window only an empty App goes, to notice if all that is in it was lost.
   if (progress.state() != ProgressState::kReplicate || !progress.window_full()) {
     if (!send_if_empty && progress.next() > log_.LastIndex()) return false;
@@ -124,7 +132,7 @@ bool Raft::MaybeSendSnapshot(NodeId to, Progress& progress) {
   sent.first_index = log_.FirstIndex();
   sent.commit = log_.committed();
   sent.before = progress.ToStatus(to);
-  progress.BecomeSnapshot(metadata.index);
+  if (!Mutated(Mutation::kSnapshotsPileUp)) progress.BecomeSnapshot(metadata.index);
   sent.after = progress.ToStatus(to);
   Emit(sent);
 
@@ -137,11 +145,17 @@ bool Raft::MaybeSendSnapshot(NodeId to, Progress& progress) {
   return true;
 }
 
-bool Raft::MaybeCommit() { return log_.MaybeCommit({term_, tracker_.Committed()}); }
+bool Raft::MaybeCommit() {
+  const Index index = tracker_.Committed();
+  if (Mutated(Mutation::kCountOldTermEntries)) {
+    return log_.MaybeCommit({log_.TermAt(index).value_or(0), index});
+  }
+  return log_.MaybeCommit({term_, index});
+}
 
 void Raft::HandleAppendResponse(const Message& message, Progress& progress) {
   progress.set_recent_active(true);
-  if (message.reject) {
+  if (message.reject && !Mutated(Mutation::kRejectTakenForAck)) {
     HandleAppendRejected(message, progress);
   } else if (message.index <= log_.LastIndex()) {  // Nobody can hold more than the leader sent.
     HandleAppendAccepted(message, progress);
@@ -187,7 +201,7 @@ void Raft::HandleAppendAccepted(const Message& message, Progress& progress) {
       }
       break;
     case ProgressState::kReplicate:
-      progress.FreeInflights(message.index);
+      if (!Mutated(Mutation::kWindowNeverFreed)) progress.FreeInflights(message.index);
       break;
   }
   if (MaybeCommit()) {
@@ -210,9 +224,10 @@ void Raft::HandleAppendAccepted(const Message& message, Progress& progress) {
 
 void Raft::HandleHeartbeatResponse(const Message& message, Progress& progress) {
   progress.set_recent_active(true);
-  progress.set_flow_paused(false);
+  if (!Mutated(Mutation::kFlowPausedForever)) progress.set_flow_paused(false);
   // Also to a probed peer that has everything: only an answer moves it out of probing.
-  if (progress.match() < log_.LastIndex() || progress.state() == ProgressState::kProbe) {
+  if (progress.match() < log_.LastIndex() ||
+      (progress.state() == ProgressState::kProbe && !Mutated(Mutation::kProbeNeverLeft))) {
     MaybeSendAppend(message.from, progress, /*send_if_empty=*/true);
   }
   if (progress.recovering()) return;  // It may have voted for another leader, and forgotten.
@@ -222,6 +237,7 @@ void Raft::HandleHeartbeatResponse(const Message& message, Progress& progress) {
 
 void Raft::HandleSnapshotStatus(const Message& message, Progress& progress) {
   if (progress.state() != ProgressState::kSnapshot) return;
+  if (Mutated(Mutation::kSnapshotFailureIgnored)) return;
   if (message.reject) progress.ForgetPendingSnapshot();
   progress.BecomeProbe();
   Emit(event::SnapshotReported{!message.reject, progress.ToStatus(message.from)});

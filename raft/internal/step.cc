@@ -129,6 +129,10 @@ absl::Status Raft::Step(Message& message) {
 
 bool Raft::CheckTerm(const Message& message) {
   if (message.term < term_) {
+    if (Mutated(Mutation::kStaleTermAnswers) &&
+        (message.type == MessageType::kAppResp || message.type == MessageType::kVoteResp)) {
+      return true;
+    }
     HandleLowerTerm(message);
     return false;
   }
@@ -140,8 +144,10 @@ bool Raft::CheckTerm(const Message& message) {
     return false;
   }
   // A pre-vote moves no terms; its grant carries the term that the candidate would have.
-  const bool keeps_term = message.type == MessageType::kPreVote ||
-                          (message.type == MessageType::kPreVoteResp && !message.reject);
+  const bool keeps_term =
+      (message.type == MessageType::kPreVote && !Mutated(Mutation::kPreVoteMovesTerm)) ||
+      (message.type == MessageType::kPreVoteResp && !message.reject &&
+       !Mutated(Mutation::kPreVoteGrantMovesTerm));
   if (!keeps_term) AdoptHigherTerm(message);
   return true;
 }
@@ -149,10 +155,13 @@ bool Raft::CheckTerm(const Message& message) {
 void Raft::AdoptHigherTerm(const Message& message) {
   Emit(event::HigherTermSeen{message.type, message.from, term_, message.term});
   BecomeFollower(message.term, IsFromLeader(message.type) ? message.from : kNoNode);
+  if (Mutated(Mutation::kVoteOnInheritedVote) && message.type == MessageType::kVote) {
+    vote_ = message.from;
+  }
 }
 
 void Raft::HandleLowerTerm(const Message& message) {
-  if ((options_.check_quorum || options_.pre_vote) &&
+  if ((options_.check_quorum || options_.pre_vote) && !Mutated(Mutation::kSilentToLowerTerm) &&
       (message.type == MessageType::kHeartbeat || message.type == MessageType::kApp)) {
     // Stickiness keeps everybody else from learning our term by a vote request, and we ignore
     // this leader: only by telling it our term can the group get together again.
@@ -173,7 +182,8 @@ void Raft::HandleLowerTerm(const Message& message) {
     if (message.index != 0) {
       Emit(event::LowerTermIgnored{message.type, message.from, term_, message.term});
     }
-    HandleStorageAppendResponse(message, /*trim_entries=*/false);
+    HandleStorageAppendResponse(message,
+                                /*trim_entries=*/Mutated(Mutation::kTrimByOldTermAck));
   } else {
     Emit(event::LowerTermIgnored{message.type, message.from, term_, message.term});
   }
@@ -248,7 +258,9 @@ absl::Status Raft::StepCandidate(Message& message) {
     case MessageType::kVoteResp:
     case MessageType::kPreVoteResp:
       // An answer to the other kind of campaign is left over from before.
-      if (message.type == own_response) HandleVoteResponse(message);
+      if (message.type == own_response || Mutated(Mutation::kPreVoteCountsAsVote)) {
+        HandleVoteResponse(message);
+      }
       break;
     default:
       break;
@@ -264,6 +276,7 @@ absl::Status Raft::StepFollower(Message& message) {
         return RefuseProposal(event::ProposalRefusal::kNotForwarding, lead_);
       }
       ForwardToLeader(message);
+      if (Mutated(Mutation::kForwardedAndKept)) return absl::UnavailableError("forwarded");
       break;
     case MessageType::kReadIndex:
       if (lead_ == kNoNode) {

@@ -1,4 +1,5 @@
 #include "raft/internal/tracker.h"
+#include "raft/internal/mutation.h"
 
 #include <algorithm>
 #include <iterator>
@@ -38,7 +39,11 @@ std::vector<NodeId> Tracker::AllVoters() const {
 }
 
 Index Tracker::Committed() const {
-  return QuorumOf([this](NodeId id) -> std::optional<Index> {
+  std::vector<NodeId> voters = config_.voters;
+  if (Mutated(Mutation::kLearnersCounted)) {
+    voters.insert(voters.end(), config_.learners.begin(), config_.learners.end());
+  }
+  return JointCommitted(voters, config_.voters_outgoing, [this](NodeId id) -> std::optional<Index> {
     const Progress* progress = Find(id);
     if (progress == nullptr) return std::nullopt;
     return progress->recovering() ? 0 : progress->match();

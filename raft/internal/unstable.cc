@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft::internal {
 
@@ -45,7 +46,7 @@ Unstable::StableResult Unstable::StableTo(Index index, Term term) {
   const std::optional<Term> held = TermAt(index);
   if (!held.has_value()) return StableResult::kMissing;
   if (index < offset_) return StableResult::kCoveredBySnapshot;
-  if (*held != term) return StableResult::kOtherTerm;
+  if (*held != term && !Mutated(Mutation::kTrimByIndexOnly)) return StableResult::kOtherTerm;
   const size_t count = index + 1 - offset_;
   for (size_t i = 0; i < count; ++i) entries_[head_ + i].data = Payload();  // Free now.
   head_ += count;
@@ -89,7 +90,9 @@ Unstable::AppendKind Unstable::TruncateAndAppend(std::span<const Entry> entries)
   } else if (from < offset_ + size()) {
     entries_.resize(head_ + (from - offset_));
     // The append worker may have the old ones already; the new ones must go there again.
-    offset_in_progress_ = std::min(offset_in_progress_, from);
+    if (!Mutated(Mutation::kRewrittenTailNotStored)) {
+      offset_in_progress_ = std::min(offset_in_progress_, from);
+    }
     kind = AppendKind::kTruncated;
   }
   KEELSON_CHECK(from == offset_ + size()) << "gap before entry " << from;

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft::wal {
 namespace {
@@ -88,7 +89,10 @@ absl::Status Loader::CheckHead(const std::string& path, const SegmentReader& rea
 }
 
 absl::Status Loader::CheckEnd(const std::string& path, const SegmentReader& reader) {
-  const std::optional<uint64_t> proof = reader.ProofOfSync();
+  std::optional<uint64_t> proof = reader.ProofOfSync();
+  if (Mutated(Mutation::kTornTailIsDamage) && reader.ContentEnd() > reader.offset()) {
+    proof = reader.offset();
+  }
   if (proof.has_value()) {
     return absl::DataLossError(absl::StrCat(
         "'", path, "' at ", reader.offset(),

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft::wal {
 
@@ -112,6 +113,7 @@ absl::Status LogReplay::ApplyReset(const SnapshotMetadata& start) {
         absl::StrCat("reset goes back from ", start_.index, " to ", start.index));
   }
   started_ = true;
+  if (Mutated(Mutation::kResetKeepsEntries)) return ApplyStart(start);
   start_ = start;
   base_ = start.index;
   entries_.clear();

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/crc32c.h"
 #include "base/status.h"
+#include "raft/internal/mutation.h"
 #include "raft/snapshot_store.h"
 
 namespace keelson::raft::sim {
@@ -222,7 +223,7 @@ absl::StatusOr<std::unique_ptr<KvMachine>> KvMachine::Open(FileSystem& fs, const
 absl::StatusOr<std::pair<KvCommand, Index>> KvMachine::ApplyCommand(const Entry& entry) {
   KEELSON_ASSIGN_OR_RETURN(KvCommand command, DecodeKvCommand(entry.data.view()));
   KvSession& session = state_.sessions[command.client];
-  if (command.sequence > session.sequence) {
+  if (command.sequence > session.sequence || Mutated(Mutation::kNoSessions)) {
     session = {.sequence = command.sequence, .revision = entry.index};
     KvValue& value = state_.keys[command.key];
     if (value.revision != 0) state_.state_hash ^= HashPair(command.key, value);
@@ -252,7 +253,7 @@ absl::Status KvMachine::Apply(std::span<const Entry> entries, const SnapshotMeta
 }
 
 absl::Status KvMachine::Flush() {
-  if (!options_.bug_position_behind_effects || before_last_.index == 0) {
+  if (!Mutated(Mutation::kPositionBehindEffects) || before_last_.index == 0) {
     return WriteFileAtomically(fs_, path_, SerializeKvState(state_));
   }
   KvState wrong = state_;
@@ -276,7 +277,7 @@ absl::Status KvMachine::Restore(SnapshotReader& reader, const SnapshotMetadata& 
     return absl::DataLossError(absl::StrCat("a snapshot of index ", metadata.index,
                                             " holds the state of ", state.applied.index));
   }
-  if (options_.bug_snapshot_without_sessions) state.sessions.clear();
+  if (Mutated(Mutation::kSnapshotWithoutSessions)) state.sessions.clear();
   KEELSON_RETURN_IF_ERROR(WriteFileAtomically(fs_, path_, SerializeKvState(state)));
   state_ = std::move(state);
   before_last_ = {};

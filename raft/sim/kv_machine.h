@@ -76,11 +76,6 @@ class KvMachine final : public StateMachine {
   struct Options {
     // Each Apply is followed by a flush of its own accord with this probability.
     double spontaneous_flush = 0;
-    // A planted bug: the position is stored one entry behind the effects, so that a restart
-    // applies an entry twice.
-    bool bug_position_behind_effects = false;
-    // A planted bug: a restored snapshot forgets the sessions.
-    bool bug_snapshot_without_sessions = false;
   };
 
   struct Hooks {
@@ -125,7 +120,7 @@ class KvMachine final : public StateMachine {
   const Options options_;
   const Hooks hooks_;
   KvState state_;
-  SnapshotMetadata before_last_;  // for bug_position_behind_effects
+  SnapshotMetadata before_last_;  // for Mutation::kPositionBehindEffects
 };
 
 }  // namespace keelson::raft::sim

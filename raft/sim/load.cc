@@ -8,7 +8,7 @@ constexpr uint64_t kFirstOfBursts = 10'000;  // client ids below belong to those
 }  // namespace
 
 Load::Load(SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
-           ClientLog& log, const Swarm& swarm, const SimClient::Bugs& bugs)
+           ClientLog& log, const Swarm& swarm)
     : world_(world),
       nodes_(nodes),
       history_(history),
@@ -17,7 +17,7 @@ Load::Load(SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes, 
       random_(world.Stream("load")) {
   for (int i = 0; i < swarm.clients; ++i) {
     clients_.push_back(std::make_unique<SimClient>(static_cast<uint64_t>(i + 1), world, nodes,
-                                                   history, log, swarm, bugs));
+                                                   history, log, swarm));
   }
 }
 
@@ -45,7 +45,7 @@ void Load::ScheduleBurst() {
     SimNode& node = *nodes_[random_.Below(nodes_.size())];
     for (uint64_t i = 0; i < swarm_.burst_size; ++i) {
       once_.push_back(std::make_unique<SimClient>(kFirstOfBursts + once_.size(), world_, nodes_,
-                                                  history_, log_, swarm_, SimClient::Bugs{}));
+                                                  history_, log_, swarm_));
       once_.back()->WriteOnce(node, [](Index) {});
     }
     ScheduleBurst();

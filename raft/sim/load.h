@@ -21,7 +21,7 @@ class Load {
  public:
   // All borrowed; they outlive the load.
   Load(SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
-       ClientLog& log, const Swarm& swarm, const SimClient::Bugs& bugs);
+       ClientLog& log, const Swarm& swarm);
 
   void Start();
   // No new operations from here on.

@@ -21,6 +21,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "raft/sim/campaign.h"
+#include "raft/sim/catch_mutation.h"
+#include "raft/sim/mutations.h"
 #include "raft/sim/sim_cluster.h"
 #include "raft/sim/swarm.h"
 
@@ -28,13 +30,13 @@ namespace keelson::raft::sim {
 namespace {
 
 struct Flags {
-  uint64_t seeds = 1000;
+  uint64_t seeds = 0;  // 0: 1000, or 2000 to find each mutation
   uint64_t first_seed = 1;
   int nodes = 3;
   std::string profile = "default";
   bool trace = false;
   bool json = false;
-  std::string bug = "none";
+  std::string mutation = "none";
 };
 
 // What a failed KEELSON_CHECK of the code under test leaves to print: which run it was.
@@ -53,11 +55,9 @@ void NoteRun(const RunOptions& options) {
                       ReplayCommand(options).c_str());
 }
 
-Bug BugOf(const std::string& name) {
-  for (const Bug bug : kBugs) {
-    if (name == BugName(bug)) return bug;
-  }
-  return Bug::kNone;
+Mutation MutationOf(const std::string& name) {
+  const MutationInfo* info = FindMutation(name);
+  return info == nullptr ? Mutation::kNone : info->mutation;
 }
 
 void PrintText(const RunOptions& options, const RunResult& result) {
@@ -100,7 +100,7 @@ int Run(const Flags& flags) {
                              .nodes = flags.nodes,
                              .profile = flags.profile,
                              .trace = flags.trace,
-                             .bug = BugOf(flags.bug),
+                             .mutation = MutationOf(flags.mutation),
                              .coverage = &campaign.coverage()};
     NoteRun(options);
     const RunResult result = RunSeed(options);
@@ -122,7 +122,8 @@ int ListProfiles() {
 int Main(int argc, char** argv) {
   Flags flags;
   CLI::App app("Runs the deterministic simulator of a raft cluster.");
-  app.add_option("--seeds", flags.seeds, "How many seeds to run")->capture_default_str();
+  app.add_option("--seeds", flags.seeds,
+                 "How many seeds to run (1000, and at most 2000 for each of --mutation=all)");
   app.add_option("--first-seed", flags.first_seed, "The first one")->capture_default_str();
   app.add_option("--nodes", flags.nodes, "Members of the cluster")
       ->capture_default_str()
@@ -134,17 +135,25 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember(profiles));
   app.add_flag("--trace", flags.trace, "Print every event to standard error");
   app.add_flag("--json", flags.json, "Print one JSON object a seed, and a summary");
-  std::vector<std::string> bugs = {"none"};
-  for (const Bug bug : kBugs) bugs.emplace_back(BugName(bug));
-  app.add_option("--bug", flags.bug, "Plant this defect, to see it found")
+  std::vector<std::string> mutations = {"none", "all"};
+  for (const MutationInfo& info : Mutations()) mutations.emplace_back(info.name);
+  app.add_option("--mutation", flags.mutation,
+                 "Plant this defect, to see it found; all: find each, print how many seeds it took")
       ->capture_default_str()
-      ->check(CLI::IsMember(bugs));
+      ->check(CLI::IsMember(mutations));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (flags.profile == "list") return ListProfiles();
+  const bool all = flags.mutation == "all";
+  if (flags.seeds == 0) flags.seeds = all ? 2000 : 1000;
+  if (all) {
+    const CatchOptions options{
+        .first_seed = flags.first_seed, .max_seeds = flags.seeds, .nodes = flags.nodes};
+    return CatchAllMutations(options) ? 0 : 1;
+  }
   return Run(flags);
 }
 

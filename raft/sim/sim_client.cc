@@ -4,19 +4,19 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "raft/internal/mutation.h"
 
 namespace keelson::raft::sim {
 
 SimClient::SimClient(uint64_t id, SimWorld& world,
                      const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
-                     ClientLog& log, const Swarm& swarm, const Bugs& bugs)
+                     ClientLog& log, const Swarm& swarm)
     : id_(id),
       world_(world),
       nodes_(nodes),
       history_(history),
       log_(log),
       swarm_(swarm),
-      bugs_(bugs),
       random_(world.Stream(absl::StrCat("client ", id))) {}
 
 std::string SimClient::RandomKey() {
@@ -84,7 +84,7 @@ void SimClient::TryWrite(const Began& began, const KvCommand& command, bool firs
         }
         Finish();
       });
-  if (bugs_.ack_early) {
+  if (Mutated(Mutation::kAckWhenProposed)) {
     log_.EndWrite(began.call);
     history_.EndWrite(began.revision, command,
                       node.node() == nullptr ? 0 : node.node()->Peek().last_index + 1);
@@ -107,14 +107,6 @@ void SimClient::BeginRead() {
   const std::string key = RandomKey();
   const Began began{.revision = history_.Begin(), .call = log_.BeginRead(key)};
   world_.Trace("read", {id_, node.id()});
-  if (bugs_.stale_reads && node.running()) {
-    const KvState& state = node.state();
-    const auto found = state.keys.find(key);
-    const KvValue* value = found == state.keys.end() ? nullptr : &found->second;
-    log_.EndRead(began.call, value == nullptr ? nullptr : &value->value);
-    history_.EndRead(began.revision, key, value, state.applied.index);
-    return Finish();
-  }
   node.Read(key, swarm_.client_timeout,
             [this, attempt, began, key](const KvValue* value, Index revision) {
               if (attempt != operation_) return;

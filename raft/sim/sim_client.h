@@ -21,14 +21,9 @@ namespace keelson::raft::sim {
 
 class SimClient {
  public:
-  struct Bugs {
-    bool stale_reads = false;  // reads the node's state as it is
-    bool ack_early = false;    // takes a proposal for a success
-  };
-
   // All borrowed; they outlive the client.
   SimClient(uint64_t id, SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes,
-            History& history, ClientLog& log, const Swarm& swarm, const Bugs& bugs);
+            History& history, ClientLog& log, const Swarm& swarm);
 
   // Works until Stop.
   void Start() { NextOperation(); }
@@ -66,7 +61,6 @@ class SimClient {
   History& history_;
   ClientLog& log_;
   const Swarm& swarm_;
-  const Bugs bugs_;
   Random random_;
   bool stopped_ = false;
   absl::Duration rest_until_;

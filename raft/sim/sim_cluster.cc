@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/check.h"
+#include "raft/sim/mutations.h"
 
 namespace keelson::raft::sim {
 namespace {
@@ -28,39 +29,21 @@ Swarm SwarmOf(const RunOptions& options) {
 
 }  // namespace
 
-const char* BugName(Bug bug) {
-  switch (bug) {
-    case Bug::kNone:
-      return "none";
-    case Bug::kAckBeforeSync:
-      return "ack-before-sync";
-    case Bug::kForgetVote:
-      return "forget-vote";
-    case Bug::kPositionBehindEffects:
-      return "position-behind-effects";
-    case Bug::kSnapshotWithoutSessions:
-      return "snapshot-without-sessions";
-    case Bug::kCommitWithoutQuorum:
-      return "commit-without-quorum";
-    case Bug::kCommitTooFar:
-      return "commit-too-far";
-    case Bug::kStaleReads:
-      return "stale-reads";
-    case Bug::kAckEarly:
-      return "ack-early";
-  }
-  return "unknown";
-}
-
 std::string ReplayCommand(const RunOptions& options) {
   return absl::StrCat(
       "bazel-bin/raft/sim/raft_sim --seeds=1 --first-seed=", options.seed,
       options.nodes == 3 ? "" : absl::StrCat(" --nodes=", options.nodes),
       options.profile == "default" ? "" : absl::StrCat(" --profile=", options.profile),
-      options.bug == Bug::kNone ? "" : absl::StrCat(" --bug=", BugName(options.bug)), " --trace");
+      options.mutation == Mutation::kNone
+          ? ""
+          : absl::StrCat(" --mutation=", FindMutation(options.mutation).name),
+      " --trace");
 }
 
-RunResult RunSeed(const RunOptions& options) { return SimCluster(options).Run(); }
+RunResult RunSeed(const RunOptions& options) {
+  PlantMutation(options.mutation);
+  return SimCluster(options).Run();
+}
 
 SimCluster::SimCluster(const RunOptions& options)
     : options_(options),
@@ -91,18 +74,13 @@ SimCluster::SimCluster(const RunOptions& options)
                           .machine = swarm_.machine,
                           .disk = swarm_.disk,
                           .executor = swarm_.executor,
-                          .slow_apply = swarm_.slow_apply,
-                          .bugs = {}};
+                          .slow_apply = swarm_.slow_apply};
     // A machine that is added later knows no membership until a snapshot brings it.
     if (id > members.voters.size()) node.members = {};
     if (id <= static_cast<NodeId>(swarm_.slow_nodes)) {
       node.executor.mean_delay *= swarm_.slow_factor;
     }
     node.executor.clock_rate = 1 + (2 * clocks.Unit() - 1) * swarm_.max_clock_drift;
-    node.bugs.ack_before_sync = options.bug == Bug::kAckBeforeSync;
-    node.bugs.forget_vote = options.bug == Bug::kForgetVote;
-    node.machine.bug_position_behind_effects = options.bug == Bug::kPositionBehindEffects;
-    node.machine.bug_snapshot_without_sessions = options.bug == Bug::kSnapshotWithoutSessions;
     nodes_.push_back(std::make_unique<SimNode>(
         SimNode::Env{
             .world = world_, .network = network_, .invariants = invariants_, .history = history_},
@@ -113,31 +91,10 @@ SimCluster::SimCluster(const RunOptions& options)
                                                     .invariants = invariants_,
                                                     .nodes = nodes_,
                                                     .swarm = swarm_});
-  load_ = std::make_unique<Load>(world_, nodes_, history_, client_log_, swarm_,
-                                 SimClient::Bugs{.stale_reads = options.bug == Bug::kStaleReads,
-                                                 .ack_early = options.bug == Bug::kAckEarly});
-  InstallBug();
+  load_ = std::make_unique<Load>(world_, nodes_, history_, client_log_, swarm_);
 }
 
 SimCluster::~SimCluster() = default;
-
-void SimCluster::InstallBug() {
-  if (options_.bug == Bug::kCommitWithoutQuorum) {
-    network_.SetMutator([this](Message& message) {
-      if (message.type == MessageType::kAppResp && message.reject && random_.Bernoulli(0.2)) {
-        message.reject = false;
-      }
-    });
-  }
-  if (options_.bug == Bug::kCommitTooFar) {
-    network_.SetMutator([this](Message& message) {
-      if (message.type == MessageType::kApp && !message.entries.empty() &&
-          random_.Bernoulli(0.05)) {
-        message.commit = message.entries.back().index;
-      }
-    });
-  }
-}
 
 // --- Running ---
 
@@ -225,7 +182,7 @@ void SimCluster::CheckLiveness() {
     return invariants_.Fail("LIVE", "the membership stays joint after all healed");
   }
   // The write may be lost with a leadership that ends just now: as any client, try again.
-  SimClient probe(1000, world_, nodes_, history_, client_log_, swarm_, {});
+  SimClient probe(1000, world_, nodes_, history_, client_log_, swarm_);
   Index revision = 0;
   for (size_t i = 0; i < 10 && revision == 0; ++i) {
     const std::vector<NodeId> members = Members();

@@ -20,6 +20,7 @@
 #include "raft/sim/client_log.h"
 #include "raft/sim/coverage.h"
 #include "raft/sim/fault_counts.h"
+#include "raft/internal/mutation.h"
 #include "raft/sim/history.h"
 #include "raft/sim/invariants.h"
 #include "raft/sim/load.h"
@@ -32,34 +33,12 @@
 
 namespace keelson::raft::sim {
 
-// Defects planted on purpose, to see that they are found.
-enum class Bug : uint8_t {
-  kNone = 0,
-  kAckBeforeSync,            // the log says "synced" without syncing
-  kForgetVote,               // votes are not written to the log
-  kPositionBehindEffects,    // a restart applies an entry twice
-  kSnapshotWithoutSessions,  // a snapshot loses a part of the state
-  kCommitWithoutQuorum,      // the network makes an acknowledgement out of a refusal
-  kCommitTooFar,             // the network raises the commit index of heartbeats
-  kStaleReads,               // reads are answered without asking for a read position
-  kAckEarly,                 // a client's write is acknowledged when it is proposed
-};
-inline constexpr Bug kBugs[] = {Bug::kAckBeforeSync,
-                                Bug::kForgetVote,
-                                Bug::kPositionBehindEffects,
-                                Bug::kSnapshotWithoutSessions,
-                                Bug::kCommitWithoutQuorum,
-                                Bug::kCommitTooFar,
-                                Bug::kStaleReads,
-                                Bug::kAckEarly};
-const char* BugName(Bug bug);
-
 struct RunOptions {
   uint64_t seed = 0;
   int nodes = 3;
   std::string profile = "default";
   bool trace = false;
-  Bug bug = Bug::kNone;
+  Mutation mutation = Mutation::kNone;  // a planted defect; needs a program with defects in it
   std::optional<Swarm> swarm = {};  // else drawn from the seed
   Coverage* coverage = nullptr;     // may be null; hears of the run
 };
@@ -111,7 +90,6 @@ class SimCluster {
   [[nodiscard]] std::vector<NodeId> Members() const;
   [[nodiscard]] bool AllApplied(Index index) const;
   [[nodiscard]] SimNode& NodeOf(NodeId id) const { return *nodes_[id - 1]; }
-  void InstallBug();
   // Now and then a node is asked where it stands.
   void AskForStatus();
   [[nodiscard]] FaultCounts Faults() const;
@@ -120,7 +98,7 @@ class SimCluster {
   const RunOptions options_;
   const Swarm swarm_;
   SimWorld world_;
-  Random random_;                  // of planted bugs and of questions
+  Random random_;                  // of questions
   const std::vector<NodeId> ids_;  // of all machines; the first swarm_.nodes are members at first
   Invariants invariants_;
   History history_;

@@ -82,8 +82,8 @@ absl::Status SimNode::Recover(Process& process) {
                                            random_.Stream(absl::StrCat("machine ", starts_)),
                                            options_.machine, MachineHooks(process)));
   env_.invariants.OnRecovered(options_.id, recovered, process.machine->Applied().index);
-  process.wal = std::make_unique<SimWal>(options_.id, std::move(wal), recovered, disk_log_,
-                                         env_.invariants, options_.bugs);
+  process.wal =
+      std::make_unique<SimWal>(options_.id, std::move(wal), recovered, disk_log_, env_.invariants);
   env_.world.Trace("recovered", {options_.id, recovered.hard_state.term, recovered.hard_state.vote,
                                  recovered.start.index, recovered.entries.size(),
                                  process.machine->Applied().index, recovered.torn_bytes});

@@ -47,7 +47,6 @@ class SimNode final : public Observer {
     SimFileSystem::Faults disk;
     SimExecutor::Options executor;
     double slow_apply = 0;  // stall probability of the apply thread
-    SimWal::Bugs bugs;
   };
 
   // What the machine stands in. Borrowed, outlives it.

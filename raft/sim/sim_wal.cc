@@ -6,8 +6,8 @@
 namespace keelson::raft::sim {
 
 SimWal::SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
-               Invariants& invariants, const Bugs& bugs)
-    : node_(node), wal_(std::move(wal)), disk_(disk), invariants_(invariants), bugs_(bugs) {
+               Invariants& invariants)
+    : node_(node), wal_(std::move(wal)), disk_(disk), invariants_(invariants) {
   ResetTo(recovered.start);
   (void)disk_.written.Append(recovered.entries);  // Consecutive: Wal::Open promises it.
   disk_.written_state = recovered.hard_state;
@@ -36,9 +36,7 @@ void SimWal::NoteAppend(const Batch& batch) {
 }
 
 absl::Status SimWal::Append(const Batch& batch) {
-  Batch given = batch;
-  if (bugs_.forget_vote && given.hard_state.has_value()) given.hard_state->vote = kNoNode;
-  const absl::Status status = wal_->Append(given);
+  const absl::Status status = wal_->Append(batch);
   if (status.code() == absl::StatusCode::kResourceExhausted) return status;
   // After any other failure a part of the batch may be on disk.
   NoteAppend(batch);
@@ -54,7 +52,6 @@ absl::Status SimWal::Append(const Batch& batch) {
 }
 
 absl::StatusOr<SyncToken> SimWal::Sync() {
-  if (bugs_.ack_before_sync) return MakeSyncToken();
   absl::StatusOr<SyncToken> token = wal_->Sync();
   if (!token.ok()) return token;
   invariants_.OnSync(node_);

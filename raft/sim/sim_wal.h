@@ -13,17 +13,10 @@ namespace keelson::raft::sim {
 
 class SimWal final : public Wal {
  public:
-  // A planted bug: Sync says yes without syncing.
-  struct Bugs {
-    bool ack_before_sync = false;
-    // Sync forgets the vote: a restart may vote again in the same term.
-    bool forget_vote = false;
-  };
-
   // Takes `wal` as just recovered with `recovered` and brings `disk` up to date with it.
   // `disk` and `invariants` are borrowed and outlive this.
   SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
-         Invariants& invariants, const Bugs& bugs);
+         Invariants& invariants);
 
   absl::Status Append(const Batch& batch) override;
   absl::StatusOr<SyncToken> Sync() override;
@@ -38,7 +31,6 @@ class SimWal final : public Wal {
   const std::unique_ptr<Wal> wal_;
   DiskLog& disk_;
   Invariants& invariants_;
-  const Bugs bugs_;
 };
 
 }  // namespace keelson::raft::sim

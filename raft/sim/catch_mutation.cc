@@ -1,0 +1,114 @@
+#include "raft/sim/catch_mutation.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "raft/sim/sim_cluster.h"
+
+namespace keelson::raft::sim {
+namespace {
+
+// A run takes milliseconds; one that takes this long has no end.
+constexpr unsigned kSecondsPerSeed = 60;
+
+// What the child leaves in memory that both see.
+struct Report {
+  uint64_t seed;  // of the run under way
+  bool violated;
+  char invariant[16];
+  char text[512];
+};
+
+void Set(char* out, size_t size, const std::string& text) {
+  std::strncpy(out, text.c_str(), size - 1);
+}
+
+// True when the run of `options` shows the defect.
+bool RunOne(const RunOptions& options, Report& report) {
+  const RunResult result = RunSeed(options);
+  if (!result.violation.has_value()) return false;
+  report.violated = true;
+  Set(report.invariant, sizeof report.invariant, result.violation->invariant);
+  Set(report.text, sizeof report.text, result.violation->text);
+  return true;
+}
+
+[[noreturn]] void RunChild(const MutationInfo& mutation, const CatchOptions& options,
+                           Report& report) {
+  (void)::signal(SIGABRT, SIG_DFL);
+  // A failed check prints; here it is a result.
+  if (const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC); null >= 0) {
+    (void)::dup2(null, STDERR_FILENO);
+  }
+  for (uint64_t i = 0; i < options.max_seeds; ++i) {
+    report.seed = options.first_seed + i;
+    (void)::alarm(kSecondsPerSeed);
+    if (RunOne({.seed = report.seed, .nodes = options.nodes, .mutation = mutation.mutation},
+               report)) {
+      break;
+    }
+  }
+  ::_exit(0);
+}
+
+}  // namespace
+
+Catch CatchMutation(const MutationInfo& mutation, const CatchOptions& options) {
+  void* shared =
+      ::mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  KEELSON_CHECK(shared != MAP_FAILED) << "no memory for the report";
+  Report& report = *static_cast<Report*>(shared);  // Zeros.
+  (void)std::fflush(nullptr);
+  const pid_t child = ::fork();
+  KEELSON_CHECK(child >= 0) << "fork failed";
+  if (child == 0) RunChild(mutation, options, report);
+  int status = 0;
+  KEELSON_CHECK(::waitpid(child, &status, 0) == child) << "the child is gone";
+
+  Catch caught{.seed = report.seed};
+  if (WIFSIGNALED(status)) {
+    caught.invariant = WTERMSIG(status) == SIGALRM ? "HANG" : "CHECK";
+    caught.text = ::strsignal(WTERMSIG(status));
+  } else if (report.violated) {
+    caught.invariant = report.invariant;
+    caught.text = report.text;
+  }
+  if (!caught.invariant.empty()) caught.seeds = report.seed - options.first_seed + 1;
+  (void)::munmap(shared, sizeof(Report));
+  return caught;
+}
+
+bool CatchAllMutations(const CatchOptions& options) {
+  std::printf("%-32s %5s %6s  %s\n", "mutation", "class", "seeds", "found by");
+  std::vector<uint64_t> seeds;
+  for (const MutationInfo& mutation : Mutations()) {
+    const Catch caught = CatchMutation(mutation, options);
+    if (caught.seeds == 0) {
+      std::printf("%-32s %5d      -  nothing in %" PRIu64 " seeds\n", mutation.name,
+                  mutation.of_class, options.max_seeds);
+    } else {
+      std::printf("%-32s %5d %6" PRIu64 "  %s: %s\n", mutation.name, mutation.of_class,
+                  caught.seeds, caught.invariant.c_str(), caught.text.c_str());
+      seeds.push_back(caught.seeds);
+    }
+    (void)std::fflush(stdout);
+  }
+  std::sort(seeds.begin(), seeds.end());
+  const uint64_t median = seeds.empty() ? 0 : seeds[seeds.size() / 2];
+  const size_t count = Mutations().size();
+  std::printf("%zu mutations, %zu caught, median %" PRIu64 " seeds, worst %" PRIu64 " seeds\n",
+              count, seeds.size(), median, seeds.empty() ? 0 : seeds.back());
+  return seeds.size() == count && median <= kMedianSeeds;
+}
+
+}  // namespace keelson::raft::sim

@@ -1,0 +1,44 @@
+// Finds a planted defect, and says how many seeds that took.
+//
+//   const Catch caught = CatchMutation(*FindMutation("vote-twice"), {.max_seeds = 2000});
+//   if (caught.seeds == 0) Print("nothing found it");
+#ifndef KEELSON_RAFT_SIM_CATCH_MUTATION_H_
+#define KEELSON_RAFT_SIM_CATCH_MUTATION_H_
+
+#include <cstdint>
+#include <string>
+
+#include "raft/sim/mutations.h"
+
+namespace keelson::raft::sim {
+
+struct CatchOptions {
+  uint64_t first_seed = 1;
+  uint64_t max_seeds = 2000;
+  int nodes = 3;
+};
+
+// How a mutation was found.
+struct Catch {
+  uint64_t seeds = 0;  // runs it took; 0: none of them found it
+  uint64_t seed = 0;   // of the last run
+  // What broke: an invariant, or one of
+  //   CHECK  the code under test aborted
+  //   HANG   a run did not end
+  //   SAME   two runs of one seed differed
+  std::string invariant;
+  std::string text;
+};
+
+// Runs seeds in a process of its own, since the code under test may abort, until something
+// breaks.
+Catch CatchMutation(const MutationInfo& mutation, const CatchOptions& options);
+
+// Tries every mutation, prints a line for each and one about all to standard output. True when all
+// were found within the seeds given, half of them within kMedianSeeds.
+inline constexpr uint64_t kMedianSeeds = 50;
+bool CatchAllMutations(const CatchOptions& options);
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_CATCH_MUTATION_H_
