@@ -62,6 +62,11 @@ void Invariants::CheckRead(NodeId node, const Wal::Recovered& recovered) {
                                       durable->term, " and did not read it back"));
     }
   }
+  if (!recovered.entries.empty() && recovered.entries.back().term > recovered.hard_state.term) {
+    return Fail("DUR", absl::StrCat("node ", node, " read back an entry of term ",
+                                    recovered.entries.back().term, " and only term ",
+                                    recovered.hard_state.term));
+  }
   if (recovered.start.index > committed()) {
     Fail("I5", absl::StrCat("the log of node ", node, " starts after entry ", recovered.start.index,
                             ", which is not committed"));

@@ -75,6 +75,10 @@ class Invariants {
   // --- What is known ---
 
   [[nodiscard]] Index committed() const { return committed_.size(); }
+  // The term of the committed entry `index`; 0 if it is not committed.
+  [[nodiscard]] Term CommittedTerm(Index index) const {
+    return index == 0 || index > committed_.size() ? 0 : committed_[index - 1].term;
+  }
   // The prefix hash of the committed entry `index`, or nothing if it is not committed.
   [[nodiscard]] std::optional<uint64_t> CommittedPrefix(Index index) const;
   // The membership that `node` goes by.

@@ -51,6 +51,7 @@ SimCluster::SimCluster(const RunOptions& options)
       world_(options.seed),
       random_(world_.Stream("bugs")),
       ids_(Ids(swarm_.nodes + swarm_.spares)),
+      conduct_(invariants_),
       history_(invariants_),
       network_(world_) {
   world_.SetTracing(options.trace);
@@ -81,10 +82,12 @@ SimCluster::SimCluster(const RunOptions& options)
       node.executor.mean_delay *= swarm_.slow_factor;
     }
     node.executor.clock_rate = 1 + (2 * clocks.Unit() - 1) * swarm_.max_clock_drift;
-    nodes_.push_back(std::make_unique<SimNode>(
-        SimNode::Env{
-            .world = world_, .network = network_, .invariants = invariants_, .history = history_},
-        node));
+    nodes_.push_back(std::make_unique<SimNode>(SimNode::Env{.world = world_,
+                                                            .network = network_,
+                                                            .invariants = invariants_,
+                                                            .conduct = conduct_,
+                                                            .history = history_},
+                                               node));
   }
   nemesis_ = std::make_unique<Nemesis>(Nemesis::Env{.world = world_,
                                                     .network = network_,

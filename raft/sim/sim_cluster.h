@@ -17,10 +17,12 @@
 #include <string>
 #include <vector>
 
-#include "raft/sim/client_log.h"
-#include "raft/sim/coverage.h"
-#include "raft/sim/fault_counts.h"
 #include "raft/internal/mutation.h"
+#include "raft/sim/client_log.h"
+#include "raft/sim/conduct.h"
+#include "raft/sim/coverage.h"
+#include "raft/internal/mutation.h"
+#include "raft/sim/fault_counts.h"
 #include "raft/sim/history.h"
 #include "raft/sim/invariants.h"
 #include "raft/sim/load.h"
@@ -39,8 +41,8 @@ struct RunOptions {
   std::string profile = "default";
   bool trace = false;
   Mutation mutation = Mutation::kNone;  // a planted defect; needs a program with defects in it
-  std::optional<Swarm> swarm = {};  // else drawn from the seed
-  Coverage* coverage = nullptr;     // may be null; hears of the run
+  std::optional<Swarm> swarm = {};      // else drawn from the seed
+  Coverage* coverage = nullptr;         // may be null; hears of the run
 };
 
 struct RunResult {
@@ -101,6 +103,7 @@ class SimCluster {
   Random random_;                  // of questions
   const std::vector<NodeId> ids_;  // of all machines; the first swarm_.nodes are members at first
   Invariants invariants_;
+  Conduct conduct_;
   History history_;
   ClientLog client_log_;
   SimNetwork network_;

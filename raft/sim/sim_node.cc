@@ -81,6 +81,7 @@ absl::Status SimNode::Recover(Process& process) {
                            KvMachine::Open(machine_disk_, kStateFile, options_.members,
                                            random_.Stream(absl::StrCat("machine ", starts_)),
                                            options_.machine, MachineHooks(process)));
+  env_.conduct.OnStarted(options_.id);
   env_.invariants.OnRecovered(options_.id, recovered, process.machine->Applied().index);
   process.wal =
       std::make_unique<SimWal>(options_.id, std::move(wal), recovered, disk_log_, env_.invariants);
@@ -122,6 +123,8 @@ KvMachine::Hooks SimNode::MachineHooks(Process& process) {
               [this](const Entry& entry, const KvState& state, bool last) {
                 env_.world.Trace("apply", {options_.id, entry.index, entry.term, state.state_hash});
                 env_.invariants.OnApplied(options_.id, entry, state, last);
+                env_.conduct.OnApplied(options_.id, entry,
+                                       last ? &state.applied.conf_state : nullptr);
                 env_.history.Applied(entry, state);
               },
           .restored =
@@ -190,14 +193,18 @@ absl::Status SimNode::MustCrash() const {
 
 void SimNode::Inspect() {
   if (process_ != nullptr && process_->node != nullptr) {
-    env_.invariants.OnPeek(options_.id, process_->node->Peek());
+    const Node::Snapshot peek = process_->node->Peek();
+    env_.invariants.OnPeek(options_.id, peek);
+    env_.conduct.OnPeek(options_.id, peek);
   }
 }
 
 void SimNode::RequestStatus() {
   if (node() == nullptr) return;
-  node()->GetStatus(
-      [this](const Status& status) { env_.invariants.OnStatus(options_.id, status); });
+  node()->GetStatus([this](const Status& status) {
+    env_.invariants.OnStatus(options_.id, status);
+    env_.conduct.OnStatus(options_.id, status);
+  });
 }
 
 void SimNode::Write(const KvCommand& command, std::function<void(Index)> done,
@@ -252,6 +259,7 @@ void SimNode::On(NodeId self, const Event& event) {
     env_.world.Trace("members", numbers);
   }
   env_.invariants.OnEvent(self, event);
+  env_.conduct.OnEvent(self, event);
 }
 
 }  // namespace keelson::raft::sim

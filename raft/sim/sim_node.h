@@ -17,6 +17,7 @@
 #include "base/testing/sim_file_system.h"
 #include "raft/node.h"
 #include "raft/observer.h"
+#include "raft/sim/conduct.h"
 #include "raft/sim/history.h"
 #include "raft/sim/invariants.h"
 #include "raft/sim/kv_machine.h"
@@ -54,6 +55,7 @@ class SimNode final : public Observer {
     SimWorld& world;
     SimNetwork& network;
     Invariants& invariants;
+    Conduct& conduct;
     History& history;
   };
 

@@ -1,0 +1,159 @@
+#include "raft/sim/conduct.h"
+
+#include <algorithm>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace keelson::raft::sim {
+namespace {
+
+bool IsMajority(const std::vector<NodeId>& voters, const std::set<NodeId>& who) {
+  const auto count = std::count_if(voters.begin(), voters.end(),
+                                   [&who](NodeId voter) { return who.count(voter) > 0; });
+  return voters.empty() || static_cast<size_t>(count) > voters.size() / 2;
+}
+
+bool IsQuorum(const ConfState& state, const std::set<NodeId>& who) {
+  return IsMajority(state.voters, who) && IsMajority(state.voters_outgoing, who);
+}
+
+// False when a quorum of `a` and one of `b` need not have a node in common: tries every set of
+// nodes against the rest.
+bool QuorumsMeet(const ConfState& a, const ConfState& b) {
+  std::set<NodeId> all;
+  for (const auto* voters : {&a.voters, &a.voters_outgoing, &b.voters, &b.voters_outgoing}) {
+    all.insert(voters->begin(), voters->end());
+  }
+  const std::vector<NodeId> nodes(all.begin(), all.end());
+  for (uint64_t bits = 0; bits < uint64_t{1} << nodes.size(); ++bits) {
+    std::set<NodeId> some;
+    std::set<NodeId> others;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      ((bits >> i & 1) != 0 ? some : others).insert(nodes[i]);
+    }
+    if (IsQuorum(a, some) && IsQuorum(b, others)) return false;
+  }
+  return true;
+}
+
+bool IsVoter(const ConfState& state, NodeId node) {
+  const auto holds = [node](const std::vector<NodeId>& ids) {
+    return std::find(ids.begin(), ids.end(), node) != ids.end();
+  };
+  return holds(state.voters) || holds(state.voters_outgoing);
+}
+
+}  // namespace
+
+void Conduct::OnEvent(NodeId node, const Event& event) {
+  NodeRecord& record = nodes_[node];
+  if (std::holds_alternative<event::SnapshotRestoring>(event)) {
+    record.restoring = true;
+  } else if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
+    OnConfChanged(record, changed->conf_state);
+  } else if (const auto* campaign = std::get_if<event::BecameCandidate>(&event)) {
+    last_campaign_ = std::max(last_campaign_, campaign->term);
+    granted_[{campaign->term, node}].insert(node);
+  } else if (const auto* vote = std::get_if<event::VoteCast>(&event)) {
+    OnVote(node, *vote);
+  } else if (const auto* elected = std::get_if<event::BecameLeader>(&event)) {
+    OnElected(node, elected->term);
+  } else if (std::holds_alternative<event::ElectionStarted>(event)) {
+    OnCampaign(node);
+  }
+}
+
+void Conduct::OnConfChanged(NodeRecord& record, const ConfState& state) {
+  const bool follows =
+      record.membership.has_value() && !record.membership->voters.empty() && !record.restoring;
+  if (follows && !QuorumsMeet(*record.membership, state)) {
+    invariants_.Fail("I12", "two memberships in a row have quorums that do not meet");
+  }
+  record.membership = state;
+  record.restoring = false;
+}
+
+void Conduct::OnVote(NodeId node, const event::VoteCast& vote) {
+  if (vote.pre_vote) return;
+  if (vote.granted) {
+    granted_[{vote.term, vote.candidate}].insert(node);
+    return;
+  }
+  const bool free = vote.vote == kNoNode || vote.vote == vote.candidate;
+  const bool good = std::pair(vote.candidate_last_term, vote.candidate_last_index) >=
+                    std::pair(vote.last_term, vote.last_index);
+  if (vote.answer == event::VoteAnswer::kRejected && free && good && led_.count(vote.term) == 0) {
+    invariants_.Fail("I18", absl::StrCat("node ", node, " refuses ", vote.candidate,
+                                         " its free vote of term ", vote.term));
+  }
+}
+
+void Conduct::OnElected(NodeId node, Term term) {
+  led_.insert(term);
+  const NodeRecord& record = nodes_[node];
+  if (record.membership.has_value() && !IsQuorum(*record.membership, granted_[{term, node}])) {
+    invariants_.Fail("I17", absl::StrCat("node ", node, " became leader of term ", term,
+                                         " without the votes of a quorum"));
+  }
+}
+
+void Conduct::OnCampaign(NodeId node) {
+  const NodeRecord& record = nodes_[node];
+  if (!record.peek.has_value()) return;
+  const auto change = changes_.upper_bound(std::max(record.applied, record.peek->applied));
+  if (change != changes_.end() && *change <= record.peek->commit) {
+    invariants_.Fail("I12", absl::StrCat("node ", node, " campaigns before it has applied entry ",
+                                         *change, ", a committed membership change"));
+  }
+}
+
+void Conduct::OnApplied(NodeId node, const Entry& entry, const ConfState* membership) {
+  nodes_[node].applied = entry.index;
+  if (entry.type != EntryType::kNormal) changes_.insert(entry.index);
+  if (membership != nullptr) memberships_.try_emplace(entry.index, *membership);
+}
+
+void Conduct::OnPeek(NodeId node, const Node::Snapshot& peek) {
+  NodeRecord& record = nodes_[node];
+  if (peek.term > last_campaign_) {
+    invariants_.Fail("I3", absl::StrCat("node ", node, " is in term ", peek.term,
+                                        ", for which nobody has campaigned"));
+  }
+  const bool leads = peek.soft_state.role == Role::kLeader;
+  if (leads && record.membership.has_value() && !IsVoter(*record.membership, node)) {
+    invariants_.Fail(
+        "I13", absl::StrCat("node ", node, " leads term ", peek.term, " and is no voter any more"));
+  }
+  const bool led = record.peek.has_value() && record.peek->term == peek.term &&
+                   record.peek->soft_state.role == Role::kLeader;
+  if (leads && led && peek.commit > record.peek->commit &&
+      invariants_.CommittedTerm(peek.commit) != peek.term) {
+    invariants_.Fail("I6", absl::StrCat("leader ", node, " of term ", peek.term,
+                                        " commits up to entry ", peek.commit, " of term ",
+                                        invariants_.CommittedTerm(peek.commit), " by counting"));
+  }
+  record.peek = peek;
+}
+
+void Conduct::OnStatus(NodeId node, const Status& status) {
+  const auto known = memberships_.find(status.applied);
+  // While a snapshot waits to be loaded its membership is in force already.
+  if (known != memberships_.end() && status.first_index <= status.applied + 1 &&
+      known->second != status.conf_state) {
+    invariants_.Fail("I12",
+                     absl::StrCat("node ", node, " does not go by the membership after entry ",
+                                  status.applied, ", the last it has applied"));
+  }
+  for (const PeerStatus& peer : status.peers) {
+    Index& match = matches_[{status.hard_state.term, peer.id}];
+    if (peer.match < match) {
+      invariants_.Fail("I9", absl::StrCat("leader ", node, " knew that node ", peer.id, " holds ",
+                                          match, " and now only ", peer.match));
+    }
+    match = peer.match;
+  }
+}
+
+}  // namespace keelson::raft::sim

@@ -1,0 +1,67 @@
+// What each node may do by itself, whatever comes of it: the checks that see a defect when it
+// acts and not when it has done harm. They know the nodes by their events and by where they say
+// they stand.
+//
+//   I3   a term begins with a campaign.
+//   I6   a leader counts replicas of entries of its own term only.
+//   I9   what a leader knows of a peer does not shrink within its term.
+//   I12  the quorums of two memberships in a row meet; a node goes by the membership after the entry that it has applied; nobody campaigns by a
+//        membership that a committed change has ended.
+//   I13  a leader that is no voter any more steps down.
+//   I17  a leader has the votes of a quorum of its membership.
+//   I18  a vote that is free goes to a candidate whose log is good enough.
+#ifndef KEELSON_RAFT_SIM_CONDUCT_H_
+#define KEELSON_RAFT_SIM_CONDUCT_H_
+
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "raft/core.h"
+#include "raft/node.h"
+#include "raft/observer.h"
+#include "raft/sim/invariants.h"
+#include "raft/types.h"
+
+namespace keelson::raft::sim {
+
+class Conduct {
+ public:
+  // `invariants` hears of violations; borrowed, outlives this.
+  explicit Conduct(Invariants& invariants) : invariants_(invariants) {}
+
+  void OnStarted(NodeId node) { nodes_.erase(node); }
+  void OnEvent(NodeId node, const Event& event);
+  // A node applied an entry; `membership` after it when it was the last of its batch.
+  void OnApplied(NodeId node, const Entry& entry, const ConfState* membership);
+  // After every event, for each node that runs.
+  void OnPeek(NodeId node, const Node::Snapshot& peek);
+  void OnStatus(NodeId node, const Status& status);
+
+ private:
+  struct NodeRecord {
+    std::optional<Node::Snapshot> peek;
+    std::optional<ConfState> membership;
+    bool restoring = false;  // the next membership comes with a snapshot
+    Index applied = 0;
+  };
+
+  void OnConfChanged(NodeRecord& record, const ConfState& state);
+  void OnVote(NodeId node, const event::VoteCast& vote);
+  void OnElected(NodeId node, Term term);
+  void OnCampaign(NodeId node);
+
+  Invariants& invariants_;
+  std::map<NodeId, NodeRecord> nodes_;
+  std::map<std::pair<Term, NodeId>, std::set<NodeId>> granted_;  // (term, candidate) -> voters
+  std::set<Term> led_;                                           // terms that have a leader
+  Term last_campaign_ = 0;                                       // the highest term of any
+  std::map<std::pair<Term, NodeId>, Index> matches_;             // (leader's term, peer)
+  std::map<Index, ConfState> memberships_;                       // after the ends of batches
+  std::set<Index> changes_;  // entries that changed the membership, or tried to
+};
+
+}  // namespace keelson::raft::sim
+
+#endif  // KEELSON_RAFT_SIM_CONDUCT_H_
