@@ -19,7 +19,7 @@ namespace keelson::raft::sim {
 namespace {
 
 // A run takes milliseconds; one that takes this long has no end.
-constexpr unsigned kSecondsPerSeed = 60;
+constexpr unsigned kSecondsPerSeed = 15;
 
 // What the child leaves in memory that both see.
 struct Report {
@@ -63,7 +63,7 @@ bool RunOne(const RunOptions& options, Report& report) {
 
 }  // namespace
 
-Catch CatchMutation(const MutationInfo& mutation, const CatchOptions& options) {
+Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options) {
   void* shared =
       ::mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   KEELSON_CHECK(shared != MAP_FAILED) << "no memory for the report";
@@ -75,7 +75,7 @@ Catch CatchMutation(const MutationInfo& mutation, const CatchOptions& options) {
   int status = 0;
   KEELSON_CHECK(::waitpid(child, &status, 0) == child) << "the child is gone";
 
-  Catch caught{.seed = report.seed};
+  Caught caught{.seed = report.seed};
   if (WIFSIGNALED(status)) {
     caught.invariant = WTERMSIG(status) == SIGALRM ? "HANG" : "CHECK";
     caught.text = ::strsignal(WTERMSIG(status));
@@ -92,7 +92,7 @@ bool CatchAllMutations(const CatchOptions& options) {
   std::printf("%-32s %5s %6s  %s\n", "mutation", "class", "seeds", "found by");
   std::vector<uint64_t> seeds;
   for (const MutationInfo& mutation : Mutations()) {
-    const Catch caught = CatchMutation(mutation, options);
+    const Caught caught = CatchMutation(mutation, options);
     if (caught.seeds == 0) {
       std::printf("%-32s %5d      -  nothing in %" PRIu64 " seeds\n", mutation.name,
                   mutation.of_class, options.max_seeds);

@@ -1,6 +1,6 @@
 // Finds a planted defect, and says how many seeds that took.
 //
-//   const Catch caught = CatchMutation(*FindMutation("vote-twice"), {.max_seeds = 2000});
+//   const Caught caught = CatchMutation(*FindMutation("vote-twice"), {.max_seeds = 2000});
 //   if (caught.seeds == 0) Print("nothing found it");
 #ifndef KEELSON_RAFT_SIM_CATCH_MUTATION_H_
 #define KEELSON_RAFT_SIM_CATCH_MUTATION_H_
@@ -19,7 +19,7 @@ struct CatchOptions {
 };
 
 // How a mutation was found.
-struct Catch {
+struct Caught {
   uint64_t seeds = 0;  // runs it took; 0: none of them found it
   uint64_t seed = 0;   // of the last run
   // What broke: an invariant, or one of
@@ -32,7 +32,7 @@ struct Catch {
 
 // Runs seeds in a process of its own, since the code under test may abort, until something
 // breaks.
-Catch CatchMutation(const MutationInfo& mutation, const CatchOptions& options);
+Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options);
 
 // Tries every mutation, prints a line for each and one about all to standard output. True when all
 // were found within the seeds given, half of them within kMedianSeeds.

@@ -21,7 +21,6 @@
 #include "raft/sim/client_log.h"
 #include "raft/sim/conduct.h"
 #include "raft/sim/coverage.h"
-#include "raft/internal/mutation.h"
 #include "raft/sim/fault_counts.h"
 #include "raft/sim/history.h"
 #include "raft/sim/invariants.h"
