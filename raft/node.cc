@@ -54,10 +54,10 @@ struct Inbox {
 
 class NodeImpl final : public Node {
  public:
-  NodeImpl(const Options& options, Env env, Recovery recovery, SyncToken token)
+  NodeImpl(const Options& options, Env env, const Recovery& recovery, SyncToken token)
       : options_(options),
         env_(env),
-        log_(std::move(recovery)),
+        log_(recovery),
         append_(options.core.id, *env.append, *env.wal, *env.transport, std::move(token),
                 AppendHooks()),
         apply_(*env.apply, *env.background, *env.machine, *env.snapshots, log_.applied(),
@@ -518,10 +518,10 @@ void NodeImpl::UpdatePeek() {
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Start(const Options& options, Env env,
                                                   Wal::Recovered recovered) {
-  KEELSON_ASSIGN_OR_RETURN(Recovery recovery,
+  KEELSON_ASSIGN_OR_RETURN(const Recovery recovery,
                            Recover(std::move(recovered), *env.machine, *env.snapshots));
   KEELSON_ASSIGN_OR_RETURN(SyncToken token, env.wal->Sync());
-  auto node = std::make_unique<NodeImpl>(options, env, std::move(recovery), std::move(token));
+  auto node = std::make_unique<NodeImpl>(options, env, recovery, std::move(token));
   KEELSON_RETURN_IF_ERROR(node->Init());
   return node;
 }

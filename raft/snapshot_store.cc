@@ -63,7 +63,7 @@ uint32_t EncodeChunkHeader(std::string_view data, char* out) {
 
 // The running checksum of the chunk checksums.
 uint32_t ExtendFileCrc(uint32_t file_crc, uint32_t chunk_crc) {
-  std::array<char, 4> bytes;
+  std::array<char, 4> bytes{};
   StoreLe32(bytes.data(), chunk_crc);
   return ExtendCrc32c(file_crc, {bytes.data(), bytes.size()});
 }
@@ -140,7 +140,7 @@ class WriterImpl final : public SnapshotWriter {
   }
 
   absl::Status WriteChunk(std::string_view data) {
-    std::array<char, kChunkHeaderBytes> header;
+    std::array<char, kChunkHeaderBytes> header{};
     file_crc_ = ExtendFileCrc(file_crc_, EncodeChunkHeader(data, header.data()));
     ++chunks_;
     total_bytes_ += data.size();
@@ -315,7 +315,7 @@ class StoreImpl final : public SnapshotStore {
     KEELSON_ASSIGN_OR_RETURN(const std::vector<SnapshotMetadata> snapshots, List());
     if (snapshots.size() <= keep) return absl::OkStatus();
     for (size_t i = keep; i < snapshots.size(); ++i) {
-      const absl::Status removed =
+      absl::Status removed =
           fs_.Remove(JoinPath(dir_, SnapshotName(snapshots[i].index, snapshots[i].term)));
       if (!removed.ok() && removed.code() != absl::StatusCode::kNotFound) return removed;
     }

@@ -5,7 +5,7 @@
 
 namespace keelson::raft {
 
-DriverLog::DriverLog(Recovery recovery)
+DriverLog::DriverLog(const Recovery& recovery)
     : applied_(recovery.applied), log_(recovery.log.start, recovery.log.hard_state) {
   log_.Append(recovery.log.entries);
   // Replays the membership changes that were applied already.

@@ -16,7 +16,7 @@ namespace keelson::raft {
 
 class DriverLog final : public LogStorage {
  public:
-  explicit DriverLog(Recovery recovery);
+  explicit DriverLog(const Recovery& recovery);
 
   [[nodiscard]] HardState InitialHardState() const override { return log_.InitialHardState(); }
   [[nodiscard]] ConfState InitialConfState() const override { return applied_.conf_state; }

@@ -168,7 +168,7 @@ class Raft {
   void HandleReadResponse(const Message& message);
   void StartRead(Message request);
   void AnswerRead(const Message& request, Index index);
-  void AnswerReads(std::vector<ReadQueue::Read> reads);
+  void AnswerReads(const std::vector<ReadQueue::Read>& reads);
   void ReleaseParkedReads();
   void ReleaseConfirmedReads();
   [[nodiscard]] bool CommittedInTerm() const;

@@ -55,7 +55,7 @@ void Raft::AnswerRead(const Message& request, Index index) {
   Send(std::move(response));
 }
 
-void Raft::AnswerReads(std::vector<ReadQueue::Read> reads) {
+void Raft::AnswerReads(const std::vector<ReadQueue::Read>& reads) {
   for (const ReadQueue::Read& read : reads) AnswerRead(read.request, read.index);
 }
 

@@ -34,8 +34,8 @@ bool Raft::AppendEntries(std::span<Entry> entries) {
   response.index = log_.Append(entries);
   const bool at_once = Mutated(Mutation::kLeaderCountsUnsynced) ||
                        (Mutated(Mutation::kSingleMemberCommitsAtOnce) && tracker_.IsSingleton());
-  if (Progress* self = tracker_.Find(options_.id); at_once && self != nullptr) {
-    self->MaybeUpdate(response.index);
+  if (at_once) {
+    tracker_.Find(options_.id)->MaybeUpdate(response.index);
     (void)MaybeCommit();
   }
   SendAfterAppend(std::move(response));

@@ -36,7 +36,7 @@ void SimWal::NoteAppend(const Batch& batch) {
 }
 
 absl::Status SimWal::Append(const Batch& batch) {
-  const absl::Status status = wal_->Append(batch);
+  absl::Status status = wal_->Append(batch);
   if (status.code() == absl::StatusCode::kResourceExhausted) return status;
   // After any other failure a part of the batch may be on disk.
   NoteAppend(batch);
