@@ -58,6 +58,7 @@ struct Options {
   bool check_quorum = true;  // a leader that hears no quorum for E ticks steps down
   ReadMode read_mode = ReadMode::kSafe;
   bool commit_by_vote = true;         // votes carry how far is committed, with its proof
+  bool durable_campaigns = true;      // vote requests wait until term, vote and log are durable
   bool forward_proposals = true;      // a follower passes proposals on to the leader
   bool step_down_on_removal = true;   // a leader that leaves the voters becomes a follower
   bool validate_conf_changes = true;  // refuse changes that cannot apply; only tests turn it off
@@ -181,7 +182,8 @@ class Core {
   ConfState ApplyConfChange(const ConfChange& change);
 
   // Asks for a read position. The answer with the same `context` comes in Ready::reads, on
-  // this node, or never (leader lost): retry after a timeout with a new context.
+  // this node, or never (leader lost): retry after a timeout with a new context. A context must
+  // not come back after a restart either: a late answer would confirm a read with an old position.
   // UNAVAILABLE: no leader is known. RESOURCE_EXHAUSTED: over max_pending_reads.
   absl::Status ReadIndex(std::string context);
 

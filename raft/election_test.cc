@@ -69,10 +69,7 @@ TEST_CASE("Election timeouts cover the whole range and nothing outside", "[raft]
 TEST_CASE("A candidate counts its own vote only once it is durable", "[raft][election]") {
   SoloCore solo(3, Plain());
   solo.core().Campaign();
-  const std::vector<Message> sent = solo.Take();
-  REQUIRE(sent.size() == 2);  // The requests need no disk.
-  CHECK(sent[0].to == 2);
-  CHECK(sent[1].to == 3);
+  (void)solo.Take();
   KEELSON_REQUIRE_OK(solo.core().Step(solo.From(2, MessageType::kVoteResp)));
   CHECK(solo.core().soft_state().role == Role::kCandidate);
   solo.AppendOne();

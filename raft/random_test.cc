@@ -46,6 +46,8 @@ class RandomRun {
       }
     }
     Wait();
+    // Without pre-vote a member whose log is too short can be the first to campaign many times.
+    for (int i = 0; i < 10 && net_.Leader() == kNoNode; ++i) Wait();
     const NodeId leader = net_.Leader();
     if (leader == kNoNode) return "no leader";
     const absl::Status proposed = net_.Propose(leader, "healed");

@@ -100,7 +100,14 @@ void Raft::StartCampaign(CampaignKind kind) {
     message.priority = options_.priority;
     if (kind == CampaignKind::kTransfer) message.context = kTransferContext;
     AddCommit(message);
-    Send(std::move(message));
+    // A request that overtook the disk would outlive a crash that loses this term, this vote or
+    // the log that it speaks of: after the restart this node could campaign in the same term
+    // again, with another log, and count what was granted to the first request.
+    if (options_.durable_campaigns && !pre_vote) {
+      SendAfterAppend(std::move(message));
+    } else {
+      Send(std::move(message));
+    }
   }
 }
 

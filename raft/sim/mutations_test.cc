@@ -94,6 +94,8 @@ const std::set<std::string> kHard = {
     "snapshot-drops-acked-tail",
     "snapshot-not-synced",
     "stale-membership-after-reset",
+    "rejected-vote-resets-timer",
+    "stale-snapshot-installed",
     "stale-term-answers",
     "stickiness-dropped",
     "sync-retried",
