@@ -63,7 +63,7 @@ class NodeImpl final : public Node {
         apply_(*env.apply, *env.background, *env.machine, *env.snapshots, log_.applied(),
                {.done = [this](ApplyDone done) { DeliverApplied(std::move(done)); },
                 .fatal = [this](absl::Status status) { Fail(std::move(status)); }}),
-        barriers_(options.tick_interval * 5),
+        barriers_(options.tick_interval * 5, env.random.Stream("read rounds")()),
         last_flush_(log_.applied().index) {}
 
   absl::Status Init() {

@@ -3,6 +3,7 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "raft/internal/mutation.h"
 
 namespace keelson::raft {
@@ -20,7 +21,7 @@ std::optional<std::string> ReadBarriers::StartRound(absl::Duration now) {
   std::move(next_.begin(), next_.end(), std::back_inserter(current_));
   next_.clear();
   // Never used twice: an answer to an older round must not confirm this one.
-  context_ = "r" + std::to_string(++sequence_);
+  context_ = absl::StrCat("r", absl::Hex(life_), "-", ++sequence_);
   started_ = now;
   return context_;
 }

@@ -19,8 +19,9 @@ class ReadBarriers {
  public:
   using Done = std::function<void(absl::Status)>;
 
-  // A round without an answer is repeated, under a new context, after this long.
-  explicit ReadBarriers(absl::Duration retry) : retry_(retry) {}
+  // A round without an answer is repeated, under a new context, after `retry`. `life` differs from
+  // start to start of the process: the answer to what was asked before a crash is too old now.
+  ReadBarriers(absl::Duration retry, uint64_t life) : retry_(retry), life_(life) {}
 
   void Add(absl::Duration deadline, Done done) { next_.push_back({deadline, std::move(done)}); }
 
@@ -51,6 +52,7 @@ class ReadBarriers {
   };
 
   const absl::Duration retry_;
+  const uint64_t life_;
   uint64_t sequence_ = 0;
   std::string context_;  // of the round under way; empty: none
   absl::Duration started_;

@@ -13,7 +13,7 @@ constexpr absl::Duration kRetry = absl::Milliseconds(500);
 absl::Duration At(int ms) { return absl::Milliseconds(ms); }
 
 struct Fixture {
-  ReadBarriers barriers{kRetry};
+  ReadBarriers barriers{kRetry, 7};
   std::vector<std::string> log;
 
   void Add(const std::string& name, int deadline_ms = 10000) {
@@ -39,6 +39,19 @@ TEST_CASE("Reads that wait together share one round", "[raft][read_barriers]") {
 
   CHECK(f.log == std::vector<std::string>{"a ok", "b ok"});
   CHECK(f.barriers.rounds() == 1);
+}
+
+// The leader may still answer what this node asked before it crashed; writes have ended since.
+TEST_CASE("An answer to a round of an earlier start confirms nothing", "[raft][read_barriers]") {
+  ReadBarriers before(kRetry, 1);
+  before.Add(At(10000), [](const absl::Status&) {});
+  const auto old_context = before.StartRound(At(0));
+  REQUIRE(old_context.has_value());
+
+  ReadBarriers after(kRetry, 2);
+  after.Add(At(10000), [](const absl::Status&) {});
+  REQUIRE(after.StartRound(At(0)).has_value());
+  CHECK(after.Finish(*old_context).empty());
 }
 
 // A read that arrives during a round may have been preceded by a write that the round's
