@@ -28,6 +28,16 @@ class Inflights {
   }
   [[nodiscard]] uint64_t count() const { return count_; }
 
+  // All state that decides about the future, for raft/model.
+  template <typename Visitor>
+  void VisitState(Visitor& visit) const {
+    visit(count_);
+    for (size_t i = 0; i < count_; ++i) {
+      const Slot& slot = ring_[(start_ + i) % ring_.size()];
+      visit(slot.last, slot.bytes);
+    }
+  }
+
  private:
   struct Slot {
     Index last = 0;

@@ -72,6 +72,14 @@ class Progress {
   // The snapshot failed: it is no base for the next probe.
   void ForgetPendingSnapshot() { pending_snapshot_ = 0; }
 
+  // All state that decides about the future, for raft/model.
+  template <typename Visitor>
+  void VisitState(Visitor& visit) const {
+    visit(match_, next_, sent_commit_, pending_snapshot_, inflights_);
+    visit(state_, recent_active_, flow_paused_, is_learner_);
+    visit(incarnation_.value_or(0), recover_to_);
+  }
+
  private:
   void ResetTo(ProgressState state);
 

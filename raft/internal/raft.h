@@ -67,6 +67,19 @@ class Raft {
   void Wake();
   [[nodiscard]] Status GetStatus() const;
   void SetRandomizedElectionTimeout(int ticks) { randomized_election_timeout_ = ticks; }
+  [[nodiscard]] const RaftLog& log() const { return log_; }
+
+  // All state that decides about the future, for raft/model: time, chance and reads apart, with
+  // which it does nothing.
+  template <typename Visitor>
+  void VisitState(Visitor& visit) const {
+    visit.Node(vote_);
+    visit.Node(lead_);
+    visit.Node(lead_transferee_);
+    visit(term_, log_, role_, tracker_, pending_conf_index_, uncommitted_bytes_);
+    visit(incarnation_, recovering_, asleep_, priority_refusals_);
+    visit(messages_, messages_after_append_, reported_soft_state_, reported_hard_state_);
+  }
 
  private:
   enum class CampaignKind { kPreElection, kElection, kTransfer };

@@ -93,6 +93,13 @@ class RaftLog {
   // Nothing more is handed out before some of that has been applied.
   [[nodiscard]] bool apply_paused() const { return apply_paused_; }
 
+  // All state that decides about the future, the storage apart; for raft/model.
+  template <typename Visitor>
+  void VisitState(Visitor& visit) const {
+    visit(unstable_, committed_, applying_, applied_, applying_bytes_, apply_paused_);
+    for (const Batch& batch : batches_) visit(batch.last, batch.encoded_bytes, batch.payload_bytes);
+  }
+
  private:
   struct Batch {
     Index last = 0;

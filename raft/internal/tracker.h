@@ -65,6 +65,14 @@ class Tracker {
   void RecordVote(NodeId id, bool granted) { votes_.emplace(id, granted); }
   [[nodiscard]] Tally TallyVotes() const;
 
+  // All state that decides about the future, for raft/model.
+  template <typename Visitor>
+  void VisitState(Visitor& visit) const {
+    visit(config_);
+    visit.ByNode(progress_);
+    visit.ByNode(votes_);
+  }
+
  private:
   uint64_t max_inflight_messages_;
   uint64_t max_inflight_bytes_;

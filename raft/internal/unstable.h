@@ -52,6 +52,13 @@ class Unstable {
   [[nodiscard]] size_t size() const { return entries_.size() - head_; }
   [[nodiscard]] bool HasSnapshot() const { return snapshot_.has_value(); }
 
+  // All state that decides about the future, for raft/model.
+  template <typename Visitor>
+  void VisitState(Visitor& visit) const {
+    visit(snapshot_, snapshot_in_progress_, offset_, offset_in_progress_, size());
+    for (const Entry& entry : Slice(offset_, offset_ + size())) visit(entry);
+  }
+
  private:
   std::optional<Snapshot> snapshot_;
   bool snapshot_in_progress_ = false;
