@@ -254,10 +254,10 @@ std::string Explorer::Describe(const Action& action, const World& before) const 
     return what + MessageText(catalog_.message(action.number));
   }
   const View& view = catalog_.view(before.members[action.number]);
-  std::string who = absl::StrCat(
-      view.id, " (", RoleName(view.role), " of term ", static_cast<int>(view.term), ", log ",
-      static_cast<int>(view.last), ", durable ", static_cast<int>(view.disk_last), ", commit ",
-      static_cast<int>(view.commit), ")");
+  std::string who = absl::StrCat(view.id, " (", RoleName(view.role), " of term ",
+                                 static_cast<int>(view.term), ", log ", static_cast<int>(view.last),
+                                 ", durable ", static_cast<int>(view.disk_last), ", commit ",
+                                 static_cast<int>(view.commit), ")");
   switch (action.step) {
     case Step::kSync:
       return "sync       " + who;
