@@ -33,6 +33,7 @@ void Core::ReportSnapshot(NodeId peer, bool ok) { raft_->ReportSnapshot(peer, ok
 bool Core::HasReady() const { return raft_->HasReady(); }
 Ready Core::TakeReady() { return raft_->TakeReady(); }
 SoftState Core::soft_state() const { return raft_->soft_state(); }
+void Core::SkipTicks(uint64_t ticks) { raft_->SkipTicks(ticks); }
 bool Core::asleep() const { return raft_->asleep(); }
 void Core::Wake() { raft_->Wake(); }
 HardState Core::hard_state() const { return raft_->hard_state(); }

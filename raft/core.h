@@ -159,6 +159,11 @@ class Core {
   // One unit of logical time.
   void Tick();
 
+  // `ticks` units have passed for which Tick was not called, nor will be: the process stood still.
+  // Leases age by them; elections do not, so that nobody campaigns because of its own pause. With
+  // lease reads, call it before each ReadIndex and Step by the time that has really passed.
+  void SkipTicks(uint64_t ticks);
+
   // Takes a message of a peer or a storage response. The caller has made sure that nothing
   // from the network claims to come from kAppendThread or kApplyThread.
   // INVALID_ARGUMENT for a local-only type or a malformed message from the network; NOT_FOUND

@@ -71,6 +71,7 @@ class NodeImpl final : public Node {
     core.applied = Mutated(Mutation::kReapplyAfterRestart) ? 0 : log_.applied().index;
     KEELSON_ASSIGN_OR_RETURN(core_,
                              Core::Create(core, log_, env_.random.Stream("core"), env_.observer));
+    ticked_until_ = env_.clock->Monotonic();
     HurryFirstElection();
     UpdatePeek();
     ScheduleTick();
@@ -204,6 +205,7 @@ class NodeImpl final : public Node {
   // --- Everything below runs on the loop ---
 
   void Run();
+  void NotePassedTime();
   void HurryFirstElection();
   void ScheduleTick();
   void OnTick();
@@ -237,6 +239,7 @@ class NodeImpl final : public Node {
   std::deque<Proposal> proposals_;  // waiting for a leader
   SoftState soft_state_;
   Term term_ = 0;
+  absl::Duration ticked_until_;  // the monotonic time that the core's ticks stand for
   Index last_flush_;
   bool flushing_ = false;
   bool making_snapshot_ = false;
@@ -262,6 +265,7 @@ void NodeImpl::Run() {
     stopped = stopped_;
   }
   if (stopped) return AnswerStopped(inbox);
+  NotePassedTime();
   TakeCompletions(inbox);
   StepAll(inbox.messages);
   for (const NodeId peer : inbox.unreachable) core_->ReportUnreachable(peer);
@@ -275,6 +279,16 @@ void NodeImpl::Run() {
   StepReads();
   HandleReady();
   UpdatePeek();
+}
+
+// A process that stands still gets no ticks, but its leases age. Called when the inbox has been
+// emptied: what is asked in there was asked before now.
+void NodeImpl::NotePassedTime() {
+  const absl::Duration behind = env_.clock->Monotonic() - ticked_until_;
+  if (behind < options_.tick_interval) return;
+  const auto ticks = static_cast<int64_t>(behind / options_.tick_interval);
+  core_->SkipTicks(static_cast<uint64_t>(ticks));
+  ticked_until_ += ticks * options_.tick_interval;
 }
 
 void NodeImpl::HurryFirstElection() {
@@ -298,6 +312,8 @@ void NodeImpl::OnTick() {
     if (stopped_ || failed_) return;
   }
   core_->Tick();
+  ticked_until_ += options_.tick_interval;
+  NotePassedTime();
   const absl::Duration now = env_.clock->Monotonic();
   for (const ReadBarriers::Done& done : barriers_.Expire(now)) {
     done(absl::DeadlineExceededError("no read position was confirmed in time"));

@@ -47,6 +47,7 @@ class Raft {
   static absl::StatusOr<std::unique_ptr<Raft>> Create(const Options& options, const LogStorage& log,
                                                       Random random, Observer* observer);
   void Tick();
+  void SkipTicks(uint64_t ticks) { ticks_ += ticks; }
   absl::Status StepFromOutside(Message message);
   absl::Status Propose(std::span<const Payload> payloads);
   absl::Status ProposeConfChange(const ConfChange& change);
@@ -236,7 +237,7 @@ class Raft {
   NodeId lead_transferee_ = kNoNode;
   Index pending_conf_index_ = 0;  // a conf change may be unapplied up to here
   uint64_t uncommitted_bytes_ = 0;
-  uint64_t ticks_ = 0;
+  uint64_t ticks_ = 0;  // what leases are measured in
   ReadQueue reads_;
   std::vector<Message> parked_reads_;  // until an entry of this term is committed
   std::optional<uint64_t> lease_start_tick_;

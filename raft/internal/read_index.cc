@@ -97,7 +97,8 @@ bool Raft::LeaseValid() const {
   if (lead_transferee_ != kNoNode) return false;
   // A voter that answered the round promised, from then on, to elect nobody else for an
   // election timeout; the round was sent before that.
-  const auto elapsed = static_cast<int64_t>(ticks_ - *lease_start_tick_);
+  // Ticks are counted whole: up to one more may have passed.
+  const auto elapsed = static_cast<int64_t>(ticks_ - *lease_start_tick_) + 1;
   return elapsed + options_.lease_margin_ticks < options_.election_ticks;
 }
 

@@ -27,6 +27,8 @@ void LeaseReads(Random& random, Swarm& swarm) {
   swarm.wild_clocks = false;
   swarm.max_clock_drift = random.Unit() * 0.08;
   swarm.executor.stall = 0;
+  swarm.pause_interval = Ms(300);
+  swarm.pause_time = Ms(400);
 }
 
 // Logs end near their start: whoever lags needs a snapshot.
