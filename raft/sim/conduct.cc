@@ -146,6 +146,13 @@ void Conduct::OnStatus(NodeId node, const Status& status) {
                      absl::StrCat("node ", node, " does not go by the membership after entry ",
                                   status.applied, ", the last it has applied"));
   }
+  // Nothing is known any more of one that left, should it come back.
+  std::erase_if(matches_, [&status](const auto& known_match) {
+    const auto& [term, id] = known_match.first;
+    return term == status.hard_state.term &&
+           std::none_of(status.peers.begin(), status.peers.end(),
+                        [id = id](const PeerStatus& peer) { return peer.id == id; });
+  });
   for (const PeerStatus& peer : status.peers) {
     Index& match = matches_[{status.hard_state.term, peer.id}];
     if (peer.match < match) {
