@@ -392,6 +392,22 @@ TEST_CASE("Another target replaces a transfer that runs", "[raft][transfer]") {
   CHECK(net.core(2).soft_state().role == Role::kLeader);
 }
 
+TEST_CASE("A request for a vote that is refused does not start the timer again",
+          "[raft][election]") {
+  SoloCore solo(3, Plain(), LogOf({1, 1}), {.term = 1, .vote = 0});
+  solo.core().SetRandomizedElectionTimeout(10);
+  for (int i = 0; i < 9; ++i) solo.core().Tick();
+  Message request = solo.From(2, MessageType::kVote, 1);
+  request.term = 2;
+  request.log_term = 1;
+  const std::vector<Message> answer = solo.Step(request);
+  REQUIRE(answer.size() == 1);
+  REQUIRE(answer[0].reject);
+  solo.core().SetRandomizedElectionTimeout(10);
+  solo.core().Tick();
+  CHECK(solo.core().soft_state().role == Role::kCandidate);
+}
+
 // --- Priority ---
 
 CoreNetwork Ranked() {

@@ -154,7 +154,12 @@ bool Raft::CheckTerm(const Message& message) {
 
 void Raft::AdoptHigherTerm(const Message& message) {
   Emit(event::HigherTermSeen{message.type, message.from, term_, message.term});
+  const bool was_follower = role_ == Role::kFollower;
+  const int elapsed = election_elapsed_;
   BecomeFollower(message.term, IsFromLeader(message.type) ? message.from : kNoNode);
+  // Only a vote that is given starts the timer again: else members whose logs are too short could
+  // keep the one that alone can win from ever asking.
+  if (message.type == MessageType::kVote && was_follower) election_elapsed_ = elapsed;
   if (Mutated(Mutation::kVoteOnInheritedVote) && message.type == MessageType::kVote) {
     vote_ = message.from;
   }
