@@ -57,8 +57,11 @@ struct Options {
   bool pre_vote = true;      // a node asks whether it could win before it raises the term
   bool check_quorum = true;  // a leader that hears no quorum for E ticks steps down
   ReadMode read_mode = ReadMode::kSafe;
-  bool commit_by_vote = true;         // votes carry how far is committed, with its proof
-  bool durable_campaigns = true;      // vote requests wait until term, vote and log are durable
+  bool commit_by_vote = true;     // votes carry how far is committed, with its proof
+  bool durable_campaigns = true;  // vote requests wait until term, vote and log are durable
+  // A leader of an earlier term is told the present one. etcd-io/raft does so only with check_quorum
+  // or pre_vote: without, a group whose leader alone can win may stay apart for ever.
+  bool answer_old_leaders = true;
   bool forward_proposals = true;      // a follower passes proposals on to the leader
   bool step_down_on_removal = true;   // a leader that leaves the voters becomes a follower
   bool validate_conf_changes = true;  // refuse changes that cannot apply; only tests turn it off

@@ -38,9 +38,15 @@ TEST_CASE("A message of a lower term changes nothing", "[raft][election]") {
   SoloCore solo(3, Plain(), {}, {.term = 5});
   Message message = solo.From(2, MessageType::kApp);
   message.term = 4;
-  CHECK(solo.Step(message).empty());
+  const std::vector<Message> answer = solo.Step(message);
+  REQUIRE(answer.size() == 1);  // Its sender learns the term.
+  CHECK(answer[0].type == MessageType::kAppResp);
+  CHECK(answer[0].term == 5);
   CHECK(solo.core().hard_state().term == 5);
   CHECK(solo.core().soft_state().leader == kNoNode);
+
+  message.type = MessageType::kVote;
+  CHECK(solo.Step(message).empty());
 }
 
 // Paper 5.2: randomized timeouts.

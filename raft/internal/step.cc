@@ -166,7 +166,8 @@ void Raft::AdoptHigherTerm(const Message& message) {
 }
 
 void Raft::HandleLowerTerm(const Message& message) {
-  if ((options_.check_quorum || options_.pre_vote) && !Mutated(Mutation::kSilentToLowerTerm) &&
+  const bool answers = options_.answer_old_leaders || options_.check_quorum || options_.pre_vote;
+  if (answers && !Mutated(Mutation::kSilentToLowerTerm) &&
       (message.type == MessageType::kHeartbeat || message.type == MessageType::kApp)) {
     // Stickiness keeps everybody else from learning our term by a vote request, and we ignore
     // this leader: only by telling it our term can the group get together again.
