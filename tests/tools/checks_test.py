@@ -142,6 +142,17 @@ class Docs(unittest.TestCase):
     def test_code_is_not_a_link(self):
         self.assertEqual(self.problems("`[a](gone.md)`\n\n```text\n[a](gone.md)\n```\n"), [])
 
+    def test_a_claim_without_its_test_is_found_with_its_line(self):
+        tree = {"a_test.cc": 'TEST_CASE(\n    "One is "\n    "one", "[a]") {}\nTEST_CASE("Two", "[a]") {}\n',
+                "b_test.py": "def test_three(self):\n"}
+        problems = lambda row: docs.check_proofs("docs/specs/a.md", f"# a\n\n| s | c | {row} |\n",
+                                                 tree.__getitem__, tree.__contains__)
+        self.assertEqual(problems('a_test.cc "One is one", "Two"; b_test.py "three"'), [])
+        for row in ['gone_test.cc "One"', 'a_test.cc "One"', 'a_test.cc "Two", "Three"', 'b_test.py "two"']:
+            with self.subTest(row):
+                self.assertEqual(len(problems(row)), 1)
+                self.assertRegex(problems(row)[0], r"^docs/specs/a.md:3: ")
+
 
 class Packages(unittest.TestCase):
     def test_packages_of_the_build_are_read_from_the_repository_rule(self):

@@ -1,4 +1,4 @@
-"""Links in Markdown documents lead somewhere: to a file of the tree, and to a heading where they name one."""
+"""Documents point at what is there: links at files and headings, rows of docs/specs at tests."""
 
 import os
 import pathlib
@@ -10,6 +10,8 @@ _FENCE = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1[ \t]*$", re.DOTALL | re.MULTI
 _CODE = re.compile(r"(`+)[^`]*?\1")
 _LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
+# raft/core_test.cc "A claim", "Another claim"
+_PROOF = re.compile(r"\b([\w./-]+_test\.(?:cc|py))((?:,? \"[^\"|]+\")*)")
 _ANCHOR = re.compile(r"<a\s+(?:id|name)=\"([^\"]+)\"")
 
 
@@ -54,7 +56,29 @@ def check_document(path, text, read, exists):
     return problems
 
 
+def check_proofs(path, text, read, exists):
+    """The problems of a table of claims: each test it names must be in the file that it names."""
+    problems = []
+    for number, line in enumerate(text.splitlines(), 1):
+        for file, titles in _PROOF.findall(line) if line.startswith("|") else []:
+            if not exists(file):
+                problems.append(f"{path}:{number}: '{file}' does not exist")
+                continue
+            # A title may be a literal of several lines, and that of a Python test is a function's name.
+            tests = re.sub(r"\"\s*\"", "", read(file))
+            for title in re.findall(r"\"([^\"]+)\"", titles):
+                wanted = f"def test_{title}(" if file.endswith(".py") else f'TEST_CASE("{title}"'
+                if wanted not in re.sub(r"\(\s+", "(", tests):
+                    problems.append(f"{path}:{number}: '{file}' has no test \"{title}\"")
+    return problems
+
+
 def run(_):
     read = lambda path: pathlib.Path(path).read_text()
-    return [problem for path in common.tracked_files(".md")
-            for problem in check_document(path, read(path), read, os.path.exists)]
+    problems = []
+    for path in common.tracked_files(".md"):
+        text = read(path)
+        problems += check_document(path, text, read, os.path.exists)
+        if path.startswith("docs/specs/"):
+            problems += check_proofs(path, text, read, os.path.exists)
+    return problems
