@@ -117,7 +117,7 @@ class Parser {
       test.input += std::string(lines_[next_++]);
     }
     if (next_ == lines_.size()) return absl::InvalidArgumentError("no ---- after the command");
-    ++next_;
+    test.output_begin = next_++;
     // A second ---- at once means that the output holds blank lines and ends at another pair.
     const bool blanks = next_ < lines_.size() && lines_[next_] == "----";
     if (blanks) ++next_;
@@ -130,6 +130,7 @@ class Parser {
       if (!blanks && Trim(lines_[next_]).empty()) break;
       absl::StrAppend(&test.expected, ToAbsl(lines_[next_]), "\n");
     }
+    test.output_end = next_;
     return absl::OkStatus();
   }
 
@@ -153,6 +154,25 @@ std::string Case::ValueOr(std::string_view key, std::string_view fallback) const
 
 absl::StatusOr<std::vector<Case>> ParseGoldenFile(std::string_view text) {
   return Parser(text).Parse();
+}
+
+std::string ReplaceOutputs(std::string_view text, const std::vector<Case>& cases,
+                           const std::vector<std::string>& outputs) {
+  const std::vector<std::string_view> lines = SplitLines(text);
+  std::string out;
+  size_t next = 0;
+  const auto copy_until = [&](size_t end) {
+    for (; next < end; ++next) absl::StrAppend(&out, ToAbsl(lines[next]), "\n");
+  };
+  for (size_t i = 0; i < cases.size(); ++i) {
+    copy_until(cases[i].output_begin);
+    const char* fence = outputs[i].find("\n\n") == std::string::npos ? "----\n" : "----\n----\n";
+    absl::StrAppend(&out, fence, outputs[i]);
+    if (std::string_view(fence).size() > 5) out += fence;
+    next = cases[i].output_end;
+  }
+  copy_until(lines.size());
+  return out;
 }
 
 absl::StatusOr<uint64_t> ParseNumber(std::string_view text) {

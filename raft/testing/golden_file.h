@@ -8,6 +8,7 @@
 #ifndef KEELSON_RAFT_TESTING_GOLDEN_FILE_H_
 #define KEELSON_RAFT_TESTING_GOLDEN_FILE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -28,6 +29,9 @@ struct Case {
   std::vector<Arg> args;
   std::string input;     // without the last newline
   std::string expected;  // every line with its newline
+  // Lines of the file, from 0, that hold the output with its fences: [output_begin, output_end).
+  size_t output_begin = 0;
+  size_t output_end = 0;
 
   // Null when there is no such key.
   [[nodiscard]] const Arg* Find(std::string_view key) const;
@@ -37,6 +41,10 @@ struct Case {
 
 // INVALID_ARGUMENT naming the line of what cannot be read.
 absl::StatusOr<std::vector<Case>> ParseGoldenFile(std::string_view text);
+
+// `text` with the output of its cases replaced by `outputs`, one for each case, in order.
+std::string ReplaceOutputs(std::string_view text, const std::vector<Case>& cases,
+                           const std::vector<std::string>& outputs);
 
 // Decimal, or INVALID_ARGUMENT naming `text`.
 absl::StatusOr<uint64_t> ParseNumber(std::string_view text);

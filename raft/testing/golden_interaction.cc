@@ -128,7 +128,10 @@ absl::Status Interaction::Dispatch(const Case& test) {
     return absl::OkStatus();
   }
 
+  if (command == "read-index") return ReadIndex(test);
+
   KEELSON_ASSIGN_OR_RETURN(Node * node, NodeArg(test, 0));
+  if (command == "restart") return Restart(*node);
   if (command == "campaign") {
     node->core->Campaign();
   } else if (command == "forget-leader") {
@@ -206,6 +209,13 @@ absl::Status Interaction::AddNodes(const Case& test) {
         node.options.validate_conf_changes = !disable;
       } else if (arg.key == "step-down-on-removal") {
         KEELSON_ASSIGN_OR_RETURN(node.options.step_down_on_removal, ParseBool(value));
+      } else if (arg.key == "max-size-per-msg") {
+        KEELSON_ASSIGN_OR_RETURN(node.options.max_message_bytes, ParseNumber(value));
+      } else if (arg.key == "commit-by-vote") {
+        KEELSON_ASSIGN_OR_RETURN(node.options.commit_by_vote, ParseBool(value));
+      } else if (arg.key == "priority") {
+        KEELSON_ASSIGN_OR_RETURN(const uint64_t priority, ParseNumber(value));
+        node.options.priority = static_cast<int64_t>(priority);
       } else if (arg.key == "read-only") {
         if (value != "safe" && value != "lease-based") {
           return absl::InvalidArgumentError("invalid read-only option");
@@ -230,14 +240,24 @@ absl::Status Interaction::AddNode(const NodeOptions& from) {
   const NodeId id = nodes_.size() + 1;
   auto node = std::make_unique<Node>(id, from.start, output_);
   node->async = from.async;
-  node->election_ticks = from.options.election_ticks;
   node->log.applied.metadata = from.start;
-  Options options = from.options;
-  options.id = id;
-  options.applied = from.start.index;
-  options.apply_unstable = !from.async;
-  KEELSON_ASSIGN_OR_RETURN(node->core, Core::Create(options, node->log, Random(id), node.get()));
+  node->options = from.options;
+  node->options.id = id;
+  node->options.apply_unstable = !from.async;
+  KEELSON_RETURN_IF_ERROR(Restart(*node));
   nodes_.push_back(std::move(node));
+  return absl::OkStatus();
+}
+
+absl::Status Interaction::Restart(Node& node) {
+  node.append_work.clear();
+  node.apply_work.clear();
+  std::erase_if(messages_,
+                [&](const Message& message) { return message.to == node.id && IsLocal(message); });
+  node.hard_state = node.core == nullptr ? HardState() : node.log.InitialHardState();
+  node.options.applied = node.log.applied.metadata.index;
+  node.core.reset();
+  KEELSON_ASSIGN_OR_RETURN(node.core, Core::Create(node.options, node.log, Random(node.id), &node));
   return absl::OkStatus();
 }
 
@@ -257,6 +277,12 @@ absl::Status Interaction::Propose(const Case& test) {
   const Payload payload(test.args.size() > 1 ? test.args[1].key : "");
   if (!node->core->Propose(std::span<const Payload>(&payload, 1)).ok()) return ProposalDropped();
   return absl::OkStatus();
+}
+
+absl::Status Interaction::ReadIndex(const Case& test) {
+  KEELSON_ASSIGN_OR_RETURN(Node * node, NodeArg(test, 0));
+  if (test.args.size() != 2) return absl::InvalidArgumentError("read-index needs a context");
+  return node->core->ReadIndex(test.args[1].key);
 }
 
 absl::Status Interaction::ProposeConfChange(const Case& test) {
@@ -338,7 +364,7 @@ absl::Status Interaction::PrintStatus(Node& node) {
 
 absl::Status Interaction::Tick(const Case& test) {
   KEELSON_ASSIGN_OR_RETURN(Node * node, NodeArg(test, 0));
-  const int ticks = test.command == "tick-election" ? node->election_ticks : 1;
+  const int ticks = test.command == "tick-election" ? node->options.election_ticks : 1;
   for (int i = 0; i < ticks; ++i) node->core->Tick();
   return absl::OkStatus();
 }

@@ -1,4 +1,11 @@
 // Runs the interaction transcripts of etcd-io/raft on Keelson's core.
+//
+// Transcripts of our own may also say
+//
+//   add-nodes N ... priority=P commit-by-vote=true   options that etcd-io/raft lacks,
+//                   max-size-per-msg=BYTES            or that its transcripts cannot set
+//   read-index ID CONTEXT                            asks for a read position; Ready shows it
+//   restart ID                                       a crash: what is not stable is gone
 #ifndef KEELSON_RAFT_TESTING_GOLDEN_INTERACTION_H_
 #define KEELSON_RAFT_TESTING_GOLDEN_INTERACTION_H_
 
@@ -44,7 +51,7 @@ class GoldenLog final : public LogStorage {
  public:
   explicit GoldenLog(const SnapshotMetadata& start) : log_(start) {}
   [[nodiscard]] HardState InitialHardState() const override { return log_.InitialHardState(); }
-  [[nodiscard]] ConfState InitialConfState() const override { return log_.InitialConfState(); }
+  [[nodiscard]] ConfState InitialConfState() const override { return applied.metadata.conf_state; }
   [[nodiscard]] Index FirstIndex() const override { return log_.FirstIndex(); }
   [[nodiscard]] Index LastIndex() const override { return log_.LastIndex(); }
   [[nodiscard]] absl::StatusOr<Term> TermAt(Index index) const override {
@@ -62,6 +69,9 @@ class GoldenLog final : public LogStorage {
  private:
   MemoryLog log_;
 };
+
+// Whether a message stays inside its member: between the core and its storage threads.
+bool IsLocal(const Message& message);
 
 class Interaction {
  public:
@@ -82,7 +92,7 @@ class Interaction {
     GoldenLog log;
     Output& output;
     bool async = false;
-    int election_ticks = 0;
+    Options options;
     ConfState config;  // as last switched to
     HardState hard_state;
     std::unique_ptr<Core> core;
@@ -106,8 +116,10 @@ class Interaction {
   // golden_interaction.cc
   absl::Status AddNodes(const Case& test);
   absl::Status AddNode(const NodeOptions& options);
+  absl::Status Restart(Node& node);
   absl::Status SetLogLevel(const std::string& name);
   absl::Status Propose(const Case& test);
+  absl::Status ReadIndex(const Case& test);
   absl::Status ProposeConfChange(const Case& test);
   absl::Status SendSnapshot(const Case& test);
   absl::Status PrintLog(Node& node);

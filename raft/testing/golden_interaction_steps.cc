@@ -10,11 +10,6 @@
 namespace keelson::raft::golden {
 namespace {
 
-bool IsLocal(const Message& message) {
-  return message.from == message.to || message.from == kAppendThread ||
-         message.from == kApplyThread;
-}
-
 // The Ready as etcd-io/raft prints it. `append` and `apply` are its storage messages; when
 // storage is synchronous their parts are printed but not the messages themselves.
 std::string ReadyText(const Ready& ready, const std::optional<Message>& append,
@@ -24,6 +19,9 @@ std::string ReadyText(const Ready& ready, const std::optional<Message>& append,
   if (ready.soft_state.has_value()) {
     absl::StrAppend(&out, "Lead:", ready.soft_state->leader,
                     " State:", RoleText(ready.soft_state->role), "\n");
+  }
+  for (const ReadState& read : ready.reads) {
+    absl::StrAppend(&out, "Read Index:", read.index, " Context:", read.context, "\n");
   }
   if (append.has_value()) {
     const HardState state{append->term, append->vote, append->commit};
@@ -76,6 +74,11 @@ Message ToMessage(NodeId self, ApplyWork work) {
 }
 
 }  // namespace
+
+bool IsLocal(const Message& message) {
+  return message.from == message.to || message.from == kAppendThread ||
+         message.from == kApplyThread;
+}
 
 absl::Status Interaction::ForNodes(const Case& test, const std::string& what, Worker worker) {
   KEELSON_ASSIGN_OR_RETURN(const std::vector<Node*> nodes, NodeArgs(test));

@@ -1,6 +1,9 @@
 // golden: replays transcripts of etcd-io/raft and compares byte for byte.
 //
-//   golden --kind=interaction|quorum|confchange FILE...
+//   golden --kind=interaction|quorum|confchange [--update] FILE...
+//
+// With --update each file is rewritten with the output that came; read the difference before
+// you keep it.
 //
 // Prints a unified diff of what differs and `N passed, N failed` (files) at the end.
 // Exit code: 0 all equal, 1 something differs, 2 bad arguments or an unreadable file.
@@ -21,11 +24,14 @@ int main(int argc, char** argv) {
 
   constexpr std::string_view kKindFlag = "--kind=";
   std::string kind_name = "interaction";
+  bool update = false;
   std::vector<std::string> files;
   for (int i = 1; i < argc; ++i) {
     const std::string_view arg = argv[i];
     if (arg.starts_with(kKindFlag)) {
       kind_name = std::string(arg.substr(kKindFlag.size()));
+    } else if (arg == "--update") {
+      update = true;
     } else if (arg.starts_with("-")) {
       std::cerr << "golden: unknown flag '" << arg << "'\n";
       return 2;
@@ -40,7 +46,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (files.empty()) {
-    std::cerr << "usage: golden --kind=interaction|quorum|confchange FILE...\n";
+    std::cerr << "usage: golden --kind=interaction|quorum|confchange [--update] FILE...\n";
     return 2;
   }
 
@@ -59,6 +65,14 @@ int main(int argc, char** argv) {
     }
     std::cout << result->diff;
     failed += result->diff.empty() ? 0 : 1;
+    if (update && !result->diff.empty()) {
+      std::ofstream out(name, std::ios::binary);
+      out << result->updated;
+      if (!out.flush()) {
+        std::cerr << "golden: cannot write '" << name << "'\n";
+        return 2;
+      }
+    }
   }
   std::cout << files.size() - failed << " passed, " << failed << " failed\n";
   return failed == 0 ? 0 : 1;

@@ -1,5 +1,6 @@
 #include "raft/testing/golden_run.h"
 
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,7 @@ std::optional<Kind> ParseKind(std::string_view name) {
 absl::StatusOr<FileResult> RunGoldenFile(Kind kind, std::string_view name, std::string_view text) {
   KEELSON_ASSIGN_OR_RETURN(const std::vector<Case> cases, ParseGoldenFile(text));
   FileResult result;
+  std::vector<std::string> outputs;
   Interaction interaction;
   ConfChangeTable table;
   for (const Case& test : cases) {
@@ -38,7 +40,9 @@ absl::StatusOr<FileResult> RunGoldenFile(Kind kind, std::string_view name, std::
     ++result.cases;
     result.diff += UnifiedDiff(absl::StrCat(std::string(name), ":", test.line, " ", test.command),
                                test.expected, actual);
+    outputs.push_back(std::move(actual));
   }
+  result.updated = ReplaceOutputs(text, cases, outputs);
   return result;
 }
 

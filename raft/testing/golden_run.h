@@ -16,7 +16,8 @@ std::optional<Kind> ParseKind(std::string_view name);
 
 struct FileResult {
   size_t cases = 0;
-  std::string diff;  // empty: everything was equal
+  std::string diff;     // empty: everything was equal
+  std::string updated;  // the file as it would be if every output had been expected
 };
 
 // INVALID_ARGUMENT when `text` is not in the format; `name` is for the diff only.

@@ -55,6 +55,36 @@ TEST_CASE("Every shared transcript of etcd-io/raft is equal", "[raft][golden]") 
   }
 }
 
+// Scenes that the corpus lacks, some with options or commands of our own.
+TEST_CASE("Every transcript of our own is equal", "[raft][golden]") {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator("raft/testdata/transcripts")) {
+    files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  REQUIRE(files.size() >= 8);
+  for (const fs::path& file : files) {
+    DYNAMIC_SECTION(file.filename().string()) {
+      KEELSON_ASSIGN_OR_FAIL(
+          const FileResult result,
+          RunGoldenFile(Kind::kInteraction, file.filename().string(), ReadFile(file)));
+      INFO(result.diff);
+      CHECK(result.diff.empty());
+      CHECK(result.updated == ReadFile(file));
+    }
+  }
+}
+
+TEST_CASE("A file is updated with what came, and nothing else changes", "[raft][golden]") {
+  const std::string text =
+      "# kept\n\nlog-level none\n----\nwrong\n\n# kept too\nno-such 1\ninput\n----\n----\na\n\nb\n"
+      "----\n----\n\n# end\n";
+  KEELSON_ASSIGN_OR_FAIL(const FileResult result, RunGoldenFile(Kind::kInteraction, "x", text));
+  CHECK(result.updated ==
+        "# kept\n\nlog-level none\n----\nok\n\n# kept too\nno-such 1\ninput\n----\n"
+        "no node 1\n\n# end\n");
+}
+
 TEST_CASE("A difference is shown with its case and both sides", "[raft][golden]") {
   const std::string text =
       "add-nodes 1 voters=(1) index=2\n----\n"
