@@ -33,11 +33,12 @@ absl::Status At(const absl::Status& status, const std::string& path, uint64_t of
 // Loads one segment after the other; `log` holds what came before.
 class Loader {
  public:
-  Loader(FileSystem& fs, const std::optional<Identity>& expected, const RecordVisitor& visitor)
-      : fs_(fs), expected_(expected), visitor_(visitor) {}
+  Loader(FileSystem& fs, const std::optional<Identity>& expected, RecordSink& sink,
+         const RecordVisitor& visitor)
+      : fs_(fs), expected_(expected), sink_(sink), visitor_(visitor) {}
 
   absl::Status Load(const std::string& path, uint64_t sequence, bool is_last);
-  LoadedLog TakeLog() && { return std::move(log_); }
+  LoadedSegments TakeLog() && { return std::move(log_); }
 
  private:
   absl::Status CheckHead(const std::string& path, const SegmentReader& reader, uint64_t sequence);
@@ -45,8 +46,9 @@ class Loader {
 
   FileSystem& fs_;
   const std::optional<Identity>& expected_;
+  RecordSink& sink_;
   const RecordVisitor& visitor_;
-  LoadedLog log_;
+  LoadedSegments log_;
   std::string last_path_;
 };
 
@@ -64,10 +66,7 @@ absl::Status Loader::CheckHead(const std::string& path, const SegmentReader& rea
     return absl::DataLossError(absl::StrCat("'", path, "' at 0: holds segment ",
                                             SegmentName(head.sequence), " under another name"));
   }
-  if (log_.segments.empty()) {
-    log_.replay = LogReplay(head.next_index);
-    return absl::OkStatus();
-  }
+  if (log_.segments.empty()) return At(sink_.OnSegment(head, /*oldest=*/true), path, 0);
   const LoadedSegment& previous = log_.segments.back();
   if (head.incarnation != previous.head.incarnation || found.node_id != previous.head.node_id ||
       found.cluster_id != previous.head.cluster_id) {
@@ -80,12 +79,7 @@ absl::Status Loader::CheckHead(const std::string& path, const SegmentReader& rea
                                             ": a record is damaged, and segment '", path,
                                             "' follows"));
   }
-  if (head.next_index != log_.replay.last_index() + 1) {
-    return absl::DataLossError(absl::StrCat("'", path, "' at 0: continues at index ",
-                                            head.next_index, ", the log ends at ",
-                                            log_.replay.last_index()));
-  }
-  return absl::OkStatus();
+  return At(sink_.OnSegment(head, /*oldest=*/false), path, 0);
 }
 
 absl::Status Loader::CheckEnd(const std::string& path, const SegmentReader& reader) {
@@ -112,7 +106,7 @@ absl::Status Loader::Load(const std::string& path, uint64_t sequence, bool is_la
   uint64_t synced = 0;
   while (const std::optional<Record> record = reader.Next()) {
     if (visitor_) visitor_(path, *record);
-    if (absl::Status applied = log_.replay.Apply(*record); !applied.ok()) {
+    if (absl::Status applied = sink_.OnRecord(*record); !applied.ok()) {
       return At(applied, path, record->offset);
     }
     ++records;
@@ -130,6 +124,29 @@ absl::Status Loader::Load(const std::string& path, uint64_t sequence, bool is_la
   return CheckEnd(path, reader);
 }
 
+// The log of one group.
+class SingleLog final : public RecordSink {
+ public:
+  absl::Status OnSegment(const SegmentHead& head, bool oldest) override {
+    if (oldest) {
+      replay_ = LogReplay(head.next_index);
+      return absl::OkStatus();
+    }
+    if (head.next_index == replay_.last_index() + 1) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat("continues at index ", head.next_index,
+                                            ", the log ends at ", replay_.last_index()));
+  }
+  absl::Status OnRecord(const Record& record) override {
+    if (record.header.group == 0) return replay_.Apply(record);
+    return absl::UnimplementedError(absl::StrCat("record of group ", record.header.group,
+                                                 "; this program reads logs of one group"));
+  }
+  LogReplay TakeReplay() && { return std::move(replay_); }
+
+ private:
+  LogReplay replay_{1};
+};
+
 }  // namespace
 
 absl::StatusOr<std::vector<uint64_t>> ListSegments(FileSystem& fs, const std::string& dir) {
@@ -145,11 +162,11 @@ absl::StatusOr<std::vector<uint64_t>> ListSegments(FileSystem& fs, const std::st
   return sequences;
 }
 
-absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
-                                  const std::optional<Identity>& expected,
-                                  const RecordVisitor& visitor) {
+absl::StatusOr<LoadedSegments> LoadSegments(FileSystem& fs, const std::string& dir,
+                                            const std::optional<Identity>& expected,
+                                            RecordSink& sink, const RecordVisitor& visitor) {
   KEELSON_ASSIGN_OR_RETURN(const std::vector<uint64_t> sequences, ListSegments(fs, dir));
-  Loader loader(fs, expected, visitor);
+  Loader loader(fs, expected, sink, visitor);
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (i > 0 && sequences[i] != sequences[i - 1] + 1) {
       return absl::DataLossError(absl::StrCat(
@@ -159,7 +176,15 @@ absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
     KEELSON_RETURN_IF_ERROR(loader.Load(JoinPath(dir, SegmentName(sequences[i])), sequences[i],
                                         i + 1 == sequences.size()));
   }
-  LoadedLog log = std::move(loader).TakeLog();
+  return std::move(loader).TakeLog();
+}
+
+absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
+                                  const std::optional<Identity>& expected,
+                                  const RecordVisitor& visitor) {
+  SingleLog sink;
+  KEELSON_ASSIGN_OR_RETURN(LoadedSegments segments, LoadSegments(fs, dir, expected, sink, visitor));
+  LoadedLog log{std::move(segments), std::move(sink).TakeReplay()};
   if (absl::Status whole = log.replay.Check(); !whole.ok()) {
     return Annotate(whole, "'" + dir + "'");
   }

@@ -33,20 +33,39 @@ struct LoadedSegment {
   uint64_t records = 0;
 };
 
-struct LoadedLog {
+// The files of a log, whatever their records mean.
+struct LoadedSegments {
   std::vector<LoadedSegment> segments;  // consecutive, oldest first, never empty
-  LogReplay replay{1};
-  uint32_t chain = 0;  // checksum of the last record
+  uint32_t chain = 0;                   // checksum of the last record
   // Bytes behind the last record that a torn write left; to be zeroed before the next write.
   uint64_t torn_bytes = 0;
   // The last bytes of the last segment, up to its end, that no record shows to be durable.
   std::string unproven;
 };
 
+struct LoadedLog : LoadedSegments {
+  LogReplay replay{1};
+};
+
+// Makes sense of the records of a log, oldest first. Errors need not name file and offset.
+class RecordSink {
+ public:
+  virtual ~RecordSink() = default;
+  // A segment begins; the `oldest` there is, or one that continues the one before.
+  virtual absl::Status OnSegment(const SegmentHead& head, bool oldest) = 0;
+  // Any record but a segment head.
+  virtual absl::Status OnRecord(const Record& record) = 0;
+};
+
 // Called for each record, segment heads included, before it is checked against the others.
 using RecordVisitor = std::function<void(const std::string& path, const Record& record)>;
 
-// Reads and checks everything. `expected`: whose log it must be; nullopt for any.
+// Reads and checks the chain of records and gives each to `sink`. The rest as LoadLog.
+absl::StatusOr<LoadedSegments> LoadSegments(FileSystem& fs, const std::string& dir,
+                                            const std::optional<Identity>& expected,
+                                            RecordSink& sink, const RecordVisitor& visitor);
+
+// Reads and checks everything of a log of one group. `expected`: whose log it must be; nullopt for any.
 // Errors as those of Wal::Open; each names the file, and the offset where there is one.
 absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
                                   const std::optional<Identity>& expected,

@@ -29,10 +29,6 @@ void TermRuns::StartAt(Index index, Term term) {
 }
 
 absl::Status LogReplay::Apply(const Record& record) {
-  if (record.header.group != 0) {
-    return absl::UnimplementedError(absl::StrCat("record of group ", record.header.group,
-                                                 "; this program reads logs of one group"));
-  }
   switch (static_cast<RecordType>(record.header.type)) {
     case RecordType::kEntry: {
       KEELSON_ASSIGN_OR_RETURN(Entry entry, DecodeEntry(record.payload));

@@ -30,15 +30,14 @@ class TermRuns {
   std::vector<Run> runs_;
 };
 
-// Feed it every record but the segment heads, oldest first. Also used, without entries,
-// by the writer to know where it stands.
+// Feed it every record of a group, oldest first. Whose record it is, the caller has checked.
 class LogReplay {
  public:
   // `next_index`: of the head of the oldest segment there is.
   explicit LogReplay(Index next_index) : base_(next_index - 1) {}
 
   // DATA_LOSS when the record contradicts those before it, UNIMPLEMENTED for a reserved
-  // type or group. Messages do not name the file.
+  // type. Messages do not name the file.
   absl::Status Apply(const Record& record);
 
   // After the last record: whether the log is whole. DATA_LOSS when entries are missing

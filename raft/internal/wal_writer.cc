@@ -106,7 +106,7 @@ absl::Status SegmentWriter::Poison(const absl::Status& status) {
   return fatal;
 }
 
-absl::Status SegmentWriter::Recover(const LoadedLog& log) {
+absl::Status SegmentWriter::Recover(const LoadedSegments& log) {
   KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs_.List(dir_));
   for (const std::string& name : names) {
     if (std::string_view(name).ends_with(kTemporarySuffix)) {

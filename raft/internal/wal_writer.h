@@ -49,7 +49,7 @@ class SegmentWriter {
                              const Wal::Options& options, const HeadSource& source);
 
   // Removes leftovers, cuts the torn tail, makes durable what was read.
-  absl::Status Recover(const LoadedLog& log);
+  absl::Status Recover(const LoadedSegments& log);
 
   // OK, or what stopped the log.
   [[nodiscard]] const absl::Status& poison() const { return poison_; }
