@@ -22,6 +22,10 @@
 #include "absl/status/statusor.h"
 #include "kvstore/api/rpc.pb.h"
 
+namespace keelson::kvstore::v2 {
+class KeyStore;
+}
+
 namespace keelson::kvstore {
 
 // A range of keys as requests spell it: `range_end` empty is the one key, "\0" is
@@ -97,6 +101,9 @@ class Store {
   };
   // What members have published, by ascending id.
   [[nodiscard]] virtual std::vector<MemberAttributes> Members() const = 0;
+
+  // The keys of the version 2 API (v2/key_store.h); never null. A restored snapshot brings another.
+  [[nodiscard]] virtual std::shared_ptr<v2::KeyStore> V2() const = 0;
 };
 
 }  // namespace keelson::kvstore

@@ -190,6 +190,10 @@ class Generator {
 
 struct Describe {
   std::string operator()(std::monostate /*nothing*/) const { return "nothing"; }
+  std::string operator()(const v2::Outcome& outcome) const {
+    if (const auto* error = std::get_if<v2::Error>(&outcome)) return v2::ErrorJson(*error);
+    return v2::EventJson(std::get<v2::Event>(outcome), /*action_only=*/false);
+  }
   template <typename T>
   std::string operator()(const T& message) const {
     return message.GetTypeName() + " " + message.ShortDebugString();

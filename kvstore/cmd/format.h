@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "kvstore/json_string.h"
 
 namespace keelson::kvctl {
 
@@ -17,9 +18,7 @@ std::string Quote(std::string_view bytes);
 // Each byte as \xNN.
 std::string Hex(std::string_view bytes);
 
-// A JSON string in quotes. Bytes that are not UTF-8 become U+FFFD; <, > and & are escaped, so
-// that the text can stand in HTML.
-std::string JsonString(std::string_view text);
+using kvstore::JsonString;
 
 // "1.619487ms", "5.000374852s", "1m30s", "0s".
 std::string DurationText(absl::Duration duration);

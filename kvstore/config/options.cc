@@ -63,6 +63,7 @@ void RegisterMemberFlags(FlagSet& flags, Raw& raw, Options& options) {
               "negative no limit.");
   flags.Uint64("max-txn-ops", &options.max_txn_ops, "Operations allowed in one transaction.");
   flags.Uint64("max-request-bytes", &options.max_request_bytes, "Largest client request in bytes.");
+  flags.Bool("enable-v2", &options.enable_v2, "Serve the version 2 API: /v2/keys and its like.");
   flags.Uint64("max-concurrent-streams", &options.max_concurrent_streams,
                "Streams that one client connection may have open.");
   flags.Duration("grpc-keepalive-min-time", &options.keepalive_min_time,
@@ -168,9 +169,9 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
   }
   for (const char* name :
        {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
-        "socket-reuse-address", "enable-grpc-gateway", "strict-reconfig-check", "enable-v2",
-        "enable-pprof", "enable-log-rotation", "enable-distributed-tracing",
-        "discovery-insecure-transport", "debug", "peer-skip-client-san-verification"}) {
+        "socket-reuse-address", "enable-grpc-gateway", "strict-reconfig-check", "enable-pprof",
+        "enable-log-rotation", "enable-distributed-tracing", "discovery-insecure-transport",
+        "debug", "peer-skip-client-san-verification"}) {
     flags.WithoutEffect(name, true);
   }
   for (const char* name : {"corrupt-check-time", "compaction-batch-limit", "memory-mlock",

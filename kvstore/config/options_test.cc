@@ -133,10 +133,9 @@ TEST_CASE("--help and --version win over bad options", "[kvstore][options]") {
 }
 
 TEST_CASE("Flags of etcd without a job here leave one warning each", "[kvstore][options]") {
-  const Words arguments = {"--max-wals=3", "--enable-v2",      "--logger=zap",
-                           "--proxy=off",  "--auto-tls=false", "--tls-min-version=TLS1.2"};
+  const Words arguments = {"--max-wals=3", "--logger=zap", "--proxy=off", "--auto-tls=false",
+                           "--tls-min-version=TLS1.2"};
   KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{}));
-  CHECK(line.warnings == Words{"--max-wals has no effect here, ignoring",
-                               "--enable-v2 has no effect here, ignoring",
-                               "--logger has no effect here, ignoring"});
+  CHECK(line.warnings ==
+        Words{"--max-wals has no effect here, ignoring", "--logger has no effect here, ignoring"});
 }

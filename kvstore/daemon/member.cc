@@ -25,6 +25,7 @@
 #include "kvstore/server/http_endpoints.h"
 #include "kvstore/server/peer_service.h"
 #include "kvstore/server/server.h"
+#include "kvstore/server/v2_endpoints.h"
 #include "raft/transport/grpc_transport.h"
 
 namespace keelson::kvstore {
@@ -273,7 +274,9 @@ absl::Status MemberImpl::Serve() {
   }
   std::unique_ptr<rpc::Server> rpc = rpc::Server::Create(rpc_options);
   RegisterGrpcServices(rpc.get(), server_.get(), &metrics_);
-  KEELSON_RETURN_IF_ERROR(client_ports_->Serve({.rpc = std::move(rpc), .http = router_}));
+  http::Router client_router = router_;
+  if (options_.enable_v2) AddV2Endpoints(client_router, server_.get(), &RealClock());
+  KEELSON_RETURN_IF_ERROR(client_ports_->Serve({.rpc = std::move(rpc), .http = client_router}));
   if (!options_.listen_metrics_urls.empty()) {
     KEELSON_RETURN_IF_ERROR(metrics_ports_->Serve({.http = router_}));
   }

@@ -102,6 +102,9 @@ absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
     case Command::kMemberAttributes:
       SetMember(command.member_attributes());
       return absl::OkStatus();
+    case Command::kV2:
+      ApplyV2(command.v2(), result);
+      return absl::OkStatus();
     case Command::OPERATION_NOT_SET:
       break;
   }
@@ -383,10 +386,24 @@ void BatchApplier::SetMember(const MemberAttributes& request) {
   batch_->Put(Family::kMeta, MemberRow(request.id()), {request.SerializeAsString()});
 }
 
+// ---- Version 2 ----
+
+void BatchApplier::ApplyV2(const V2Request& request, CommandResult* result) {
+  v2::Outcome outcome = generation_.v2->Apply(request);
+  if (result != nullptr) result->response = std::move(outcome);
+}
+
 // ---- The end ----
 
 WriteBatch& BatchApplier::Seal(const raft::SnapshotMetadata& after) {
   view_.reset();
+  for (const auto& [row, value] : generation_.v2->TakeRows()) {
+    if (value.has_value()) {
+      batch_->Put(Family::kMeta, row, {*value});
+    } else {
+      batch_->Delete(Family::kMeta, row);
+    }
+  }
   batch_->Put(
       Family::kMeta, kStateRow,
       {EncodeStateValue({.applied = after, .revision = revision_, .compacted = compacted_})});

@@ -73,6 +73,8 @@ class BatchApplier {
   absl::Status RevokeLease(const etcdserverpb::LeaseRevokeRequest& request, CommandResult* result);
   void CheckpointLeases(const LeaseCheckpoints& request);
   void SetMember(const MemberAttributes& request);
+  // At once visible, unlike the rest: what is committed stays, and watchers hear of it in order.
+  void ApplyV2(const V2Request& request, CommandResult* result);
 
   // The conditions that a put must meet before anything is changed.
   absl::Status CheckPutLease(const etcdserverpb::PutRequest& request) const;

@@ -113,6 +113,10 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Eng
         members[member.id] = std::move(member);
         return true;
       }));
+  KEELSON_RETURN_IF_ERROR(LoadRows(*engine, v2::KeyStore::kRowPrefix, "version 2 keys",
+                                   [&](std::string_view row, std::string_view bytes) {
+                                     return generation->v2->RestoreRow(row, bytes);
+                                   }));
   generation->tables.Publish(leases, members);
   generation->revision = generation->loaded.revision;
   generation->compacted = generation->loaded.compacted;

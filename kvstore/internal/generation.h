@@ -22,6 +22,7 @@
 #include "kvstore/internal/codec.h"
 #include "kvstore/internal/latest_cache.h"
 #include "kvstore/store.h"
+#include "kvstore/v2/key_store.h"
 
 namespace keelson::kvstore::internal {
 
@@ -54,6 +55,7 @@ struct Generation {
   std::unique_ptr<Engine> engine;
   LatestCache latest;
   SideTables tables;
+  const std::shared_ptr<v2::KeyStore> v2 = std::make_shared<v2::KeyStore>();
   std::atomic<int64_t> revision{1};
   std::atomic<int64_t> compacted{0};
   // As stored when the generation was loaded; index 0 for an empty engine.

@@ -137,6 +137,7 @@ absl::Status Machine::Restore(raft::SnapshotReader& reader,
   const std::shared_ptr<Generation> old = current_.Get();
   KEELSON_RETURN_IF_ERROR(parts_.home->Replace(*old->engine, engine));
   Adopt(std::move(generation));
+  old->v2->EndAllWatches();
   KEELSON_RETURN_IF_ERROR(StartSweep());
   listener_->OnRestored();
   return absl::OkStatus();

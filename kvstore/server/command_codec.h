@@ -18,6 +18,7 @@ std::string EncodeCommand(uint64_t id, const etcdserverpb::CompactionRequest& re
 std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseGrantRequest& request);
 std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseRevokeRequest& request);
 std::string EncodeCommand(uint64_t id, const MemberAttributes& attributes);
+std::string EncodeCommand(uint64_t id, const V2Request& request);
 
 // What a request may add to the database, as etcd estimates it (kvstore.md 3.17).
 uint64_t EstimatedBytes(const etcdserverpb::PutRequest& request);

@@ -113,7 +113,10 @@ void Server::Propose(const Operation& operation, Response* response, Done done) 
     done(result.status);
   };
   const uint64_t id = pending_.Add(env_.clock->Monotonic() + request_timeout_, finish);
-  std::string bytes = EncodeCommand(id, operation);
+  Submit(id, EncodeCommand(id, operation));
+}
+
+void Server::Submit(uint64_t id, std::string bytes) {
   if (bytes.size() > options_.max_request_bytes) {
     pending_.Fail(id, errors::RequestTooLarge());
     return;
@@ -321,6 +324,7 @@ void Server::Tick() {
   if (now >= next_lease_scan_) {
     next_lease_scan_ = now + kLeaseScan;
     ExpireLeases();
+    ExpireV2();
   }
   if (now >= next_space_check_) {
     next_space_check_ = now + kSpaceCheck;

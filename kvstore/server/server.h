@@ -42,6 +42,7 @@
 #include "kvstore/server/space_guard.h"
 #include "kvstore/server/watch_hub.h"
 #include "kvstore/state_machine.h"
+#include "kvstore/v2/tree.h"
 #include "raft/node.h"
 
 namespace keelson::kvstore {
@@ -125,6 +126,11 @@ class Server final : public ApplyListener {
                        etcdserverpb::LeaseTimeToLiveResponse* response, Done done);
   void LeaseLeases(etcdserverpb::LeaseLeasesResponse* response);
 
+  // --- Version 2 keys ---
+  // `done` gets the outcome where the status is OK, else null.
+  void ProposeV2(const V2Request& request,
+                 std::function<void(const absl::Status&, const v2::Outcome*)> done);
+
   // --- Cluster, Maintenance ---
   void MemberList(const etcdserverpb::MemberListRequest& request,
                   etcdserverpb::MemberListResponse* response, Done done);
@@ -163,6 +169,8 @@ class Server final : public ApplyListener {
   // Proposes `operation` and hands the Response of its result to `response`.
   template <typename Operation, typename Response>
   void Propose(const Operation& operation, Response* response, Done done);
+  // Hands a command to the log; what is pending as `id` hears of a refusal.
+  void Submit(uint64_t id, std::string bytes);
   // Why nothing can be proposed now.
   [[nodiscard]] absl::Status CheckProposal() const;
   // Runs `read` when the state machine has caught up with the leader.
@@ -177,6 +185,7 @@ class Server final : public ApplyListener {
 
   void Tick();
   void ExpireLeases();
+  void ExpireV2();
   void PublishAttributes();
   void AutoCompact();
   [[nodiscard]] bool AttributesAreKnown() const;
@@ -207,6 +216,7 @@ class Server final : public ApplyListener {
   std::function<void()> published_callback_;
   bool published_ = false;
   std::atomic<bool> publishing_{false};
+  std::atomic<bool> expiring_v2_{false};
   AutoCompactor compactor_;
   absl::Duration next_lease_scan_;
   absl::Duration next_space_check_;

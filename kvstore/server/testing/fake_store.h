@@ -4,6 +4,7 @@
 #define KEELSON_KVSTORE_SERVER_TESTING_FAKE_STORE_H_
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "kvstore/store.h"
+#include "kvstore/v2/key_store.h"
 
 namespace keelson::kvstore {
 
@@ -52,6 +54,7 @@ class FakeStore final : public Store {
   [[nodiscard]] int64_t LeaseTtl(int64_t id) const override;
   [[nodiscard]] std::vector<std::string> LeaseKeys(int64_t id) const override;
   [[nodiscard]] std::vector<MemberAttributes> Members() const override;
+  [[nodiscard]] std::shared_ptr<v2::KeyStore> V2() const override { return v2_; }
 
   // Whether `key` lies in the range that a request would spell so.
   static bool InRange(const KeyRange& range, std::string_view key);
@@ -69,6 +72,7 @@ class FakeStore final : public Store {
   std::optional<Pair> GetLocked(std::string_view key, int64_t revision) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  const std::shared_ptr<v2::KeyStore> v2_ = std::make_shared<v2::KeyStore>();
   mutable absl::Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_);
 };
