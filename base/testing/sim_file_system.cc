@@ -37,6 +37,13 @@ class Charge {
   const SimOperation operation_;
 };
 
+// How much of `size` bytes at `offset` a write has done when it is cut there: the kernel copies page
+// by page, so the end lies between two sectors.
+size_t CutOff(uint64_t offset, size_t size) {
+  const uint64_t end = (offset + size) / kSimSectorBytes * kSimSectorBytes;
+  return end > offset ? end - offset : 0;
+}
+
 }  // namespace
 
 class SimFileSystem::Handle final : public File {
@@ -57,9 +64,9 @@ class SimFileSystem::Handle final : public File {
       return ErrnoError(EFBIG, what);
     }
     if (absl::Status status = state_.Begin(SimOperation::kWrite, path_, what); !status.ok()) {
-      // Half the time some of it arrived, cut anywhere.
+      // Half the time some of it arrived.
       if (state_.error_random.Bernoulli(0.5)) {
-        Put(offset, data.substr(0, state_.error_random.Below(data.size() + 1)));
+        Put(offset, data.substr(0, CutOff(offset, state_.error_random.Below(data.size() + 1))));
       }
       return status;
     }

@@ -59,7 +59,7 @@ class SimFileSystem final : public FileSystem {
   // What goes wrong by chance. The default never fails and costs no time.
   struct Faults {
     double read_error = 0;            // probability that one read fails (EIO, UNKNOWN)
-    double write_error = 0;           // that one write fails, having written some prefix
+    double write_error = 0;           // that one write fails, having written some sectors
     double sync_error = 0;            // that one SyncData fails; see above
     double sync_directory_error = 0;  // that one SyncDirectory fails; names stay pending
 

@@ -370,19 +370,21 @@ TEST_CASE("One-shot faults hit the next call on a matching path, in order", "[si
   CHECK(fs.counters().injected_errors[static_cast<int>(SimOperation::kName)] == 2);
 }
 
-TEST_CASE("A failed write has written some prefix", "[sim_fs][faults]") {
+TEST_CASE("A failed write has written some prefix, in whole sectors", "[sim_fs][faults]") {
+  constexpr size_t kBefore = 100;
+  constexpr size_t kBytes = 3 * kSimSectorBytes;
   std::set<size_t> lengths;
   for (uint64_t seed = 0; seed < 200; ++seed) {
     SimFileSystem fs(Random(seed), {});
-    const auto file = OpenDurable(fs, "f", "....");
+    const auto file = OpenDurable(fs, "f", std::string(kBefore + kBytes, '.'));
     fs.FailNext(SimOperation::kWrite, "f");
-    CHECK_FALSE(file->WriteAt(0, "####").ok());
+    CHECK_FALSE(file->WriteAt(kBefore, std::string(kBytes, '#')).ok());
     const std::string contents = Contents(fs, "f");
-    const size_t length = std::min<size_t>(contents.find('.'), 4);
-    REQUIRE(contents == std::string(length, '#') + std::string(4 - length, '.'));
-    lengths.insert(length);
+    const auto length = static_cast<size_t>(std::count(contents.begin(), contents.end(), '#'));
+    REQUIRE(contents.substr(kBefore, length) == std::string(length, '#'));
+    lengths.insert(length == 0 ? 0 : kBefore + length);
   }
-  CHECK(lengths == std::set<size_t>{0, 1, 2, 3, 4});
+  CHECK(lengths == std::set<size_t>{0, kSimSectorBytes, 2 * kSimSectorBytes, 3 * kSimSectorBytes});
 }
 
 TEST_CASE("Faults by chance come at their rate", "[sim_fs][faults]") {
