@@ -31,6 +31,7 @@ constexpr size_t kTrailerBytes = 8 + 8 + 8 + 4;  // zero, crc, chunks, total_byt
 constexpr uint64_t kSyncEveryBytes = 64 << 20;
 constexpr std::string_view kSuffix = ".snap";
 constexpr std::string_view kTemporarySuffix = ".tmp";
+constexpr std::string_view kDamagedSuffix = ".damaged";
 
 std::string SnapshotName(Index index, Term term) {
   return absl::StrFormat("%016x-%016x.snap", term, index);
@@ -170,23 +171,34 @@ class WriterImpl final : public SnapshotWriter {
 
 class ReaderImpl final : public SnapshotReader {
  public:
-  ReaderImpl(std::string path, std::unique_ptr<File> file)
-      : path_(std::move(path)), file_(std::move(file)) {}
+  ReaderImpl(FileSystem& fs, std::string path, std::unique_ptr<File> file)
+      : fs_(fs), path_(std::move(path)), file_(std::move(file)) {}
 
-  absl::Status ReadHeader();
+  // `name`: the file's own.
+  absl::Status ReadHeader(const std::string& name);
 
   [[nodiscard]] const SnapshotMetadata& metadata() const override { return metadata_; }
   absl::StatusOr<std::string> Next() override;
 
  private:
+  // Also moves the file out of the way, so that it is offered to nobody any more.
   [[nodiscard]] absl::Status Damaged(uint64_t offset, std::string_view what) const {
+    // Best effort: the next reader tries again.
+    (void)fs_.Rename(path_, absl::StrCat(path_, absl::string_view(kDamagedSuffix.data(),
+                                                                  kDamagedSuffix.size())));
     return absl::DataLossError(absl::StrCat("'", path_, "' at ", offset, ": ",
                                             absl::string_view(what.data(), what.size())));
+  }
+  [[nodiscard]] absl::Status NewerVersion(uint32_t version) const {
+    return absl::UnimplementedError(absl::StrCat("'", path_, "' has snapshot format version ",
+                                                 version, "; this program reads version ",
+                                                 kVersion));
   }
   // Exactly `size` bytes at offset_.
   absl::StatusOr<std::string> Read(size_t size) const;
   absl::Status CheckTrailer();
 
+  FileSystem& fs_;
   const std::string path_;
   std::unique_ptr<File> file_;
   SnapshotMetadata metadata_;
@@ -204,19 +216,22 @@ absl::StatusOr<std::string> ReaderImpl::Read(size_t size) const {
   return bytes;
 }
 
-absl::Status ReaderImpl::ReadHeader() {
+absl::Status ReaderImpl::ReadHeader(const std::string& name) {
   KEELSON_ASSIGN_OR_RETURN(std::string header, Read(kHeaderFixedBytes));
   if (!std::string_view(header).starts_with(kMagic)) return Damaged(0, "not a snapshot");
-  if (const uint32_t version = LoadLe32(header.data() + 8); version > kVersion) {
-    return absl::UnimplementedError(absl::StrCat("'", path_, "' has snapshot format version ",
-                                                 version, "; this program reads version ",
-                                                 kVersion));
-  }
+  const uint32_t version = LoadLe32(header.data() + 8);
   const uint32_t metadata_bytes = LoadLe32(header.data() + 12);
-  if (metadata_bytes > kMaxMetadataBytes) return Damaged(0, "the header is damaged");
+  if (metadata_bytes > kMaxMetadataBytes) {
+    return version > kVersion ? NewerVersion(version) : Damaged(0, "the header is damaged");
+  }
   const size_t size = kHeaderFixedBytes + metadata_bytes + 4;
   KEELSON_ASSIGN_OR_RETURN(header, Read(size));
   const std::string_view covered = std::string_view(header).substr(0, size - 4);
+  if (version > kVersion) {
+    StoreLe32(header.data() + 8, kVersion);
+    const bool only_version_damaged = Crc32c(covered) == LoadLe32(header.data() + size - 4);
+    return only_version_damaged ? Damaged(0, "the header is damaged") : NewerVersion(version);
+  }
   if (Crc32c(covered) != LoadLe32(header.data() + size - 4) ||
       LoadLe32(header.data() + 8) != kVersion) {
     return Damaged(0, "the header is damaged");
@@ -224,6 +239,9 @@ absl::Status ReaderImpl::ReadHeader() {
   auto metadata = wal::DecodeSnapshotMetadata(covered.substr(kHeaderFixedBytes));
   if (!metadata.ok()) return Damaged(0, metadata.status().ToString());
   metadata_ = *std::move(metadata);
+  if (const std::string own = SnapshotName(metadata_.index, metadata_.term); own != name) {
+    return Damaged(0, absl::StrCat("holds snapshot '", own, "' under another name"));
+  }
   offset_ = size;
   return absl::OkStatus();
 }
@@ -300,8 +318,8 @@ class StoreImpl final : public SnapshotStore {
     for (const std::string& name : names) {
       if (!IsSnapshotName(name)) continue;
       auto reader = OpenFile(name);
-      // RemoveOld may run beside this.
-      if (reader.status().code() == absl::StatusCode::kNotFound) continue;
+      // RemoveOld may run beside this; a damaged one has been moved aside.
+      if (absl::IsNotFound(reader.status()) || absl::IsDataLoss(reader.status())) continue;
       if (!reader.ok()) return reader.status();
       found.push_back((*reader)->metadata());
     }
@@ -326,14 +344,8 @@ class StoreImpl final : public SnapshotStore {
   absl::StatusOr<std::unique_ptr<ReaderImpl>> OpenFile(const std::string& name) {
     const std::string path = JoinPath(dir_, name);
     KEELSON_ASSIGN_OR_RETURN(auto file, fs_.Open(path, {}));
-    auto reader = std::make_unique<ReaderImpl>(path, std::move(file));
-    KEELSON_RETURN_IF_ERROR(reader->ReadHeader());
-    const SnapshotMetadata& found = reader->metadata();
-    if (SnapshotName(found.index, found.term) != name) {
-      return absl::DataLossError(absl::StrCat("'", path, "' at 0: holds snapshot '",
-                                              SnapshotName(found.index, found.term),
-                                              "' under another name"));
-    }
+    auto reader = std::make_unique<ReaderImpl>(fs_, path, std::move(file));
+    KEELSON_RETURN_IF_ERROR(reader->ReadHeader(name));
     return reader;
   }
 
@@ -343,6 +355,15 @@ class StoreImpl final : public SnapshotStore {
 };
 
 }  // namespace
+
+absl::Status VerifySnapshot(SnapshotStore& store, Index index, Term term) {
+  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<SnapshotReader> reader,
+                           store.OpenSnapshot(index, term));
+  while (true) {
+    KEELSON_ASSIGN_OR_RETURN(const std::string chunk, reader->Next());
+    if (chunk.empty()) return absl::OkStatus();
+  }
+}
 
 absl::StatusOr<std::unique_ptr<SnapshotStore>> SnapshotStore::Open(FileSystem& fs,
                                                                    const std::string& dir) {

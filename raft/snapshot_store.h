@@ -2,7 +2,8 @@
 //
 // File "<term:016x>-<index:016x>.snap"; format in raft/docs/format.md. A snapshot is
 // visible only when complete and durable: it is written as "*.tmp", synced, renamed, and
-// the folder synced.
+// the folder synced. One that turns out to be damaged, whoever reads it, is renamed to
+// "*.snap.damaged" at once: it is not found again, and not deleted.
 #ifndef KEELSON_RAFT_SNAPSHOT_STORE_H_
 #define KEELSON_RAFT_SNAPSHOT_STORE_H_
 
@@ -55,12 +56,15 @@ class SnapshotStore {
   // NOT_FOUND if there is none at that index and term.
   virtual absl::StatusOr<std::unique_ptr<SnapshotReader>> OpenSnapshot(Index index, Term term) = 0;
 
-  // Metadata of the complete snapshots, newest first.
+  // Metadata of the complete snapshots, newest first; without those whose header is damaged.
   virtual absl::StatusOr<std::vector<SnapshotMetadata>> List() = 0;
 
   // Removes snapshots older than the newest `keep` ones; readers that are open go on.
   virtual absl::Status RemoveOld(size_t keep) = 0;
 };
+
+// Reads the snapshot to its end. OK if it is whole; NOT_FOUND, DATA_LOSS as the store says.
+absl::Status VerifySnapshot(SnapshotStore& store, Index index, Term term);
 
 }  // namespace keelson::raft
 

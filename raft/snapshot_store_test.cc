@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/crc32c.h"
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
 
@@ -250,10 +251,14 @@ TEST_CASE("A snapshot under a wrong name or of a newer version is refused", "[ra
     const std::string other = "snap/0000000000000003-000000000000000a.snap";
     KEELSON_REQUIRE_OK(fs.Rename(kName, other));
     KEELSON_CHECK_ERROR(store->OpenSnapshot(10, 3), StatusCode::kDataLoss, "under another name");
-    KEELSON_CHECK_ERROR(store->List(), StatusCode::kDataLoss, other);
   }
   SECTION("version") {
     bytes[8] = 2;
+    // With its checksum, or else it is a damaged byte.
+    KEELSON_CHECK_ERROR(ReadDamaged(bytes), StatusCode::kDataLoss, "the header is damaged");
+    const size_t size = 16 + static_cast<unsigned char>(bytes[12]);
+    const uint32_t crc = Crc32c(std::string_view(bytes).substr(0, size));
+    for (size_t i = 0; i < 4; ++i) bytes[size + i] = static_cast<char>(crc >> (8 * i));
     KEELSON_CHECK_ERROR(ReadDamaged(bytes), StatusCode::kUnimplemented,
                         "has snapshot format version 2; this program reads version 1");
   }
@@ -261,6 +266,28 @@ TEST_CASE("A snapshot under a wrong name or of a newer version is refused", "[ra
     bytes.replace(12, 4, "\xff\xff\xff\xff");
     KEELSON_CHECK_ERROR(ReadDamaged(bytes), StatusCode::kDataLoss, "the header is damaged");
   }
+}
+
+TEST_CASE("A damaged snapshot is moved aside by whoever finds out", "[raft][snapshot]") {
+  SimFileSystem fs(Random(1), {});
+  const std::string bytes = SmallFile(fs);
+  const auto store = OpenStore(fs);
+  SECTION("by its header, in a list") {
+    KEELSON_REQUIRE_OK(fs.FlipBit(kName, 20, 1));
+    KEELSON_ASSIGN_OR_FAIL(const auto found, store->List());
+    CHECK(found.empty());
+  }
+  SECTION("in a chunk, by reading to the end") {
+    KEELSON_REQUIRE_OK(fs.FlipBit(kName, bytes.size() - 40, 1));
+    KEELSON_ASSIGN_OR_FAIL(const auto found, store->List());
+    CHECK(found.size() == 1);
+    KEELSON_CHECK_ERROR(VerifySnapshot(*store, 9, 3), StatusCode::kDataLoss, kName);
+  }
+  CHECK_FALSE(fs.Exists(kName).value());
+  CHECK(fs.Exists(std::string(kName) + ".damaged").value());
+  KEELSON_CHECK_ERROR(VerifySnapshot(*store, 9, 3), StatusCode::kNotFound, "");
+  KEELSON_REQUIRE_OK(store->RemoveOld(0));
+  CHECK(fs.Exists(std::string(kName) + ".damaged").value());  // Only a person deletes it.
 }
 
 }  // namespace

@@ -36,13 +36,53 @@ class Head final : public wal::HeadSource {
   const wal::GroupState& state_;
 };
 
+// A log that starts over: its entries stand in the first segment, too, whose name makes all of it
+// valid at once.
+class WholeLog final : public wal::HeadSource {
+ public:
+  explicit WholeLog(const Wal::Restart& restart)
+      : restart_(restart), start_(wal::EncodeSnapshotMetadata(restart.start)) {}
+
+  [[nodiscard]] Index NextIndex() const override { return restart_.start.index + 1; }
+  [[nodiscard]] uint64_t HeadBytes() const override {
+    uint64_t bytes =
+        RecordBytes(start_.size()) + RecordBytes(wal::HardStateBytes(restart_.hard_state));
+    for (const Entry& entry : restart_.entries) {
+      bytes += RecordBytes(wal::kEntryMetaBytes + entry.data.size());
+    }
+    return bytes;
+  }
+  void EncodeHead(BatchEncoder& encoder) const override {
+    encoder.AddSnapshot(RecordType::kStart, start_);
+    encoder.AddHardState(restart_.hard_state);
+    for (const Entry& entry : restart_.entries) encoder.AddEntry(entry);
+  }
+
+ private:
+  const Wal::Restart& restart_;
+  const std::string start_;
+};
+
+Wal::Recovered ToRecovered(wal::LoadedLog log) {
+  Wal::Recovered recovered;
+  recovered.hard_state = log.replay.hard_state();
+  recovered.start = log.replay.start();
+  recovered.torn_bytes = log.torn_bytes;
+  recovered.entries = std::move(log.replay).TakeEntries();
+  return recovered;
+}
+
 class WalImpl final : public Wal {
  public:
   WalImpl(FileSystem& fs, const std::string& dir, const Options& options,
           std::unique_ptr<FileLock> lock, const wal::LogReplay& replay)
       : state_(replay), head_(state_), writer_(fs, dir, options, std::move(lock), head_) {}
 
-  absl::Status Recover(const wal::LoadedSegments& log) { return writer_.Recover(log); }
+  // Returns the files that were moved aside.
+  absl::StatusOr<std::vector<std::string>> Recover(const wal::LoadedSegments& log) {
+    KEELSON_RETURN_IF_ERROR(writer_.Recover(log));
+    return writer_.MoveAside(log.replaced);
+  }
 
   absl::Status Append(const Batch& batch) override;
   absl::StatusOr<SyncToken> Sync() override;
@@ -145,13 +185,34 @@ absl::StatusOr<std::unique_ptr<Wal>> Wal::Open(FileSystem& fs, const std::string
   if (!lock.ok()) return Annotate(lock.status(), "lock the write-ahead log '" + dir + "'");
   KEELSON_ASSIGN_OR_RETURN(wal::LoadedLog log, wal::LoadLog(fs, dir, identity, nullptr));
   auto wal = std::make_unique<WalImpl>(fs, dir, options, *std::move(lock), log.replay);
-  KEELSON_RETURN_IF_ERROR(wal->Recover(log));
+  KEELSON_ASSIGN_OR_RETURN(std::vector<std::string> moved_aside, wal->Recover(log));
 
-  recovered->hard_state = log.replay.hard_state();
-  recovered->start = log.replay.start();
-  recovered->torn_bytes = log.torn_bytes;
-  recovered->entries = std::move(log.replay).TakeEntries();
+  *recovered = ToRecovered(std::move(log));
+  recovered->moved_aside = std::move(moved_aside);
   return std::unique_ptr<Wal>(std::move(wal));
+}
+
+absl::StatusOr<Wal::Salvage> Wal::ReadDamaged(FileSystem& fs, const std::string& dir,
+                                              const Identity& identity) {
+  KEELSON_ASSIGN_OR_RETURN(wal::SalvagedLog salvaged, wal::SalvageLog(fs, dir, identity));
+  Salvage result;
+  result.damage = salvaged.damage;
+  result.highest_entry = salvaged.highest_entry;
+  const wal::LogReplay& replay = salvaged.log.replay;
+  // What lies behind a gap hangs in the air.
+  if (replay.started() && !replay.has_gap()) result.rest = ToRecovered(std::move(salvaged.log));
+  return result;
+}
+
+absl::Status Wal::StartOver(FileSystem& fs, const std::string& dir, const Identity& identity,
+                            const Restart& restart, const Options& options) {
+  KEELSON_RETURN_IF_ERROR(fs.CreateDirectories(dir));
+  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<FileLock> lock,
+                           fs.Lock(JoinPath(dir, wal::kLockName)));
+  const auto old = wal::ListSegments(fs, dir);
+  if (!old.ok() && !absl::IsNotFound(old.status())) return old.status();
+  return wal::SegmentWriter::Create(fs, dir, identity, options, WholeLog(restart),
+                                    old.ok() ? old->back() + 1 : 1);
 }
 
 }  // namespace keelson::raft

@@ -1,6 +1,7 @@
 #include "raft/internal/wal_directory.h"
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -38,7 +39,8 @@ class Loader {
       : fs_(fs), expected_(expected), sink_(sink), visitor_(visitor) {}
 
   absl::Status Load(const std::string& path, uint64_t sequence, bool is_last);
-  LoadedSegments TakeLog() && { return std::move(log_); }
+  // What has been loaded, also after an error.
+  LoadedSegments& log() { return log_; }
 
  private:
   absl::Status CheckHead(const std::string& path, const SegmentReader& reader, uint64_t sequence);
@@ -92,6 +94,11 @@ absl::Status Loader::CheckEnd(const std::string& path, const SegmentReader& read
         "'", path, "' at ", reader.offset(),
         ": a record is damaged that was durable when the one at ", *proof, " was written"));
   }
+  if (!reader.MayBeTorn()) {
+    return absl::DataLossError(
+        absl::StrCat("'", path, "' at ", reader.offset(),
+                     ": a record is damaged, and not as a write cut short leaves it"));
+  }
   log_.torn_bytes = reader.ContentEnd() - reader.offset();
   return absl::OkStatus();
 }
@@ -122,6 +129,70 @@ absl::Status Loader::Load(const std::string& path, uint64_t sequence, bool is_la
   if (!is_last) return absl::OkStatus();
   log_.unproven = bytes.substr(synced, reader.offset() - synced);
   return CheckEnd(path, reader);
+}
+
+// Where in `sequences` the log begins: at the last segment that has no predecessor. Those before it
+// are of a log that it replaces.
+absl::StatusOr<size_t> FirstOfLog(FileSystem& fs, const std::string& dir,
+                                  const std::vector<uint64_t>& sequences) {
+  struct Head {
+    size_t at;
+    uint64_t incarnation;
+    bool has_predecessor;
+  };
+  std::vector<Head> heads;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const std::string path = JoinPath(dir, SegmentName(sequences[i]));
+    KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {}));
+    std::string bytes(RecordBytes(kSegmentHeadBytes), '\0');
+    KEELSON_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, std::span(bytes)));
+    bytes.resize(got);
+    const absl::StatusOr<SegmentReader> reader = SegmentReader::Open(path, bytes);
+    if (!reader.ok()) continue;  // Damaged, or of a newer version: loading it says so.
+    heads.push_back({.at = i,
+                     .incarnation = reader->head().incarnation,
+                     .has_predecessor = reader->head_record().header.previous_crc != 0});
+  }
+  for (auto head = heads.rbegin(); head != heads.rend(); ++head) {
+    if (head->has_predecessor) continue;
+    // A checksum can be 0 by chance. A log that replaces another has an incarnation of its own.
+    const bool fresh = std::none_of(std::next(head), heads.rend(), [&head](const Head& older) {
+      return older.incarnation == head->incarnation;
+    });
+    if (fresh) return head->at;
+  }
+  return 0;
+}
+
+// Loads the whole log, or what comes before the damage that the error is about.
+absl::Status LoadAll(FileSystem& fs, const std::string& dir, Loader& loader) {
+  KEELSON_ASSIGN_OR_RETURN(std::vector<uint64_t> sequences, ListSegments(fs, dir));
+  KEELSON_ASSIGN_OR_RETURN(const size_t first, FirstOfLog(fs, dir, sequences));
+  const auto begin = sequences.begin() + static_cast<ptrdiff_t>(first);
+  loader.log().replaced.assign(sequences.begin(), begin);
+  sequences.erase(sequences.begin(), begin);
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    if (i > 0 && sequences[i] != sequences[i - 1] + 1) {
+      return absl::DataLossError(absl::StrCat(
+          "'", JoinPath(dir, SegmentName(sequences[i - 1] + 1)), "' is missing between '",
+          SegmentName(sequences[i - 1]), "' and '", SegmentName(sequences[i]), "'"));
+    }
+    KEELSON_RETURN_IF_ERROR(loader.Load(JoinPath(dir, SegmentName(sequences[i])), sequences[i],
+                                        i + 1 == sequences.size()));
+  }
+  return absl::OkStatus();
+}
+
+// The highest index of any sound entry of the log `incarnation` in the folder.
+absl::StatusOr<Index> HighestEntryIn(FileSystem& fs, const std::string& dir, uint64_t incarnation) {
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<uint64_t> sequences, ListSegments(fs, dir));
+  Index highest = 0;
+  for (const uint64_t sequence : sequences) {
+    const auto bytes = ReadSegment(fs, JoinPath(dir, SegmentName(sequence)));
+    if (!bytes.ok()) continue;  // Only for the report.
+    highest = std::max(highest, HighestEntry(*bytes, incarnation, sequence));
+  }
+  return highest;
 }
 
 // The log of one group.
@@ -165,18 +236,9 @@ absl::StatusOr<std::vector<uint64_t>> ListSegments(FileSystem& fs, const std::st
 absl::StatusOr<LoadedSegments> LoadSegments(FileSystem& fs, const std::string& dir,
                                             const std::optional<Identity>& expected,
                                             RecordSink& sink, const RecordVisitor& visitor) {
-  KEELSON_ASSIGN_OR_RETURN(const std::vector<uint64_t> sequences, ListSegments(fs, dir));
   Loader loader(fs, expected, sink, visitor);
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    if (i > 0 && sequences[i] != sequences[i - 1] + 1) {
-      return absl::DataLossError(absl::StrCat(
-          "'", JoinPath(dir, SegmentName(sequences[i - 1] + 1)), "' is missing between '",
-          SegmentName(sequences[i - 1]), "' and '", SegmentName(sequences[i]), "'"));
-    }
-    KEELSON_RETURN_IF_ERROR(loader.Load(JoinPath(dir, SegmentName(sequences[i])), sequences[i],
-                                        i + 1 == sequences.size()));
-  }
-  return std::move(loader).TakeLog();
+  KEELSON_RETURN_IF_ERROR(LoadAll(fs, dir, loader));
+  return std::move(loader.log());
 }
 
 absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
@@ -189,6 +251,26 @@ absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
     return Annotate(whole, "'" + dir + "'");
   }
   return log;
+}
+
+absl::StatusOr<SalvagedLog> SalvageLog(FileSystem& fs, const std::string& dir,
+                                       const std::optional<Identity>& expected) {
+  SingleLog sink;
+  const RecordVisitor no_visitor;
+  Loader loader(fs, expected, sink, no_visitor);
+  SalvagedLog salvaged;
+  salvaged.damage = LoadAll(fs, dir, loader);
+  salvaged.log = {std::move(loader.log()), std::move(sink).TakeReplay()};
+  const LogReplay& replay = salvaged.log.replay;
+  if (salvaged.damage.ok()) salvaged.damage = Annotate(replay.Check(), "'" + dir + "'");
+  if (!salvaged.damage.ok() && !absl::IsDataLoss(salvaged.damage)) return salvaged.damage;
+  salvaged.highest_entry = replay.last_index();
+  if (!salvaged.damage.ok() && !salvaged.log.segments.empty()) {
+    const uint64_t incarnation = salvaged.log.segments.back().head.incarnation;
+    KEELSON_ASSIGN_OR_RETURN(const Index highest, HighestEntryIn(fs, dir, incarnation));
+    salvaged.highest_entry = std::max(salvaged.highest_entry, highest);
+  }
+  return salvaged;
 }
 
 }  // namespace keelson::raft::wal

@@ -18,6 +18,8 @@ namespace keelson::raft::wal {
 
 inline constexpr char kLockName[] = "lock";
 inline constexpr char kTemporarySuffix[] = ".tmp";
+// Behind the names of segments that are of no use any more, but kept.
+inline constexpr char kDamagedSuffix[] = ".damaged";
 // Larger files are no segments of ours.
 inline constexpr uint64_t kMaxSegmentBytes = uint64_t{8} << 30;
 
@@ -41,6 +43,8 @@ struct LoadedSegments {
   uint64_t torn_bytes = 0;
   // The last bytes of the last segment, up to its end, that no record shows to be durable.
   std::string unproven;
+  // Segments of a damaged log, which this one replaces (Wal::StartOver). To be moved aside.
+  std::vector<uint64_t> replaced;
 };
 
 struct LoadedLog : LoadedSegments {
@@ -70,6 +74,17 @@ absl::StatusOr<LoadedSegments> LoadSegments(FileSystem& fs, const std::string& d
 absl::StatusOr<LoadedLog> LoadLog(FileSystem& fs, const std::string& dir,
                                   const std::optional<Identity>& expected,
                                   const RecordVisitor& visitor);
+
+// What can be relied on of a log that may be damaged.
+struct SalvagedLog {
+  absl::Status damage;      // as LoadLog's DATA_LOSS; OK: the log is whole
+  LoadedLog log;            // the records before the damage; perhaps no segment
+  Index highest_entry = 0;  // of all sound entries in the folder, those behind the damage included
+};
+
+// As LoadLog, but damage is no error.
+absl::StatusOr<SalvagedLog> SalvageLog(FileSystem& fs, const std::string& dir,
+                                       const std::optional<Identity>& expected);
 
 }  // namespace keelson::raft::wal
 

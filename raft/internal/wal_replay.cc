@@ -66,16 +66,16 @@ absl::Status LogReplay::ApplyEntry(Entry entry) {
     return absl::DataLossError(absl::StrCat("entry ", entry.index, " does not follow a log of [",
                                             start_.index + 1, ", ", last_index(), "]"));
   }
+  const Term before = terms_.At(entry.index - 1);
+  if (entry.term < before) {
+    return absl::DataLossError(absl::StrCat("entry ", entry.index, " has term ", entry.term,
+                                            ", the one before it ", before));
+  }
   if (entry.index <= base_) {  // Replaces entries of segments that are gone.
     entries_.clear();
     base_ = entry.index - 1;
   } else {
     entries_.resize(entry.index - base_ - 1);
-  }
-  const Term before = terms_.At(entry.index - 1);
-  if (entry.term < before) {
-    return absl::DataLossError(absl::StrCat("entry ", entry.index, " has term ", entry.term,
-                                            ", the one before it ", before));
   }
   terms_.Set(entry.index, entry.term);
   entries_.push_back(std::move(entry));
@@ -126,7 +126,7 @@ HardState LogReplay::hard_state() const {
 
 absl::Status LogReplay::Check() const {
   if (!started_) return absl::DataLossError("the log has no start record");
-  if (base_ > start_.index) {
+  if (has_gap()) {
     return absl::DataLossError(absl::StrCat("entries [", start_.index + 1, ", ", base_,
                                             "] are missing: an older segment is gone"));
   }

@@ -44,6 +44,9 @@ class LogReplay {
   // between the start and the oldest segment, or the commit index is past the end.
   [[nodiscard]] absl::Status Check() const;
 
+  [[nodiscard]] bool started() const { return started_; }  // the start of the log is known
+  // Entries are missing between the start and the oldest segment.
+  [[nodiscard]] bool has_gap() const { return base_ > start_.index; }
   [[nodiscard]] Index last_index() const { return base_ + entries_.size(); }
   [[nodiscard]] const SnapshotMetadata& start() const { return start_; }
   // Its commit is raised to the start: a snapshot covers committed entries only.

@@ -1,5 +1,6 @@
 #include "raft/internal/wal_segment.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -12,8 +13,17 @@
 namespace keelson::raft::wal {
 namespace {
 
+constexpr uint64_t kSectorBytes = 512;  // what a disk writes whole or not at all
+
 bool AllZero(std::string_view bytes) {
   return bytes.find_first_not_of('\0') == std::string_view::npos;
+}
+
+// True when the head of segment `bytes` is one of our version but for its version byte.
+bool OnlyVersionDamaged(std::string_view bytes) {
+  std::string header(bytes.substr(0, kHeaderBytes));
+  header[13] = static_cast<char>(kVersion);
+  return DecodeHeader(header, Binding{}).has_value();
 }
 
 // True when the record whose `header` stands at `offset` lies whole and unharmed in `bytes`.
@@ -38,7 +48,8 @@ SegmentReader::SegmentReader(std::string_view bytes, const SegmentHead& head,
 
 absl::StatusOr<SegmentReader> SegmentReader::Open(std::string file, std::string_view bytes) {
   constexpr size_t kVersionOffset = 13;
-  if (HasSegmentMagic(bytes) && static_cast<uint8_t>(bytes[kVersionOffset]) > kVersion) {
+  if (HasSegmentMagic(bytes) && static_cast<uint8_t>(bytes[kVersionOffset]) > kVersion &&
+      !OnlyVersionDamaged(bytes)) {
     return absl::UnimplementedError(absl::StrCat("'", file, "' has log format version ",
                                                  static_cast<uint8_t>(bytes[kVersionOffset]),
                                                  "; this program reads version ", kVersion));
@@ -100,6 +111,37 @@ std::optional<uint64_t> SegmentReader::ProofOfSync() const {
     next += RecordBytes(header->payload_bytes);
   }
   return std::nullopt;
+}
+
+bool SegmentReader::MayBeTorn() const {
+  const std::string_view rest = bytes_.substr(std::min<uint64_t>(offset_, bytes_.size()));
+  if (rest.size() < kHeaderBytes) return true;  // Someone cut the file.
+  if (AllZero(rest.substr(0, kHeaderBytes))) return true;
+  const std::optional<RecordHeader> header = HeaderAt(offset_);
+  // A header lies in one sector. The first bytes of one, and nothing behind, are a write cut short.
+  if (!header.has_value()) return ContentEnd() < offset_ + kHeaderBytes;
+  if (header->previous_crc != chain_) return true;
+  if (RecordBytes(header->payload_bytes) > rest.size()) return true;
+  const uint64_t end = offset_ + kHeaderBytes + header->payload_bytes;
+  // The sector of the header is there. Are all the others?
+  for (uint64_t at = (offset_ / kSectorBytes + 1) * kSectorBytes; at < end; at += kSectorBytes) {
+    if (AllZero(bytes_.substr(at, std::min(kSectorBytes, end - at)))) return true;
+  }
+  return false;
+}
+
+Index HighestEntry(std::string_view bytes, uint64_t incarnation, uint64_t sequence) {
+  Index highest = 0;
+  for (uint64_t at = 0; at + kHeaderBytes <= bytes.size(); at += kAlignment) {
+    const std::optional<RecordHeader> header = DecodeHeader(
+        bytes.substr(at), {.incarnation = incarnation, .sequence = sequence, .offset = at});
+    if (!header.has_value() || header->type != static_cast<uint8_t>(RecordType::kEntry)) continue;
+    if (!PayloadIntact(bytes, at, *header)) continue;
+    const auto entry = DecodeEntry(bytes.substr(at + kHeaderBytes, header->payload_bytes));
+    if (entry.ok()) highest = std::max(highest, entry->index);
+    at += RecordBytes(header->payload_bytes) - kAlignment;
+  }
+  return highest;
 }
 
 }  // namespace keelson::raft::wal

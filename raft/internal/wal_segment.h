@@ -51,6 +51,10 @@ class SegmentReader {
   // two unsynced writes and not the first.
   [[nodiscard]] std::optional<uint64_t> ProofOfSync() const;
 
+  // After Next returned nullopt: false when no torn write leaves the bytes at offset() as they are.
+  // A sector that a torn write lost is as it was before, zeros; what is there, is there as written.
+  [[nodiscard]] bool MayBeTorn() const;
+
  private:
   SegmentReader(std::string_view bytes, const SegmentHead& head, const Record& head_record);
   [[nodiscard]] std::optional<RecordHeader> HeaderAt(uint64_t offset) const;
@@ -61,6 +65,10 @@ class SegmentReader {
   uint64_t offset_;
   uint32_t chain_;
 };
+
+// The highest index of the sound entries anywhere in `bytes`, the segment `sequence` of the log
+// `incarnation`, damaged or not; 0 if there is none.
+Index HighestEntry(std::string_view bytes, uint64_t incarnation, uint64_t sequence);
 
 }  // namespace keelson::raft::wal
 

@@ -82,12 +82,15 @@ absl::StatusOr<Position> PublishSegment(FileSystem& fs, const std::string& dir, 
 }  // namespace
 
 absl::Status SegmentWriter::Create(FileSystem& fs, const std::string& dir, const Identity& identity,
-                                   const Wal::Options& options, const HeadSource& source) {
+                                   const Wal::Options& options, const HeadSource& source,
+                                   uint64_t sequence) {
+  const uint64_t drawn = options.incarnation != 0 ? options.incarnation : Random::SeedFromSystem();
   const SegmentHead head = {
       .cluster_id = identity.cluster_id,
       .node_id = identity.node_id,
-      .incarnation = options.incarnation != 0 ? options.incarnation : Random::SeedFromSystem(),
-      .sequence = 1,
+      // Another one than that of a log which it replaces, also where the options were the same.
+      .incarnation = drawn + (sequence - 1),
+      .sequence = sequence,
       .next_index = source.NextIndex(),
       .segment_bytes =
           std::max(options.segment_bytes, AllHeadBytes(source) + kCompactReserveBytes)};
@@ -145,6 +148,18 @@ absl::Status SegmentWriter::Recover(const LoadedSegments& log) {
     segments_.push_back({segment.head.sequence, segment.head.next_index});
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> SegmentWriter::MoveAside(
+    const std::vector<uint64_t>& sequences) {
+  std::vector<std::string> moved;
+  for (const uint64_t sequence : sequences) {
+    const std::string path = JoinPath(dir_, SegmentName(sequence));
+    moved.push_back(path + kDamagedSuffix);
+    KEELSON_RETURN_IF_ERROR(fs_.Rename(path, moved.back()));
+  }
+  if (!moved.empty()) KEELSON_RETURN_IF_ERROR(fs_.SyncDirectory(dir_));
+  return moved;
 }
 
 absl::Status SegmentWriter::EnsureRoom(uint64_t bytes, uint64_t reserve) {

@@ -44,12 +44,16 @@ class SegmentWriter {
                 std::unique_ptr<FileLock> lock, const HeadSource& source)
       : fs_(fs), dir_(std::move(dir)), options_(options), lock_(std::move(lock)), source_(source) {}
 
-  // Makes the first segment of a new log, durably. The caller holds the lock.
+  // Makes the first segment of a new log, durably. The caller holds the lock. Segments before
+  // `sequence` are of a log that this one replaces.
   static absl::Status Create(FileSystem& fs, const std::string& dir, const Identity& identity,
-                             const Wal::Options& options, const HeadSource& source);
+                             const Wal::Options& options, const HeadSource& source,
+                             uint64_t sequence = 1);
 
   // Removes leftovers, cuts the torn tail, makes durable what was read.
   absl::Status Recover(const LoadedSegments& log);
+  // Gives the segments of a log that this one has replaced other names; returns these.
+  absl::StatusOr<std::vector<std::string>> MoveAside(const std::vector<uint64_t>& sequences);
 
   // OK, or what stopped the log.
   [[nodiscard]] const absl::Status& poison() const { return poison_; }
