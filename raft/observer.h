@@ -116,6 +116,14 @@ struct RecoveryEnded {
   Index index = 0;
 };
 // A leader heard of that, and will trust the peer once `recover_to` is committed and there.
+// Durable data was damaged or gone when this node started. What is sound was kept, the damaged files
+// were moved aside, and the node recovers (docs/decisions/0011). Sent before the core is made.
+struct StorageRepaired {
+  uint64_t incarnation = 0;
+  Index kept = 0;         // the last entry that is still there, in the log or the state machine
+  Index known = 0;        // the last entry that is known to have been there; at least `kept`
+  std::string_view what;  // which file, where, and what is wrong; not kept after the call
+};
 struct PeerRecovering {
   NodeId peer = kNoNode;
   uint64_t incarnation = 0;
@@ -335,8 +343,8 @@ using Event = std::variant<
     event::AutoLeaveRefused, event::ProposalRefused, event::TransferStarted, event::TransferAborted,
     event::TransferRefused, event::TimeoutNowSent, event::TimeoutNowReceived,
     event::TimeoutNowIgnored, event::ReadDropped, event::MalformedReadResponse,
-    event::RecoveryStarted, event::RecoveryEnded, event::PeerRecovering, event::PeerRecovered,
-    event::EarlierLifeIgnored, event::FellAsleep, event::WokeUp>;
+    event::StorageRepaired, event::RecoveryStarted, event::RecoveryEnded, event::PeerRecovering,
+    event::PeerRecovered, event::EarlierLifeIgnored, event::FellAsleep, event::WokeUp>;
 
 // Called inside Core's functions, on the caller's thread. Must not call the core.
 class Observer {

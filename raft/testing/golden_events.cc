@@ -150,6 +150,7 @@ struct Renderer {
   }
   // Not of etcd-io/raft:
   Lines operator()(const event::CommittedByVote&) const { return {}; }
+  Lines operator()(const event::StorageRepaired&) const { return {}; }
   Lines operator()(const event::RecoveryStarted&) const { return {}; }
   Lines operator()(const event::RecoveryEnded&) const { return {}; }
   Lines operator()(const event::PeerRecovering&) const { return {}; }
