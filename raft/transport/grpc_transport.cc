@@ -43,7 +43,7 @@ class SnapshotSlot : public std::enable_shared_from_this<SnapshotSlot> {
       if (sending_ == 0 && index != 0 && !stopped_) {
         sending_ = index;
         sender_ = SnapshotSender::Start(
-            hub_, address_, std::move(message),
+            hub_, address_, std::move(message), /*resume=*/index == failed_,
             [self = shared_from_this()](const absl::Status& status) { self->Done(status); });
         return;
       }
@@ -61,6 +61,7 @@ class SnapshotSlot : public std::enable_shared_from_this<SnapshotSlot> {
   void Done(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_) {
     {
       absl::MutexLock lock(&mu_);
+      failed_ = status.ok() ? 0 : sending_;
       sending_ = 0;
     }
     const auto counters = hub_.Counters(peer_);
@@ -78,6 +79,7 @@ class SnapshotSlot : public std::enable_shared_from_this<SnapshotSlot> {
   absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   Index sending_ ABSL_GUARDED_BY(mu_) = 0;  // of the snapshot under way; 0: none
+  Index failed_ ABSL_GUARDED_BY(mu_) = 0;   // of the last one, if it failed
   std::weak_ptr<SnapshotSender> sender_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -278,6 +280,7 @@ std::vector<GrpcTransport::PeerStats> GrpcTransport::Impl::GetStats() const {
                      .snapshots_sent = c->snapshots_sent,
                      .snapshots_failed = c->snapshots_failed,
                      .snapshots_received = c->snapshots_received,
+                     .snapshots_resumed = c->snapshots_resumed,
                      .round_trip = absl::Nanoseconds(c->round_trip_nanos.load())});
   }
   return stats;

@@ -10,7 +10,9 @@
 //
 // Each peer has two lanes, which are connections of their own: "bulk" for appends and
 // proposals, in the order sent, and "urgent" for all that is small. So a heartbeat never
-// waits behind a megabyte. Snapshots travel on a third connection, one at a time a peer.
+// waits behind a megabyte. Snapshots travel on a third connection, one at a time a peer; a
+// transfer that breaks, or of which a chunk is damaged on the way, goes on behind the last
+// good chunk.
 // Whatever waits when a lane becomes free goes out as one batch; payloads are not copied.
 //
 // A lane that breaks reconnects after 10 ms, doubling up to 500 ms. What was queued when an
@@ -74,6 +76,9 @@ class GrpcTransport final : public Transport {
     size_t max_receive_bytes = 256 << 20;
     // A snapshot transfer that makes no progress for so long is given up.
     absl::Duration snapshot_stall_timeout = absl::Seconds(30);
+    // Snapshots go to each peer at most this fast, so that they leave room for the log on the
+    // network and the disks; 0: no limit.
+    uint64_t snapshot_bytes_per_second = 0;
 
     // Decides whether a caller that says it is `from` is it, by the names in its certificate
     // (empty without TLS). Null: the certificate authority and the cluster id decide.
@@ -125,7 +130,8 @@ class GrpcTransport final : public Transport {
     uint64_t snapshots_sent = 0;
     uint64_t snapshots_failed = 0;
     uint64_t snapshots_received = 0;
-    absl::Duration round_trip;  // of the last probe (one a second on a busy lane); 0: none yet
+    uint64_t snapshots_resumed = 0;  // incoming transfers that went on behind what was there
+    absl::Duration round_trip;       // of the last probe (one a second on a busy lane); 0: none yet
   };
   // By ascending id.
   [[nodiscard]] std::vector<PeerStats> GetStats() const;

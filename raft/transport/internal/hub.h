@@ -33,6 +33,7 @@ struct PeerCounters {
   std::atomic<uint64_t> snapshots_sent{0};
   std::atomic<uint64_t> snapshots_failed{0};
   std::atomic<uint64_t> snapshots_received{0};
+  std::atomic<uint64_t> snapshots_resumed{0};
   std::atomic<int64_t> round_trip_nanos{0};
 };
 

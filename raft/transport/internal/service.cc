@@ -142,8 +142,8 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* RaftService::Stream
 }
 
 grpc::ServerReadReactor<v1::SnapshotPart>* RaftService::SendSnapshot(
-    grpc::CallbackServerContext* context, v1::SnapshotResult*) {
-  return NewSnapshotReceiver(hub_, calls_, receiving_, context);
+    grpc::CallbackServerContext* context, v1::SnapshotResult* result) {
+  return NewSnapshotReceiver(hub_, calls_, receiving_, partials_, context, result);
 }
 
 }  // namespace keelson::raft::transport

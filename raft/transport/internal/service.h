@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "raft/transport/internal/hub.h"
+#include "raft/transport/internal/partial_snapshots.h"
 #include "raft/transport/raft.grpc.pb.h"
 
 namespace keelson::raft::transport {
@@ -58,12 +59,15 @@ class RaftService final
   Hub& hub_;
   ActiveCalls calls_;
   std::atomic<int> receiving_{0};  // snapshots
+  PartialSnapshots partials_;
 };
 
 // One incoming snapshot; deletes itself when the call is done. `receiving` counts them.
-grpc::ServerReadReactor<v1::SnapshotPart>* NewSnapshotReceiver(
-    Hub& hub, ActiveCalls& calls, std::atomic<int>& receiving,
-    grpc::CallbackServerContext* context);
+grpc::ServerReadReactor<v1::SnapshotPart>* NewSnapshotReceiver(Hub& hub, ActiveCalls& calls,
+                                                               std::atomic<int>& receiving,
+                                                               PartialSnapshots& partials,
+                                                               grpc::CallbackServerContext* context,
+                                                               v1::SnapshotResult* result);
 
 }  // namespace keelson::raft::transport
 

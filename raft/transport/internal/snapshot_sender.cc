@@ -2,103 +2,279 @@
 
 #include <grpcpp/support/client_callback.h>
 
+#include <algorithm>
 #include <atomic>
+#include <limits>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/status.h"
 #include "raft/transport/codec.h"
 #include "raft/transport/internal/channel.h"
+#include "raft/transport/internal/pacer.h"
 #include "raft/transport/raft.grpc.pb.h"
 
 namespace keelson::raft::transport {
 namespace {
 
-class Sender final : public SnapshotSender,
-                     public grpc::ClientWriteReactor<v1::SnapshotPart>,
-                     public std::enable_shared_from_this<Sender> {
+// A transfer that breaks goes on after this pause, unless so many tries in a row brought nothing.
+constexpr absl::Duration kPause = absl::Milliseconds(100);
+constexpr int kMaxIdleTries = 3;
+
+// One call of SendSnapshot.
+class Call final : public grpc::ClientWriteReactor<v1::SnapshotPart>,
+                   public std::enable_shared_from_this<Call> {
  public:
-  Sender(Hub& hub, Hub::Pass pass, const std::string& address, Message message,
+  // Fills in the next part. True: it is the last one.
+  using Next = std::function<bool(v1::SnapshotPart& part, absl::Duration* wait)>;
+  using Done = std::function<void(const absl::Status&, const v1::SnapshotResult&)>;
+
+  Call(Hub& hub, const std::string& address, NodeId to) : hub_(hub) {
+    AddCallerMetadata(hub.options(), to, context_);
+    channel_ = OpenChannel(hub.options(), address);
+    hub.Keep(channel_);
+    stub_ = v1::RaftTransport::NewStub(channel_);
+  }
+
+  // Sends `first` and then, each on the disk executor, what `next` gives; none without it.
+  void Start(v1::SnapshotPart first, Next next, Done done) {
+    self_ = shared_from_this();
+    part_ = std::move(first);
+    next_ = std::move(next);
+    done_ = std::move(done);
+    last_ = next_ == nullptr;
+    stub_->async()->SendSnapshot(&context_, &result_, this);
+    AddHold();
+    Write();
+    StartCall();
+  }
+  void Cancel() {
+    cancelled_.store(true, std::memory_order_relaxed);
+    context_.TryCancel();
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok || last_) {
+      RemoveHold();
+      return;
+    }
+    hub_.disk().Post([this] {
+      part_.Clear();
+      absl::Duration wait;
+      last_ = next_(part_, &wait);
+      WriteAfter(wait);
+    });
+  }
+  void OnDone(const grpc::Status& status) override {
+    const std::shared_ptr<Call> keep = std::move(self_);
+    done_(FromGrpc(status), result_);
+  }
+
+ private:
+  // In short steps, so that Cancel need not wait for it.
+  void WriteAfter(absl::Duration wait) {
+    if (wait <= absl::ZeroDuration() || cancelled_.load(std::memory_order_relaxed)) return Write();
+    const absl::Duration step = std::min(wait, kPause);
+    hub_.timers().PostAfter(step, [this, wait, step] { WriteAfter(wait - step); });
+  }
+  void Write() {
+    if (last_) {
+      StartWriteLast(&part_, grpc::WriteOptions());
+    } else {
+      StartWrite(&part_);
+    }
+  }
+
+  Hub& hub_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::RaftTransport::Stub> stub_;
+  grpc::ClientContext context_;
+  v1::SnapshotResult result_;
+  v1::SnapshotPart part_;
+  Next next_;
+  Done done_;
+  bool last_ = false;
+  std::atomic<bool> cancelled_{false};
+  std::shared_ptr<Call> self_;  // from Start to OnDone
+};
+
+// A transfer: as many calls as it takes.
+class Sender final : public SnapshotSender, public std::enable_shared_from_this<Sender> {
+ public:
+  Sender(Hub& hub, Hub::Pass pass, const std::string& address, Message message, bool resume,
          std::function<void(absl::Status)> done)
       : hub_(hub),
         pass_(std::move(pass)),
         address_(address),
         counters_(hub.Counters(message.to)),
         message_(std::move(message)),
-        done_(std::move(done)) {
-    AddCallerMetadata(hub.options(), message_.to, context_);
-  }
+        done_(std::move(done)),
+        resume_(resume),
+        pacer_(hub.options().snapshot_bytes_per_second) {}
 
-  // On the disk executor, like all that reads.
+  // On the disk executor, like all that follows.
   void Begin() {
     self_ = shared_from_this();
     if (hub_.options().snapshots == nullptr) {
       Done(absl::FailedPreconditionError("this node stores no snapshots"));
       return;
     }
-    const SnapshotMetadata& metadata = message_.snapshot->metadata;
-    auto reader = hub_.options().snapshots->OpenSnapshot(metadata.index, metadata.term);
-    if (!reader.ok()) {
-      Done(reader.status());
-      return;
-    }
-    reader_ = *std::move(reader);
-    channel_ = OpenChannel(hub_.options(), address_);
-    hub_.Keep(channel_);
-    stub_ = v1::RaftTransport::NewStub(channel_);
-    stub_->async()->SendSnapshot(&context_, &result_, this);
-    AddHold();
-    EncodeMessage(message_, part_.mutable_header());
-    Progress();
-    StartWrite(&part_);
-    StartCall();
+    Progress(absl::ZeroDuration());
     WatchProgress();
-  }
-
-  void Cancel() override { context_.TryCancel(); }
-
-  void OnWriteDone(bool ok) override {
-    Progress();
-    if (!ok || last_) {
-      RemoveHold();
-      return;
+    if (resume_) {
+      Ask();
+    } else {
+      Send({});
     }
-    hub_.disk().Post([this] { WriteNext(); });
   }
 
-  void OnDone(const grpc::Status& status) override {
-    Done(error_.ok() ? FromGrpc(status) : error_);
+  void Cancel() override {
+    absl::MutexLock lock(&mu_);
+    cancelled_ = true;
+    if (call_ != nullptr) call_->Cancel();
   }
 
  private:
-  void WriteNext() {
-    absl::StatusOr<std::string> chunk = reader_->Next();
-    if (!chunk.ok()) {
-      error_ = chunk.status();
-      context_.TryCancel();
-      RemoveHold();
-      return;
-    }
-    part_.Clear();
-    if (chunk->empty()) {
-      part_.mutable_end()->set_chunks(chunks_);
-      part_.mutable_end()->set_total_bytes(total_bytes_);
-      last_ = true;
-      StartWriteLast(&part_, grpc::WriteOptions());
-      return;
-    }
-    ++chunks_;
-    total_bytes_ += chunk->size();
-    counters_->sent_bytes.fetch_add(chunk->size(), std::memory_order_relaxed);
-    part_.mutable_chunk()->set_crc32c(Crc32c(*chunk));
-    part_.mutable_chunk()->set_data(*std::move(chunk));
-    StartWrite(&part_);
+  // Asks how much of it the peer holds, then goes on behind that.
+  void Ask() {
+    v1::SnapshotPart part = Header();
+    part.set_query(true);
+    StartCall(std::move(part), nullptr,
+              [this](const absl::Status& status, const v1::SnapshotResult& result) {
+                // A peer that does not know the question takes it for a transfer that ends early.
+                Held held;
+                if (status.ok()) {
+                  held = {.chunks = result.held_chunks(), .crc = result.held_crc32c()};
+                }
+                if (held.chunks > furthest_) {
+                  furthest_ = held.chunks;
+                  idle_tries_ = 0;
+                } else if (++idle_tries_ > kMaxIdleTries) {
+                  Done(failure_);
+                  return;
+                }
+                Send(held);
+              });
   }
 
-  void Progress() {
-    last_progress_.store(absl::ToInt64Milliseconds(RealClock().Monotonic()),
+  struct Held {
+    uint64_t chunks = 0;
+    uint32_t crc = 0;
+  };
+  void Send(const Held& held) {
+    absl::Status status = Skip(held);
+    if (status.ok() && crc_ != held.crc) status = Skip({});  // It holds something else.
+    if (!status.ok()) {
+      Done(status);
+      return;
+    }
+    const uint64_t first = chunks_;
+    v1::SnapshotPart part = Header();
+    part.set_first_chunk(first);
+    StartCall(
+        std::move(part),
+        [this](v1::SnapshotPart& next, absl::Duration* wait) { return FillIn(next, wait); },
+        [this, first](const absl::Status& done, const v1::SnapshotResult&) {
+          OnSent(done, chunks_ > first);
+        });
+  }
+
+  // Opens the snapshot and passes over what the peer holds.
+  absl::Status Skip(const Held& held) {
+    const SnapshotMetadata& metadata = message_.snapshot->metadata;
+    KEELSON_ASSIGN_OR_RETURN(reader_,
+                             hub_.options().snapshots->OpenSnapshot(metadata.index, metadata.term));
+    chunks_ = 0;
+    total_bytes_ = 0;
+    crc_ = 0;
+    while (chunks_ < held.chunks) {
+      KEELSON_ASSIGN_OR_RETURN(const std::string chunk, reader_->Next());
+      if (chunk.empty()) break;
+      Count(chunk);
+    }
+    return absl::OkStatus();
+  }
+  void Count(std::string_view chunk) {
+    ++chunks_;
+    total_bytes_ += chunk.size();
+    crc_ = ExtendCrc32c(crc_, chunk);
+  }
+
+  bool FillIn(v1::SnapshotPart& part, absl::Duration* wait) {
+    absl::StatusOr<std::string> chunk = reader_->Next();
+    if (!chunk.ok()) {
+      // Should it still get there, no count of chunks is like that.
+      error_ = chunk.status();
+      CancelCall();
+      part.mutable_end()->set_chunks(std::numeric_limits<uint64_t>::max());
+      return true;
+    }
+    if (chunk->empty()) {
+      part.mutable_end()->set_chunks(chunks_);
+      part.mutable_end()->set_total_bytes(total_bytes_);
+      return true;
+    }
+    Count(*chunk);
+    counters_->sent_bytes.fetch_add(chunk->size(), std::memory_order_relaxed);
+    *wait = pacer_.Delay(RealClock().Monotonic(), chunk->size());
+    Progress(*wait);
+    part.mutable_chunk()->set_crc32c(Crc32c(*chunk));
+    part.mutable_chunk()->set_data(*std::move(chunk));
+    return false;
+  }
+
+  void OnSent(const absl::Status& status, bool sent_chunks) {
+    if (!error_.ok() || status.ok()) {
+      Done(error_.ok() ? status : error_);
+      return;
+    }
+    // The connection broke, or a chunk was damaged on the way. Whom nothing reaches is left alone.
+    const bool may_pass = absl::IsUnavailable(status) || absl::IsDataLoss(status);
+    if (!may_pass || !sent_chunks || Cancelled()) {
+      Done(status);
+      return;
+    }
+    failure_ = status;
+    hub_.timers().PostAfter(
+        kPause, [this] { hub_.disk().Post([this] { Cancelled() ? Done(failure_) : Ask(); }); });
+  }
+
+  v1::SnapshotPart Header() const {
+    v1::SnapshotPart part;
+    EncodeMessage(message_, part.mutable_header());
+    return part;
+  }
+
+  void StartCall(v1::SnapshotPart first, Call::Next next, Call::Done done) {
+    auto call = std::make_shared<Call>(hub_, address_, message_.to);
+    {
+      absl::MutexLock lock(&mu_);
+      call_ = call;
+      if (cancelled_) call->Cancel();
+    }
+    Progress(absl::ZeroDuration());
+    call->Start(std::move(first), std::move(next),
+                [this, done = std::move(done)](const absl::Status& status,
+                                               const v1::SnapshotResult& result) {
+                  hub_.disk().Post([done, status, result] { done(status, result); });
+                });
+  }
+  void CancelCall() {
+    absl::MutexLock lock(&mu_);
+    if (call_ != nullptr) call_->Cancel();
+  }
+  bool Cancelled() const {
+    absl::MutexLock lock(&mu_);
+    return cancelled_;
+  }
+
+  // It will have made progress in `wait`, if all goes well.
+  void Progress(absl::Duration wait) {
+    last_progress_.store(absl::ToInt64Milliseconds(RealClock().Monotonic() + wait),
                          std::memory_order_relaxed);
   }
 
@@ -120,38 +296,46 @@ class Sender final : public SnapshotSender,
   // The last act.
   void Done(const absl::Status& status) {
     done_(status);
+    {
+      absl::MutexLock lock(&mu_);
+      call_.reset();
+    }
     const std::shared_ptr<Sender> keep = std::move(self_);
   }
 
   Hub& hub_;
   const Hub::Pass pass_;  // goes last: when it is gone, so are all uses of the channel
   const std::string address_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::RaftTransport::Stub> stub_;
   const std::shared_ptr<PeerCounters> counters_;
   const Message message_;
   const std::function<void(absl::Status)> done_;
+  const bool resume_;
+  Pacer pacer_;
   std::shared_ptr<Sender> self_;  // from Begin to Done
-  grpc::ClientContext context_;
-  v1::SnapshotResult result_;
-  v1::SnapshotPart part_;
   std::unique_ptr<SnapshotReader> reader_;
-  bool last_ = false;
-  absl::Status error_;
-  uint64_t chunks_ = 0;
+  absl::Status error_;    // of reading
+  absl::Status failure_;  // of the last call that broke
+  uint64_t chunks_ = 0;   // of the snapshot, as far as it has been read
   uint64_t total_bytes_ = 0;
+  uint32_t crc_ = 0;
+  uint64_t furthest_ = 0;  // chunks that the peer was seen to hold
+  int idle_tries_ = 0;
   std::atomic<int64_t> last_progress_{0};
+
+  mutable absl::Mutex mu_;
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  std::shared_ptr<Call> call_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace
 
 std::shared_ptr<SnapshotSender> SnapshotSender::Start(Hub& hub, const std::string& address,
-                                                      Message message,
+                                                      Message message, bool resume,
                                                       std::function<void(absl::Status)> done) {
   Hub::Pass pass = hub.Enter();
   if (!pass) return nullptr;
-  auto sender =
-      std::make_shared<Sender>(hub, std::move(pass), address, std::move(message), std::move(done));
+  auto sender = std::make_shared<Sender>(hub, std::move(pass), address, std::move(message), resume,
+                                         std::move(done));
   hub.disk().Post([sender] { sender->Begin(); });
   return sender;
 }

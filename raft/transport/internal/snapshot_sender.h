@@ -17,10 +17,11 @@ class SnapshotSender {
  public:
   virtual ~SnapshotSender() = default;
 
-  // Sends the snapshot that `message` names from the store to `address`. `done` runs once, on
+  // Sends the snapshot that `message` names from the store to `address`; if that breaks, goes on
+  // behind what has arrived. `resume`: a part of it may be there already. `done` runs once, on
   // any thread, with a pass of the hub alive. Nullptr, and `done` not kept, when the hub is closed.
   static std::shared_ptr<SnapshotSender> Start(Hub& hub, const std::string& address,
-                                               Message message,
+                                               Message message, bool resume,
                                                std::function<void(absl::Status)> done);
 
   // `done` comes soon.
