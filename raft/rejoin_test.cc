@@ -207,6 +207,58 @@ TEST_CASE("What a peer acknowledged before it lost its data does not count after
   CHECK(leader.events().Count<event::EarlierLifeIgnored>() == 1);
 }
 
+TEST_CASE("What is left over from an earlier life does not send a sound peer into recovery",
+          "[raft][rejoin]") {
+  SoloCore leader(3);
+  leader.Lead();
+  leader.Run();
+  leader.Step(Ack(leader, 2, 1, 50, false));
+  SECTION("said by a peer that was sound then") {
+    leader.Step(Ack(leader, 2, 1, 40, false));
+    CHECK(PeerOf(leader.core().GetStatus(), 2).match == 1);
+    CHECK(leader.events().Count<event::EarlierLifeIgnored>() == 1);
+  }
+  SECTION("said by a peer that recovered then: it is asked, and goes on in its own life") {
+    leader.Step(Ack(leader, 2, 1, 40, true));
+    const auto* recovering = leader.events().Last<event::PeerRecovering>();
+    REQUIRE(recovering != nullptr);
+    CHECK(recovering->incarnation == 50);
+    leader.Step(Ack(leader, 2, 2, 50, false));
+    CHECK(leader.events().Count<event::PeerRecovered>() == 1);
+    CHECK(PeerOf(leader.core().GetStatus(), 2).match == 2);
+  }
+}
+
+TEST_CASE("What a leader commits by what an earlier life acknowledged is not committed here",
+          "[raft][rejoin]") {
+  // The entry 2 of term 2 that it once acknowledged is lost; here is the one that it replaced.
+  SoloCore follower(3, {}, LogOf({1, 1}),
+                    {.term = 2, .vote = 0, .commit = 1, .incarnation = 50, .recovering = true});
+  Message heartbeat = follower.From(2, MessageType::kHeartbeat);
+  heartbeat.commit = 2;
+  follower.Step(heartbeat);
+  CHECK(follower.core().hard_state().commit == 1);
+  heartbeat.incarnation = 50;
+  follower.Step(heartbeat);
+  CHECK(follower.core().hard_state().commit == 2);
+}
+
+TEST_CASE("A follower stays in its life when its leader has not heard of it yet",
+          "[raft][rejoin]") {
+  SoloCore follower(3, {}, LogOf({1, 1}),
+                    {.term = 1, .vote = 2, .commit = 0, .incarnation = 50, .recovering = false});
+  Message heartbeat = follower.From(2, MessageType::kHeartbeat);
+  heartbeat.incarnation = 40;
+  heartbeat.recover_to = 2;
+  follower.Step(heartbeat);
+  CHECK_FALSE(follower.core().hard_state().recovering);
+  CHECK(follower.core().hard_state().incarnation == 50);
+  heartbeat.incarnation = 60;  // It has forgotten a later one.
+  follower.Step(heartbeat);
+  CHECK(follower.core().hard_state().recovering);
+  CHECK(follower.core().hard_state().incarnation > 60);
+}
+
 TEST_CASE("A peer's life begins with what it says first", "[raft][rejoin]") {
   SoloCore leader(3);
   leader.Lead();

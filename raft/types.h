@@ -66,7 +66,8 @@ struct HardState {
   Term term = 0;
   NodeId vote = kNoNode;
   Index commit = 0;
-  // Drawn anew each time this node finds that it lost durable data; 0 in its first life.
+  // Drawn anew each time this node finds that it lost durable data, greater than before as far as
+  // anyone can know; 0 in its first life.
   uint64_t incarnation = 0;
   // It did, and may have forgotten promises: it gives no votes and counts for no quorum until
   // a leader has brought it up to date (docs/decisions/0010).

@@ -65,8 +65,12 @@ void Raft::HandleAppend(const Message& message) {
 
 void Raft::HandleHeartbeat(const Message& message) {
   // The leader commits here only what this node has acknowledged.
-  if (message.commit > log_.LastIndex() && !recovering_) BeginRecovery();
-  log_.CommitTo(message.commit);
+  if (message.commit > log_.LastIndex() && !recovering_) {
+    Emit(event::CommitBeyondLog{message.commit, log_.LastIndex()});
+    BeginRecovery(0);
+  }
+  // It may have meant another life of this node, whose log held other entries up to there.
+  if (message.incarnation == incarnation_) log_.CommitTo(message.commit);
   HeedOwnLife(message);
   if (message.quiesce && SleepAsTold(message)) return;
   Message response;

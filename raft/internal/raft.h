@@ -189,7 +189,8 @@ class Raft {
   [[nodiscard]] bool LeaseValid() const;
 
   // --- rejoin.cc ---
-  void BeginRecovery();
+  // Begins a life that is later than this one and than `known`.
+  void BeginRecovery(uint64_t known);
   // A leader tells this node which of its lives it knows, and how far it must recover.
   void HeedOwnLife(const Message& message);
   // False when `message` is of an earlier life of its sender, or the first of a new one.

@@ -2,10 +2,11 @@
 //
 // Such a node may have forgotten acknowledgements and votes. It draws a new incarnation, which
 // it says in everything it sends, and is `recovering`: it gives no votes and counts for no
-// quorum. Its leader then appends an empty entry, the barrier. Once the others have committed it
+// quorum. A later life has the greater incarnation, so that what is left over from an earlier one
+// is known as such. Its leader then appends an empty entry, the barrier. Once the others have committed it
 // and this node holds it, no forgotten promise can do harm: a candidate that once got its vote
 // lacks the barrier, and so does not get a vote of any of those that committed it.
-#include <limits>
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -14,34 +15,38 @@
 
 namespace keelson::raft::internal {
 
-void Raft::BeginRecovery() {
-  incarnation_ = 1 + random_.Below(std::numeric_limits<uint64_t>::max());
+void Raft::BeginRecovery(uint64_t known) {
+  // By chance, because this node may have forgotten a life that began just so.
+  constexpr uint64_t kSpread = uint64_t{1} << 32;
+  incarnation_ = std::max(incarnation_, known) + 1 + random_.Below(kSpread);
   recovering_ = true;
   Emit(event::RecoveryStarted{incarnation_});
 }
 
 void Raft::HeedOwnLife(const Message& message) {
   if (message.recover_to == 0) return;
-  if (!recovering_) {
-    // The leader takes this node for one that lost its data in another life than it knows of.
-    // It would ignore all that this node says, unless this node does as it is told.
-    if (message.incarnation != incarnation_) BeginRecovery();
+  if (message.incarnation > incarnation_) {
+    // The leader knows of a later life than this one, which this node must have forgotten. All that
+    // it says is ignored until it begins a life that is later still.
+    BeginRecovery(message.incarnation);
     return;
   }
-  if (message.incarnation != incarnation_ || log_.committed() < message.recover_to) return;
+  if (!recovering_ || message.incarnation != incarnation_) return;
+  if (log_.committed() < message.recover_to) return;
   recovering_ = false;
   Emit(event::RecoveryEnded{incarnation_, message.recover_to});
 }
 
 bool Raft::CheckLife(const Message& message, Progress& progress) {
-  const std::optional<uint64_t> known = progress.incarnation();
-  const bool same = known == message.incarnation || (!known.has_value() && !message.recovering);
-  if (!same && !message.recovering) {
-    Emit(event::EarlierLifeIgnored{message.from, message.type, message.incarnation});
+  const uint64_t known = progress.incarnation().value_or(message.incarnation);
+  // Of an earlier life and recovering may also be a node that has forgotten the later one. It
+  // learns of that as it is told to recover; one that has not loses a moment.
+  if ((message.recovering && !progress.recovering()) || message.incarnation > known) {
+    StartPeerRecovery(message.from, std::max(known, message.incarnation), progress);
     return false;
   }
-  if (!same || (message.recovering && !progress.recovering())) {
-    StartPeerRecovery(message.from, message.incarnation, progress);
+  if (message.incarnation < known) {
+    Emit(event::EarlierLifeIgnored{message.from, message.type, message.incarnation});
     return false;
   }
   if (progress.recovering() && !message.recovering) {
