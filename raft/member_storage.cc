@@ -1,7 +1,6 @@
 #include "raft/member_storage.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -35,8 +34,8 @@ absl::StatusOr<std::optional<SnapshotMetadata>> NewestGoodSnapshot(SnapshotStore
 // What a start finds, and what it makes of it.
 class Opener {
  public:
-  Opener(FileSystem& fs, const MemberStorageOptions& options, StateMachine& machine)
-      : fs_(fs), options_(options), random_(options.random), applied_(machine.Applied()) {}
+  Opener(FileSystem& fs, const MemberStorageOptions& options, const SnapshotMetadata& applied)
+      : fs_(fs), options_(options), random_(options.random), applied_(applied) {}
 
   absl::StatusOr<MemberStorage> Open() {
     KEELSON_ASSIGN_OR_RETURN(storage_.snapshots, SnapshotStore::Open(fs_, options_.snapshot_dir));
@@ -60,6 +59,14 @@ class Opener {
   absl::Status Repair(const Wal::Salvage& salvage);
   absl::StatusOr<Wal::Restart> Plan(const std::optional<Wal::Recovered>& rest);
   absl::Status StartOver(Wal::Restart restart, StorageLoss loss);
+  // Milliseconds since 1970, and 22 bits of chance.
+  uint64_t DrawIncarnation() {
+    constexpr int kChanceBits = 22;
+    Clock& clock = options_.clock != nullptr ? *options_.clock : RealClock();
+    const int64_t milliseconds = std::max<int64_t>(absl::ToUnixMillis(clock.Now()), 0);
+    return (static_cast<uint64_t>(milliseconds) << kChanceBits) +
+           random_.Below(uint64_t{1} << kChanceBits) + 1;
+  }
 
   FileSystem& fs_;
   const MemberStorageOptions& options_;
@@ -173,8 +180,8 @@ absl::Status Opener::Repair(const Wal::Salvage& salvage) {
 }
 
 absl::Status Opener::StartOver(Wal::Restart restart, StorageLoss loss) {
-  loss.incarnation = 1 + random_.Below(std::numeric_limits<uint64_t>::max());
   HardState& state = restart.hard_state;
+  loss.incarnation = std::max(state.incarnation + 1, DrawIncarnation());
   const Index last = restart.start.index + restart.entries.size();
   Term term = std::max({state.term, restart.start.term, applied_.term});
   if (!restart.entries.empty()) term = std::max(term, restart.entries.back().term);
@@ -212,8 +219,8 @@ bool CanDoWithout(const ConfState& membership, NodeId member) {
 }
 
 absl::StatusOr<MemberStorage> OpenMemberStorage(FileSystem& fs, const MemberStorageOptions& options,
-                                                StateMachine& machine) {
-  return Opener(fs, options, machine).Open();
+                                                const SnapshotMetadata& applied) {
+  return Opener(fs, options, applied).Open();
 }
 
 }  // namespace keelson::raft

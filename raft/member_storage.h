@@ -1,6 +1,7 @@
 // Opens what a member keeps on disk, and decides what becomes of it after damage or loss.
 //
-//   KEELSON_ASSIGN_OR_RETURN(MemberStorage storage, OpenMemberStorage(fs, options, machine));
+//   KEELSON_ASSIGN_OR_RETURN(MemberStorage storage,
+//                            OpenMemberStorage(fs, options, machine.Applied()));
 //   if (storage.loss) LogWarning(...);
 //   Node::Start(..., {.wal = storage.wal.get(), ...}, std::move(storage.recovered));
 //
@@ -17,11 +18,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "base/file_system.h"
 #include "base/random.h"
 #include "raft/observer.h"
 #include "raft/snapshot_store.h"
-#include "raft/state_machine.h"
 #include "raft/types.h"
 #include "raft/wal.h"
 
@@ -43,7 +44,9 @@ struct MemberStorageOptions {
   WithoutLog without_log = WithoutLog::kNewMember;
   bool repair = true;            // false: any damage is an error
   Observer* observer = nullptr;  // hears event::StorageRepaired; may be null
-  Random random{0};              // for the incarnation: of a seed that is new at each start
+  // For the incarnation: time first, so that a later life has the greater one, then chance.
+  Clock* clock = nullptr;  // null: RealClock
+  Random random{0};        // of a seed that is new at each start
 };
 
 struct StorageLoss {
@@ -61,7 +64,7 @@ struct MemberStorage {
   std::optional<StorageLoss> loss;  // the member recovers from it
 };
 
-// `machine` tells where its durable state ends. `fs` is borrowed, and outlives the result.
+// `applied`: where the state machine's durable state ends. `fs` is borrowed, and outlives the result.
 //
 // Errors:
 //   DATA_LOSS            something is damaged or gone, and `repair` is off or the group needs this
@@ -72,7 +75,7 @@ struct MemberStorage {
 //   RESOURCE_EXHAUSTED   no space for the new log. Nothing was changed.
 //   any other            as Wal::Open, or from the disk.
 absl::StatusOr<MemberStorage> OpenMemberStorage(FileSystem& fs, const MemberStorageOptions& options,
-                                                StateMachine& machine);
+                                                const SnapshotMetadata& applied);
 
 // True when the voters of `membership` besides `member` are a majority, of each half of it.
 [[nodiscard]] bool CanDoWithout(const ConfState& membership, NodeId member);

@@ -28,21 +28,6 @@ SnapshotMetadata At(Index index, Term term, std::vector<NodeId> voters = {1, 7, 
   return at;
 }
 
-// Stands where it is told.
-class StandingMachine final : public StateMachine {
- public:
-  explicit StandingMachine(SnapshotMetadata at) : at_(std::move(at)) {}
-  SnapshotMetadata Applied() override { return at_; }
-  absl::Status Apply(std::span<const Entry>, const SnapshotMetadata&) override { return Unused(); }
-  absl::Status Flush() override { return Unused(); }
-  absl::StatusOr<std::unique_ptr<StateCapture>> Capture() override { return Unused(); }
-  absl::Status Restore(SnapshotReader&, const SnapshotMetadata&) override { return Unused(); }
-
- private:
-  static absl::Status Unused() { return absl::UnimplementedError("not for this test"); }
-  const SnapshotMetadata at_;
-};
-
 class Listener final : public Observer {
  public:
   void On(NodeId self, const Event& event) override {
@@ -65,8 +50,7 @@ MemberStorageOptions OptionsOf(uint64_t seed = 1) {
 
 absl::StatusOr<MemberStorage> OpenAt(FileSystem& fs, const SnapshotMetadata& at,
                                      MemberStorageOptions options = OptionsOf()) {
-  StandingMachine machine(at);
-  return OpenMemberStorage(fs, options, machine);
+  return OpenMemberStorage(fs, options, at);
 }
 
 // A log that holds entries 1 to 12 in three segments, each entry synced alone; committed up to 11.

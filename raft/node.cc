@@ -219,6 +219,7 @@ class NodeImpl final : public Node {
   void OnRoleChange(const SoftState& state);
   void MaybeCompact(const SnapshotMetadata& applied);
   void MaybeMakeSnapshot();
+  void CheckOfferedSnapshot();
   void AnswerStopped(Inbox& inbox);
   void UpdatePeek() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -270,6 +271,7 @@ void NodeImpl::Run() {
   StepAll(inbox.messages);
   for (const NodeId peer : inbox.unreachable) core_->ReportUnreachable(peer);
   for (const SnapshotReport& report : inbox.snapshot_reports) {
+    if (!report.ok) CheckOfferedSnapshot();
     core_->ReportSnapshot(report.peer, report.ok);
   }
   for (const std::function<void()>& call : inbox.calls) call();
@@ -509,6 +511,18 @@ void NodeImpl::MaybeMakeSnapshot() {
   });
 }
 
+// A transfer has failed. If that is because the file is damaged, which its reader has then moved
+// aside, no other try will do better: a new one must be made.
+void NodeImpl::CheckOfferedSnapshot() {
+  const std::optional<SnapshotMetadata> offered = log_.offered_snapshot();
+  if (!offered.has_value()) return;
+  env_.background->Post([this, offered = *offered] {
+    const auto reader = env_.snapshots->OpenSnapshot(offered.index, offered.term);
+    if (!absl::IsNotFound(reader.status()) && !absl::IsDataLoss(reader.status())) return;
+    Call([this, offered] { log_.WithdrawSnapshot(offered.index); });
+  });
+}
+
 void NodeImpl::AnswerStopped(Inbox& inbox) {
   for (auto& [deadline, done] : inbox.reads) barriers_.Add(deadline, std::move(done));
   for (const ReadBarriers::Done& done : barriers_.TakeAll()) done(absl::CancelledError("stopped"));
@@ -526,6 +540,7 @@ void NodeImpl::UpdatePeek() {
   peek_.soft_state = core_->soft_state();
   peek_.term = hard_state.term;
   peek_.commit = hard_state.commit;
+  peek_.recovering = hard_state.recovering;
   peek_.first_index = log_.FirstIndex();
   peek_.last_index = log_.LastIndex();
 }

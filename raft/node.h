@@ -108,6 +108,7 @@ class Node : public MessageSink {
     Index applied = 0;
     Index first_index = 0;
     Index last_index = 0;
+    bool recovering = false;  // from a loss of durable data; see HardState
   };
   // As of the end of the last loop step; never waits for the loop.
   [[nodiscard]] virtual Snapshot Peek() const = 0;

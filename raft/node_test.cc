@@ -4,10 +4,12 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,6 +20,7 @@
 #include "base/check.h"
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
+#include "raft/member_storage.h"
 
 namespace keelson::raft {
 namespace {
@@ -71,6 +74,12 @@ class LogMachine final : public StateMachine {
     absl::MutexLock lock(&mu_);
     position_ = durable_position_;
     values_ = durable_values_;
+  }
+  void Wipe() {
+    absl::MutexLock lock(&mu_);
+    position_ = durable_position_ = {.conf_state = AllVoters()};
+    values_.clear();
+    durable_values_.clear();
   }
   std::vector<std::string> Values() {
     absl::MutexLock lock(&mu_);
@@ -139,6 +148,10 @@ struct Member {
   std::unique_ptr<ThreadExecutor> loop, append, apply, background;
   std::unique_ptr<Node> node;
   std::atomic<bool> fatal{false};
+  bool wiped = false;               // before the next start
+  std::optional<StorageLoss> loss;  // found at the last start
+  // The next snapshot that it sends is damaged on its disk before.
+  std::atomic<bool> damage_next_snapshot{false};
 };
 
 class Cluster {
@@ -147,8 +160,6 @@ class Cluster {
     options_.tick_interval = absl::Milliseconds(10);
     for (size_t i = 0; i < kMembers; ++i) {
       members_[i] = std::make_unique<Member>(i + 1);
-      KEELSON_REQUIRE_OK(Wal::Create(members_[i]->fs, "wal", {.cluster_id = 7, .node_id = i + 1},
-                                     {.conf_state = AllVoters()}, WalOptions()));
       Start(i + 1);
     }
   }
@@ -158,10 +169,18 @@ class Cluster {
 
   void Start(NodeId id) {
     Member& m = At(id);
-    Wal::Recovered recovered;
-    KEELSON_ASSIGN_OR_FAIL(
-        m.wal, Wal::Open(m.fs, "wal", {.cluster_id = 7, .node_id = id}, WalOptions(), &recovered));
-    KEELSON_ASSIGN_OR_FAIL(m.snapshots, SnapshotStore::Open(m.fs, "snap"));
+    const MemberStorageOptions storage_options{
+        .wal_dir = "wal",
+        .snapshot_dir = "snap",
+        .identity = {.cluster_id = 7, .node_id = id},
+        .wal = WalOptions(),
+        .without_log = m.wiped ? WithoutLog::kLostEverything : WithoutLog::kNewMember,
+        .random = Random(id)};
+    KEELSON_ASSIGN_OR_FAIL(MemberStorage storage,
+                           OpenMemberStorage(m.fs, storage_options, m.machine.Applied()));
+    m.loss = storage.loss;
+    m.wal = std::move(storage.wal);
+    m.snapshots = std::move(storage.snapshots);
     m.transport = std::make_unique<Loopback>(*this, id);
     m.loop = std::make_unique<ThreadExecutor>("loop");
     m.append = std::make_unique<ThreadExecutor>("append");
@@ -181,7 +200,7 @@ class Cluster {
                                                    .snapshots = m.snapshots.get(),
                                                    .machine = &m.machine,
                                                    .random = Random(id)},
-                                                  std::move(recovered)));
+                                                  std::move(storage.recovered)));
     absl::WriterMutexLock lock(&mu_);
     m.node = std::move(node);
   }
@@ -214,9 +233,12 @@ class Cluster {
         if (At(from).node != nullptr) At(from).node->ReportUnreachable(to);
         continue;
       }
-      for (const Message& message : batch) {
-        if (message.type == MessageType::kSnap) CopySnapshot(At(from), receiver, message);
-      }
+      std::erase_if(batch, [&](const Message& message) {
+        if (message.type != MessageType::kSnap) return false;
+        const bool arrived = CopySnapshot(At(from), receiver, message);
+        if (At(from).node != nullptr) At(from).node->ReportSnapshot(to, arrived);
+        return !arrived;
+      });
       receiver.node->Receive(std::move(batch));
     }
   }
@@ -238,22 +260,47 @@ class Cluster {
     return kNoNode;
   }
 
+  // Loses all that the member has; it must not run.
+  void Wipe(NodeId id) {
+    Member& m = At(id);
+    for (const std::string dir : {"wal", "snap"}) {
+      KEELSON_ASSIGN_OR_FAIL(const auto names, m.fs.List(dir));
+      for (const std::string& name : names) {
+        KEELSON_REQUIRE_OK(m.fs.Remove(JoinPath(dir, name)));
+      }
+      KEELSON_REQUIRE_OK(m.fs.SyncDirectory(dir));
+    }
+    m.machine.Wipe();
+    m.wiped = true;
+  }
+
+  // Waits until the member counts again.
+  void WaitUntilRecovered(NodeId id) {
+    const absl::Time deadline = absl::Now() + kPatience;
+    while (At(id).node->Peek().recovering) {
+      REQUIRE(absl::Now() < deadline);
+      std::this_thread::yield();
+    }
+  }
+
   static Wal::Options WalOptions() { return {.segment_bytes = 1 << 20}; }
 
  private:
-  static void CopySnapshot(Member& from, Member& to, const Message& message) {
+  static bool CopySnapshot(Member& from, Member& to, const Message& message) {
     const SnapshotMetadata& metadata = message.snapshot->metadata;
+    if (from.damage_next_snapshot.exchange(false)) (void)from.fs.FlipRandomBit(".snap");
     auto reader = from.snapshots->OpenSnapshot(metadata.index, metadata.term);
-    if (!reader.ok()) return;
+    if (!reader.ok()) return false;
     auto writer = to.snapshots->Create(metadata);
     KEELSON_CHECK(writer.ok());
     while (true) {
       auto chunk = (*reader)->Next();
-      KEELSON_CHECK(chunk.ok());
+      if (!chunk.ok()) return false;
       if (chunk->empty()) break;
       KEELSON_CHECK((*writer)->Append(*chunk).ok());
     }
     KEELSON_CHECK((*writer)->Commit().ok());
+    return true;
   }
 
   Node::Options options_;
@@ -353,6 +400,67 @@ TEST_CASE("A member that lost its memory and all that was unsynced catches up",
 
   cluster.At(victim).machine.WaitForSize(500);
   CHECK(cluster.At(victim).machine.Values() == cluster.At(leader).machine.Values());
+}
+
+TEST_CASE("A member that lost durable data gets it back from the others and is a voter again",
+          "[raft][node][repair]") {
+  Node::Options options;
+  const bool short_logs = GENERATE(false, true);
+  if (short_logs) {
+    options.compact_every_entries = 50;
+    options.keep_entries = 5;
+  }
+  Cluster cluster(options);
+  ProposeAll(cluster, cluster.Leader(), "a", 200);
+  const NodeId victim = cluster.Leader();
+  for (NodeId id = 1; id <= kMembers; ++id) cluster.At(id).machine.WaitForSize(200);
+  cluster.Stop(victim);
+  SECTION("a bit of its log has flipped") {
+    // Far before the end, so that the machine's state may be ahead of what is left.
+    KEELSON_REQUIRE_OK(cluster.At(victim).fs.FlipBit("wal/0000000000000001.wal", 1000, 3));
+  }
+  SECTION("its disk was replaced") { cluster.Wipe(victim); }
+
+  cluster.Start(victim);
+  REQUIRE(cluster.At(victim).loss.has_value());
+  ProposeAll(cluster, cluster.Leader(), "b", 200);
+  cluster.At(victim).machine.WaitForSize(400);
+  cluster.WaitUntilRecovered(victim);
+
+  // With one of the others gone, nothing is committed without it.
+  const NodeId gone = victim % kMembers + 1;
+  cluster.Stop(gone);
+  const NodeId leader = cluster.Leader();
+  ProposeAll(cluster, leader, "c", 100);
+  cluster.At(leader).machine.WaitForSize(500);
+  cluster.At(victim).machine.WaitForSize(500);
+  CHECK(cluster.At(victim).machine.Values() == cluster.At(leader).machine.Values());
+
+  // What it found is over: the next start is like any other.
+  cluster.Stop(victim);
+  cluster.At(victim).wiped = false;
+  cluster.Start(victim);
+  CHECK_FALSE(cluster.At(victim).loss.has_value());
+  CHECK_FALSE(cluster.At(victim).node->Peek().recovering);
+}
+
+TEST_CASE("A snapshot that is found damaged when it is sent is made anew", "[raft][node][repair]") {
+  Node::Options options;
+  options.compact_every_entries = 50;
+  options.keep_entries = 5;
+  Cluster cluster(options);
+  const NodeId leader = cluster.Leader();
+  const NodeId follower = leader % kMembers + 1;
+  cluster.Stop(follower);
+  ProposeAll(cluster, leader, "a", 300);
+  cluster.At(leader).machine.WaitForSize(300);
+  cluster.At(leader).damage_next_snapshot = true;
+  cluster.Start(follower);
+  cluster.At(follower).machine.WaitForSize(300);
+  CHECK_FALSE(cluster.At(leader).damage_next_snapshot);
+  KEELSON_ASSIGN_OR_FAIL(const auto names, cluster.At(leader).fs.List("snap"));
+  CHECK(std::any_of(names.begin(), names.end(),
+                    [](const std::string& name) { return name.ends_with(".snap.damaged"); }));
 }
 
 TEST_CASE("A failed sync stops the member and nothing more is acknowledged by it",

@@ -54,6 +54,18 @@ class DriverLog final : public LogStorage {
     wanted_ = false;
     log_.OfferSnapshot(std::move(snapshot));
   }
+  // What is offered now, if anything.
+  [[nodiscard]] std::optional<SnapshotMetadata> offered_snapshot() const {
+    const absl::StatusOr<Snapshot> offered = log_.LatestSnapshot();
+    if (!offered.ok()) return std::nullopt;
+    return offered->metadata;
+  }
+  // The one at `index` is no more.
+  void WithdrawSnapshot(Index index) {
+    if (const auto offered = offered_snapshot(); offered.has_value() && offered->index == index) {
+      log_.OfferSnapshot(std::nullopt);
+    }
+  }
 
  private:
   SnapshotMetadata applied_;
