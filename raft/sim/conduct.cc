@@ -62,6 +62,15 @@ void Conduct::OnEvent(NodeId node, const Event& event) {
     OnElected(node, elected->term);
   } else if (std::holds_alternative<event::ElectionStarted>(event)) {
     OnCampaign(node);
+  } else if (const auto* started = std::get_if<event::Started>(&event)) {
+    record.recovering = started->hard_state.recovering;
+  } else if (std::holds_alternative<event::RecoveryStarted>(event)) {
+    record.recovering = true;
+  } else if (std::holds_alternative<event::RecoveryEnded>(event)) {
+    record.recovering = false;
+  } else if (const auto* lost = std::get_if<event::PeerRecovering>(&event)) {
+    // Nothing is known any more of a peer that has lost its data.
+    std::erase_if(matches_, [lost](const auto& match) { return match.first.second == lost->peer; });
   }
 }
 
@@ -84,6 +93,7 @@ void Conduct::OnVote(NodeId node, const event::VoteCast& vote) {
   const bool free = vote.vote == kNoNode || vote.vote == vote.candidate;
   const bool good = std::pair(vote.candidate_last_term, vote.candidate_last_index) >=
                     std::pair(vote.last_term, vote.last_index);
+  if (nodes_[node].recovering) return;
   if (vote.answer == event::VoteAnswer::kRejected && free && good && led_.count(vote.term) == 0) {
     invariants_.Fail("I18", absl::StrCat("node ", node, " refuses ", vote.candidate,
                                          " its free vote of term ", vote.term));

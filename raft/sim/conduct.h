@@ -43,7 +43,8 @@ class Conduct {
   struct NodeRecord {
     std::optional<Node::Snapshot> peek;
     std::optional<ConfState> membership;
-    bool restoring = false;  // the next membership comes with a snapshot
+    bool recovering = false;  // from a loss of data: it gives no votes
+    bool restoring = false;   // the next membership comes with a snapshot
     Index applied = 0;
   };
 

@@ -47,6 +47,8 @@ constexpr std::array<const char*, kFaults> kNames = {
     "bit rot",
     "stale sector",
     "misdirected write",
+    "zeroed sector",
+    "lost file",
     "clock rate",
     "wall clock jump",
     "clock suspended",

@@ -55,6 +55,8 @@ enum class Fault : uint8_t {
   kBitRot,
   kStaleSector,
   kMisdirectedWrite,
+  kZeroedSector,
+  kLostFile,
   // Clocks.
   kClockRate,
   kWallClockJump,

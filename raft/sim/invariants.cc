@@ -1,6 +1,7 @@
 #include "raft/sim/invariants.h"
 
 #include <algorithm>
+#include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -73,9 +74,15 @@ void Invariants::CheckRead(NodeId node, const Wal::Recovered& recovered) {
   }
 }
 
+void Invariants::OnLoss(NodeId node) {
+  nodes_[node].lost = true;
+  // A vote that it has forgotten it may give again: it must not matter, which I1 sees to.
+  std::erase_if(votes_, [node](const auto& vote) { return vote.first.second == node; });
+}
+
 void Invariants::OnRecovered(NodeId node, const Wal::Recovered& recovered, Index applied) {
-  CheckRead(node, recovered);
   NodeRecord& record = nodes_[node];
+  if (!std::exchange(record.lost, false)) CheckRead(node, recovered);
   record.applied = applied;
   record.peek.reset();
   record.memberships.clear();
@@ -182,11 +189,15 @@ Index Invariants::CommittedBefore(Term term) const {
 
 void Invariants::Commit(NodeId node, const Node::Snapshot& peek) {
   const Index commit = peek.commit;
-  // Which log is it that a quorum holds durably up to `commit`?
+  // Which log is it that a quorum holds durably up to `commit`, or held and acknowledged before it
+  // lost it?
   std::map<uint64_t, std::vector<NodeId>> holders;
+  std::map<uint64_t, const LogView*> logs;
   for (const auto& [holder, record] : nodes_) {
-    const LogView::Item* item = record.disk->durable.At(commit);
-    if (item != nullptr) holders[item->prefix].push_back(holder);
+    const LogView::Item* item = record.disk->Promised(commit);
+    if (item == nullptr) continue;
+    holders[item->prefix].push_back(holder);
+    if (item == record.disk->durable.At(commit)) logs.emplace(item->prefix, &record.disk->durable);
   }
   // The step that committed may also have changed the membership, before or after.
   const std::vector<ConfState>& memberships = nodes_[node].memberships;
@@ -195,7 +206,9 @@ void Invariants::Commit(NodeId node, const Node::Snapshot& peek) {
                      [&who = who](const ConfState& state) { return IsQuorum(state, who); })) {
       continue;
     }
-    const LogView& log = nodes_[who.front()].disk->durable;
+    const auto found = logs.find(prefix);
+    if (found == logs.end()) break;  // All of them have lost it.
+    const LogView& log = *found->second;
     for (Index index = committed() + 1; index <= commit; ++index) {
       const LogView::Item* item = log.At(index);
       if (item == nullptr || index == log.start()) {
@@ -297,7 +310,7 @@ void Invariants::OnStatus(NodeId node, const Status& status) {
       const Index own = leader == leaders_.end() ? 0 : leader->second.first_index;
       if (own == 0 || peer.match < own) continue;
     }
-    if (peer.match > record->second.disk->durable.last()) {
+    if (peer.match > record->second.disk->LastPromised()) {
       return Fail(
           peer.id == node ? "I10" : "I9",
           absl::StrCat("leader ", node, " counts node ", peer.id, " for entry ", peer.match,

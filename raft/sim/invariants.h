@@ -18,7 +18,7 @@
 //   I12  the membership after an entry is the same everywhere, and makes sense.
 //   I13  a leader is a voter of its membership when it is elected.
 //   I15  no message promises what is not durable.
-//   DUR  a restart finds everything that had been synced.
+//   DUR  a restart finds everything that had been synced, or knows that it does not.
 #ifndef KEELSON_RAFT_SIM_INVARIANTS_H_
 #define KEELSON_RAFT_SIM_INVARIANTS_H_
 
@@ -51,6 +51,8 @@ class Invariants {
 
   // --- What happens, in the order of events ---
 
+  // The node knows that it has lost durable data. `disk` has been told. Call before OnRecovered.
+  void OnLoss(NodeId node);
   // The node starts with what its log and machine held. Call before the disk's record is
   // brought up to date with `recovered`. It reports its membership by an observer's event.
   void OnRecovered(NodeId node, const Wal::Recovered& recovered, Index applied);
@@ -96,6 +98,7 @@ class Invariants {
   struct NodeRecord {
     const DiskLog* disk = nullptr;
     Index applied = 0;  // of its machine, in this incarnation
+    bool lost = false;  // data, found out at this start
     std::optional<Node::Snapshot> peek;
     // Memberships that were in force since the last peek, the present one last.
     std::vector<ConfState> memberships;

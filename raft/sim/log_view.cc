@@ -45,9 +45,29 @@ void DiskLog::MarkSynced() {
     durable.CopyTail(written, *std::min_element(pending_tails.begin(), pending_tails.end()));
   }
   durable_state = written_state;
+  if (!durable_state.recovering) {
+    lost.reset();
+    lost_last = 0;
+  }
   pending_states.clear();
   pending_tails.clear();
   pending_reset = false;
 }
+
+void DiskLog::NoteLoss() {
+  lost_last = LastPromised();
+  // A second loss before the first is made good adds nothing: its acknowledgements did not count.
+  if (!lost.has_value()) lost = durable;
+  durable_state = {};
+  pending_states.clear();
+  pending_tails.clear();
+}
+
+const LogView::Item* DiskLog::Promised(Index index) const {
+  const LogView::Item* item = durable.At(index);
+  return item == nullptr && lost.has_value() ? lost->At(index) : item;
+}
+
+Index DiskLog::LastPromised() const { return std::max(durable.last(), lost_last); }
 
 }  // namespace keelson::raft::sim

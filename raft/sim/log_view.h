@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -63,6 +64,10 @@ struct DiskLog {
   LogView durable;
   HardState written_state;
   HardState durable_state;
+  // What was durable when something of it was lost: acknowledgements from then still count, until
+  // the node has recovered.
+  std::optional<LogView> lost;
+  Index lost_last = 0;  // of all that was lost since then
   // Of what was written since the last sync: each hard state, the first index of each batch,
   // and whether a snapshot replaced the log.
   std::vector<HardState> pending_states;
@@ -71,6 +76,11 @@ struct DiskLog {
 
   // Everything written is durable now.
   void MarkSynced();
+  // Durable data has been lost; what is left comes next.
+  void NoteLoss();
+  // The item at `index` of the durable log, or of the one that was lost; null if in neither.
+  [[nodiscard]] const LogView::Item* Promised(Index index) const;
+  [[nodiscard]] Index LastPromised() const;
 };
 
 }  // namespace keelson::raft::sim

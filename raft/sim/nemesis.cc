@@ -51,6 +51,8 @@ void Nemesis::Start() {
   Repeat(swarm.full_disk_interval, [this] { FillDisk(); });
   Repeat(swarm.disk_stall_interval, [this] { StallDisk(); });
   Repeat(swarm.clock_interval, [this] { ChangeClock(); });
+  Repeat(swarm.damage_interval, [this] { DamageOne(); });
+  Repeat(swarm.wipe_interval, [this] { WipeOne(); });
 }
 
 // --- Machines ---
@@ -126,7 +128,7 @@ void Nemesis::StartNode(SimNode& node) {
                     status.code() == absl::StatusCode::kFailedPrecondition ||
                     status.code() == absl::StatusCode::kInvalidArgument;
   if (loss && !injected) {
-    // No bit of any disk has been damaged: nothing may be missing.
+    // What was damaged is repaired; nothing else may be missing.
     return env_.invariants.Fail(
         "DUR", absl::StrCat("node ", node.id(), " cannot start: ", status.ToString()));
   }

@@ -62,6 +62,12 @@ class Nemesis {
   void AskForLeadership();
   void ChangeMembership();
 
+  // --- nemesis_damage.cc ---
+  void DamageOne();
+  void WipeOne();
+  // True when the members that have lost something would be a minority with `node`, too.
+  [[nodiscard]] bool MayImpair(const SimNode& node) const;
+
   // --- nemesis_network.cc ---
   void CutLinks();
   void ClogLink();

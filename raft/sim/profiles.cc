@@ -61,6 +61,22 @@ void SmallLimits(Random& random, Swarm& swarm) {
   swarm.segment_bytes = 4 << 10;
 }
 
+// Records that lie close to where they end, and segments that do not last: damage meets all of them.
+void BitRot(Random& random, Swarm& swarm) {
+  swarm.damage_interval = Ms(static_cast<int64_t>(50 + random.Below(400)));
+  swarm.restart_delay = Ms(static_cast<int64_t>(5 + random.Below(200)));
+  swarm.segment_bytes = 4 << 10 << random.Below(4);
+  if (random.Bernoulli(0.5)) swarm.network.snapshot_failure = random.Unit() * 0.3;
+}
+
+void Wipe(Random& random, Swarm& swarm) {
+  swarm.wipe_interval = Ms(static_cast<int64_t>(50 + random.Below(600)));
+  swarm.restart_delay = Ms(static_cast<int64_t>(5 + random.Below(400)));
+  if (random.Bernoulli(0.3)) swarm.damage_interval = Ms(300);
+  // Without compaction the log alone brings a member back, with it a snapshot does.
+  if (random.Bernoulli(0.4)) swarm.node.compact_every_entries = 100'000;
+}
+
 void LongPauses(Random& random, Swarm& swarm) {
   swarm.pause_interval = Ms(700);
   swarm.pause_time = Ms(300);
@@ -115,6 +131,16 @@ constexpr std::array kProfiles = {
             .what = "leadership moves all the time",
             .network = true,
             .tune = Elections},
+    Profile{.name = "bitrot",
+            .what = "flipped bits, zeroed sectors, lost segments of a minority, with crashes",
+            .network = true,
+            .machines = true,
+            .tune = BitRot},
+    Profile{.name = "wipe",
+            .what = "whole disks of a minority are lost, with crashes",
+            .network = true,
+            .machines = true,
+            .tune = Wipe},
     Profile{.name = "limits",
             .what = "every limit at its smallest",
             .network = true,

@@ -215,6 +215,9 @@ void SimCluster::CheckFinalStates() {
   if (members.empty()) return invariants_.Fail("LIVE", "the leader is lost again without a fault");
   invariants_.CheckLogs(members);
   for (const NodeId id : members) {
+    if (NodeOf(id).impaired()) {
+      invariants_.Fail("LIVE", absl::StrCat("node ", id, " has not recovered from its loss"));
+    }
     history_.CheckFinal(id, NodeOf(id).state());
     if (NodeOf(id).state() != NodeOf(members[0]).state()) {
       invariants_.Fail(
@@ -284,6 +287,12 @@ FaultCounts SimCluster::Faults() const {
   return faults;
 }
 
+uint64_t SimCluster::Losses() const {
+  uint64_t losses = 0;
+  for (const auto& node : nodes_) losses += node->losses();
+  return losses;
+}
+
 RunResult SimCluster::Result() const {
   RunResult result{.seed = options_.seed,
                    .violation = invariants_.violation(),
@@ -296,6 +305,7 @@ RunResult SimCluster::Result() const {
                    .membership_changes = invariants_.membership_changes(),
                    .crashes = nemesis_->crashes(),
                    .partitions = nemesis_->partitions(),
+                   .losses = Losses(),
                    .faults = Faults(),
                    .keys_checked = keys_checked_,
                    .keys_given_up = keys_given_up_,

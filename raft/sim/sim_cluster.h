@@ -57,6 +57,7 @@ struct RunResult {
   uint64_t membership_changes = 0;
   uint64_t crashes = 0;
   uint64_t partitions = 0;
+  uint64_t losses = 0;  // of durable data, that a node found out
   FaultCounts faults;
   uint64_t keys_checked = 0;   // for linearizability, without revisions
   uint64_t keys_given_up = 0;  // of these, too hard to decide
@@ -94,6 +95,7 @@ class SimCluster {
   // Now and then a node is asked where it stands.
   void AskForStatus();
   [[nodiscard]] FaultCounts Faults() const;
+  [[nodiscard]] uint64_t Losses() const;
   RunResult Result() const;
 
   const RunOptions options_;

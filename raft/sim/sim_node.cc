@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "raft/sim/sim_damage.h"
 
 namespace keelson::raft::sim {
 namespace {
@@ -49,17 +50,53 @@ absl::Status SimNode::Start() {
   return status;
 }
 
-absl::StatusOr<std::unique_ptr<Wal>> SimNode::OpenWal(Wal::Recovered* recovered) {
-  const Identity identity{.cluster_id = kClusterId, .node_id = options_.id};
-  const Wal::Options wal_options{.segment_bytes = options_.segment_bytes,
-                                 .unsafe_no_sync = false,
-                                 .incarnation = random_() | 1};
-  KEELSON_ASSIGN_OR_RETURN(const bool exists, Wal::Exists(disk_, kWalDir));
-  if (!exists) {
-    const SnapshotMetadata start{.index = 0, .term = 0, .conf_state = options_.members};
-    KEELSON_RETURN_IF_ERROR(Wal::Create(disk_, kWalDir, identity, start, wal_options));
+absl::StatusOr<MemberStorage> SimNode::OpenStorage(KvMachine& machine) {
+  MemberStorageOptions options{
+      .wal_dir = kWalDir,
+      .snapshot_dir = kSnapshotDir,
+      .identity = {.cluster_id = kClusterId, .node_id = options_.id},
+      .wal = {.segment_bytes = options_.segment_bytes,
+              .unsafe_no_sync = false,
+              .incarnation = random_() | 1},
+      .without_log = wiped_ ? WithoutLog::kLostEverything : WithoutLog::kNewMember,
+      .clock = &clock_,
+      .random = random_.Stream(absl::StrCat("loss ", starts_))};
+  KEELSON_ASSIGN_OR_RETURN(MemberStorage storage,
+                           OpenMemberStorage(disk_, options, machine.Applied()));
+  if (storage.loss.has_value() && !damaged_) {
+    env_.invariants.Fail("DUR", absl::StrCat("node ", options_.id, " finds a loss on a disk that ",
+                                             "nobody has damaged: ", storage.loss->what));
   }
-  return Wal::Open(disk_, kWalDir, identity, wal_options, recovered);
+  // An earlier start may have found the loss and failed then.
+  const HardState& state = storage.recovered.hard_state;
+  const bool found_before =
+      damaged_ && state.recovering && state.incarnation != disk_log_.durable_state.incarnation;
+  if (storage.loss.has_value() || found_before) {
+    ++losses_;
+    env_.world.Trace(
+        "loss", {options_.id, storage.recovered.start.index, storage.recovered.entries.size()});
+    disk_log_.NoteLoss();
+    env_.invariants.OnLoss(options_.id);
+  }
+  damaged_ = false;
+  wiped_ = false;
+  return storage;
+}
+
+void SimNode::Damage(Random& random, FaultCounts& counts) {
+  disk_.SetFaults({});
+  if (DamageDisk(disk_, kWalDir, kSnapshotDir, random, counts)) damaged_ = true;
+  if (!calm_) disk_.SetFaults(options_.disk);
+  env_.world.Trace("damage", {options_.id, damaged_});
+}
+
+void SimNode::Wipe() {
+  env_.world.Trace("wipe", {options_.id});
+  disk_.SetFaults({});
+  for (SimFileSystem* fs : {&disk_, &machine_disk_}) WipeDisk(*fs);
+  if (!calm_) disk_.SetFaults(options_.disk);
+  damaged_ = true;
+  wiped_ = true;
 }
 
 absl::Status SimNode::Recover(Process& process) {
@@ -74,17 +111,17 @@ absl::Status SimNode::Recover(Process& process) {
   process.apply = executor("apply", options_.slow_apply);
   process.background = executor("background", options_.slow_apply);
 
-  Wal::Recovered recovered;
-  KEELSON_ASSIGN_OR_RETURN(std::unique_ptr<Wal> wal, OpenWal(&recovered));
-  KEELSON_ASSIGN_OR_RETURN(process.snapshots, SnapshotStore::Open(disk_, kSnapshotDir));
   KEELSON_ASSIGN_OR_RETURN(process.machine,
                            KvMachine::Open(machine_disk_, kStateFile, options_.members,
                                            random_.Stream(absl::StrCat("machine ", starts_)),
                                            options_.machine, MachineHooks(process)));
+  KEELSON_ASSIGN_OR_RETURN(MemberStorage storage, OpenStorage(*process.machine));
+  Wal::Recovered& recovered = storage.recovered;
+  process.snapshots = std::move(storage.snapshots);
   env_.conduct.OnStarted(options_.id);
   env_.invariants.OnRecovered(options_.id, recovered, process.machine->Applied().index);
-  process.wal =
-      std::make_unique<SimWal>(options_.id, std::move(wal), recovered, disk_log_, env_.invariants);
+  process.wal = std::make_unique<SimWal>(options_.id, std::move(storage.wal), recovered, disk_log_,
+                                         env_.invariants);
   env_.world.Trace("recovered", {options_.id, recovered.hard_state.term, recovered.hard_state.vote,
                                  recovered.start.index, recovered.entries.size(),
                                  process.machine->Applied().index, recovered.torn_bytes});

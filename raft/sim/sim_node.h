@@ -15,9 +15,11 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/testing/sim_file_system.h"
+#include "raft/member_storage.h"
 #include "raft/node.h"
 #include "raft/observer.h"
 #include "raft/sim/conduct.h"
+#include "raft/sim/fault_counts.h"
 #include "raft/sim/history.h"
 #include "raft/sim/invariants.h"
 #include "raft/sim/kv_machine.h"
@@ -84,6 +86,13 @@ class SimNode final : public Observer {
   // The next start of the process goes by these.
   void SetNodeOptions(const Node::Options& options) { options_.node = options; }
 
+  // Something happens to its disks while it does not run.
+  void Damage(Random& random, FaultCounts& counts);
+  void Wipe();
+  // It has lost data, as far as can be seen, and has not recovered yet.
+  [[nodiscard]] bool impaired() const { return damaged_ || disk_log_.durable_state.recovering; }
+  [[nodiscard]] uint64_t losses() const { return losses_; }
+
   [[nodiscard]] bool running() const { return process_ != nullptr; }
   // Why the process must end now: its power was cut, or the node reported a fatal error.
   // OK while it may go on.
@@ -134,7 +143,7 @@ class SimNode final : public Observer {
   };
 
   absl::Status Recover(Process& process);
-  absl::StatusOr<std::unique_ptr<Wal>> OpenWal(Wal::Recovered* recovered);
+  absl::StatusOr<MemberStorage> OpenStorage(KvMachine& machine);
   KvMachine::Hooks MachineHooks(Process& process);
   void KillExecutors();
   // The disk took `time`.
@@ -148,6 +157,9 @@ class SimNode final : public Observer {
   SimFileSystem machine_disk_;  // the state machine's, which never fills up
   DiskLog disk_log_;
   uint64_t starts_ = 0;
+  bool damaged_ = false;  // since the last good start
+  bool wiped_ = false;
+  uint64_t losses_ = 0;  // that it found out
   absl::Duration stalled_until_;
   absl::Duration started_at_;  // when its recovery is over
   bool calm_ = false;

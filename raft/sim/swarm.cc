@@ -250,6 +250,7 @@ std::string Describe(const Swarm& swarm) {
       " sync=", time(swarm.disk.sync_latency), " stalls=", time(swarm.disk_stall_interval),
       " sync_error=", swarm.disk.sync_error, " write_error=", swarm.disk.write_error,
       " keep_cache=", swarm.keep_cache_after_error, " full_disks=", time(swarm.full_disk_interval),
+      " damage=", time(swarm.damage_interval), " wipes=", time(swarm.wipe_interval),
       " clients=", swarm.clients, " bursts=", time(swarm.burst_interval),
       " compact=", swarm.node.compact_every_entries, " keep=", swarm.node.keep_entries,
       " segment=", swarm.segment_bytes, " pre_vote=", swarm.node.core.pre_vote,

@@ -59,6 +59,8 @@ struct Swarm {
   absl::Duration membership_interval;  // a change of the membership is proposed
   absl::Duration full_disk_interval;   // a random node's disk fills up for a while
   absl::Duration full_disk_time = absl::Milliseconds(500);
+  absl::Duration damage_interval;      // a random node is switched off and its disk damaged
+  absl::Duration wipe_interval;        // a random node starts anew with an empty disk
   absl::Duration disk_stall_interval;  // a random node's disks do nothing for a while
   absl::Duration disk_stall_time = absl::Milliseconds(500);
   // A node's clock changes its rate and its wall clock jumps. The rates stay within
