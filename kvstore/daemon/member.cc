@@ -92,12 +92,12 @@ class MemberImpl final : public Member {
   absl::Status Init() {
     KEELSON_RETURN_IF_ERROR(CheckDataDir(RealFileSystem(), options_.data_dir));
     KEELSON_RETURN_IF_ERROR(BindPorts());
-    KEELSON_ASSIGN_OR_RETURN(storage_, OpenStorage(RealFileSystem(), options_));
-    if (storage_.recovered.torn_bytes > 0) {
-      LogWarning("cut a torn record off the log",
-                 {{"bytes", storage_.recovered.torn_bytes}, {"dir", storage_.paths.wal}});
-    }
+    KEELSON_ASSIGN_OR_RETURN(storage_, PrepareStorage(RealFileSystem(), options_));
     KEELSON_RETURN_IF_ERROR(MakeServer());
+    if (storage_.wal == nullptr) {
+      KEELSON_RETURN_IF_ERROR(OpenLog(RealFileSystem(), options_, machine_->Applied(), storage_));
+    }
+    TellWhatWasFound();
     KEELSON_RETURN_IF_ERROR(StartRaft());
     return Serve();
   }
@@ -110,6 +110,7 @@ class MemberImpl final : public Member {
 
  private:
   absl::Status BindPorts();
+  void TellWhatWasFound() const;
   absl::Status MakeServer();
   absl::Status MakeTransport();
   absl::Status StartRaft();
@@ -156,6 +157,26 @@ absl::Status MemberImpl::BindPorts() {
   KEELSON_ASSIGN_OR_RETURN(peer_ports_, Ports::Bind(options_.listen_peer_urls, peer_tls_));
   KEELSON_ASSIGN_OR_RETURN(metrics_ports_, Ports::Bind(options_.listen_metrics_urls, client_tls_));
   return absl::OkStatus();
+}
+
+void MemberImpl::TellWhatWasFound() const {
+  if (storage_.recovered.torn_bytes > 0) {
+    LogWarning("cut a torn record off the log",
+               {{"bytes", storage_.recovered.torn_bytes}, {"dir", storage_.paths.wal}});
+  }
+  if (storage_.loss.has_value()) {
+    LogError("durable data was damaged or lost, recovering from the other members",
+             {{"what", storage_.loss->what},
+              {"kept_to_entry", storage_.loss->kept},
+              {"known_to_entry", storage_.loss->known},
+              {"incarnation", FormatId(storage_.loss->incarnation)}});
+  } else if (storage_.recovered.hard_state.recovering) {
+    LogWarning("going on recovering from a loss of data",
+               {{"incarnation", FormatId(storage_.recovered.hard_state.incarnation)}});
+  }
+  for (const std::string& file : storage_.recovered.moved_aside) {
+    LogWarning("moved a damaged log file aside", {{"file", file}});
+  }
 }
 
 absl::Status MemberImpl::MakeServer() {
@@ -326,6 +347,14 @@ void MemberImpl::RegisterPeerMetrics() {
                               {{"Local", FormatId(options_.member_id)}, {"Remote", peer}},
                               read(id, [](const Stats& s) { return s.connected ? 1 : 0; }));
   }
+  metrics_.SetCallbackCounter(
+      "raft_storage_repairs_total",
+      "Starts of this process that found durable data damaged or lost, and repaired it.", {},
+      [repairs = storage_.loss.has_value() ? 1.0 : 0.0] { return repairs; });
+  metrics_.SetCallbackGauge(
+      "raft_recovering",
+      "1 while the member gets back what it lost: it gives no votes and counts for no quorum.", {},
+      [this] { return node_->Peek().recovering ? 1.0 : 0.0; });
   metrics_.SetCallbackCounter("raft_log_syncs_total", "Syncs of the log.", {},
                               [this] { return static_cast<double>(node_->GetStats().syncs); });
   metrics_.SetCallbackCounter(

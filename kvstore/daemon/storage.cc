@@ -3,52 +3,59 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/random.h"
 #include "base/status.h"
 
 namespace keelson::kvstore {
 namespace {
 
-// Makes the log of a member that starts for the first time.
-absl::Status CreateLog(FileSystem& fs, const Options& options, const Storage& storage,
-                       const raft::Identity& identity, const raft::Wal::Options& wal_options) {
-  if (options.expects_existing_cluster) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--initial-cluster-state=existing, but '", options.data_dir,
-                     "' holds no data, and joining a running cluster is not supported yet"));
-  }
+// What has to be true where there is no log.
+absl::Status CheckFirstStart(FileSystem& fs, const Options& options, const Storage& storage) {
   KEELSON_ASSIGN_OR_RETURN(const bool has_database, fs.Exists(storage.paths.database));
   if (has_database) {
-    return absl::FailedPreconditionError(absl::StrCat("there is a database '",
-                                                      storage.paths.database, "' but no log in '",
-                                                      storage.paths.wal, "'; is --wal-dir right?"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("there is a database '", storage.paths.database, "' but no log in '",
+                     storage.paths.wal, "'; is --wal-dir right? If the log is lost, remove '",
+                     storage.paths.member, "' and start with --initial-cluster-state=existing"));
   }
-  return raft::Wal::Create(fs, storage.paths.wal, identity, {.conf_state = storage.founders},
-                           wal_options);
+  if (options.expects_existing_cluster &&
+      !raft::CanDoWithout(storage.founders, options.member_id)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--initial-cluster-state=existing, but '", options.data_dir,
+        "' holds no data, and the other members are no majority that could bring it back"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<Storage> OpenStorage(FileSystem& fs, const Options& options) {
+absl::StatusOr<Storage> PrepareStorage(FileSystem& fs, const Options& options) {
   Storage storage;
   storage.paths = DataDirAt(options.data_dir, options.wal_dir);
   for (const FoundingMember& member : options.initial_cluster) {
     storage.founders.voters.push_back(member.id);
   }
-  const raft::Identity identity{.cluster_id = options.cluster_id, .node_id = options.member_id};
-  raft::Wal::Options wal_options;
-  wal_options.unsafe_no_sync = options.unsafe_no_fsync;
-
   KEELSON_ASSIGN_OR_RETURN(const bool has_log, raft::Wal::Exists(fs, storage.paths.wal));
-  storage.is_new = !has_log;
-  if (!has_log) {
-    KEELSON_RETURN_IF_ERROR(fs.CreateDirectories(storage.paths.member));
-    KEELSON_RETURN_IF_ERROR(CreateLog(fs, options, storage, identity, wal_options));
-  }
-  KEELSON_ASSIGN_OR_RETURN(storage.wal, raft::Wal::Open(fs, storage.paths.wal, identity,
-                                                        wal_options, &storage.recovered));
-  KEELSON_ASSIGN_OR_RETURN(storage.snapshots,
-                           raft::SnapshotStore::Open(fs, storage.paths.snapshots));
+  if (has_log) return storage;
+  KEELSON_RETURN_IF_ERROR(CheckFirstStart(fs, options, storage));
+  KEELSON_RETURN_IF_ERROR(fs.CreateDirectories(storage.paths.member));
+  KEELSON_RETURN_IF_ERROR(OpenLog(fs, options, {.conf_state = storage.founders}, storage));
   return storage;
+}
+
+absl::Status OpenLog(FileSystem& fs, const Options& options, const raft::SnapshotMetadata& applied,
+                     Storage& storage) {
+  raft::MemberStorageOptions open;
+  open.wal_dir = storage.paths.wal;
+  open.snapshot_dir = storage.paths.snapshots;
+  open.identity = {.cluster_id = options.cluster_id, .node_id = options.member_id};
+  open.wal.unsafe_no_sync = options.unsafe_no_fsync;
+  open.without_log = options.expects_existing_cluster ? raft::WithoutLog::kLostEverything
+                                                      : raft::WithoutLog::kNewMember;
+  open.random = Random(Random::SeedFromSystem());
+  KEELSON_ASSIGN_OR_RETURN(static_cast<raft::MemberStorage&>(storage),
+                           raft::OpenMemberStorage(fs, open, applied));
+  return absl::OkStatus();
 }
 
 }  // namespace keelson::kvstore
