@@ -3,6 +3,9 @@
 //   wal inspect DIR   what the log holds, segment by segment
 //   wal verify DIR    one line: sound, or the first thing that is wrong
 //   wal dump DIR      every record
+//   wal repair --dry-run DIR
+//                     what a member that starts on this log would keep of it. The repair itself is
+//                     the member's, since only it knows whether its group can do without it.
 //
 // Reads without the lock: a log in use may show a torn end. Exit codes: base/exit_code.h.
 #include <CLI/CLI.hpp>
@@ -33,7 +36,11 @@ Json ToJson(const SnapshotMetadata& metadata) {
 }
 
 Json ToJson(const HardState& state) {
-  return {{"term", state.term}, {"vote", state.vote}, {"commit", state.commit}};
+  return {{"term", state.term},
+          {"vote", state.vote},
+          {"commit", state.commit},
+          {"incarnation", absl::StrFormat("%x", state.incarnation)},
+          {"recovering", state.recovering}};
 }
 
 std::string Members(const std::vector<NodeId>& ids) {
@@ -129,7 +136,8 @@ void PrintSummary(const LoadedLog& log, bool json) {
   absl::PrintF("start      index %d term %d voters %s learners %s outgoing %s\n", start.index,
                start.term, Members(start.conf_state.voters), Members(start.conf_state.learners),
                Members(start.conf_state.voters_outgoing));
-  absl::PrintF("hard state term %d vote %x commit %d\n", state.term, state.vote, state.commit);
+  absl::PrintF("hard state term %d vote %x commit %d incarnation %x%s\n", state.term, state.vote,
+               state.commit, state.incarnation, state.recovering ? " recovering" : "");
   absl::PrintF("entries    [%d, %d]\n", start.index + 1, last);
   absl::PrintF("torn tail  %d bytes\n", log.torn_bytes);
   for (const LoadedSegment& segment : log.segments) {
@@ -137,6 +145,42 @@ void PrintSummary(const LoadedLog& log, bool json) {
                  SegmentName(segment.head.sequence), segment.head.next_index, segment.records,
                  segment.end, segment.file_bytes);
   }
+}
+
+void PrintSalvage(const std::string& dir, const SalvagedLog& salvaged, bool json) {
+  const LogReplay& replay = salvaged.log.replay;
+  const bool usable = replay.started() && !replay.has_gap();
+  const Index kept = usable ? replay.last_index() : 0;
+  if (json) {
+    Json answer = {{"damaged", !salvaged.damage.ok()},
+                   {"damage", std::string(salvaged.damage.message())},
+                   {"highest_entry", salvaged.highest_entry},
+                   {"kept", nullptr}};
+    if (usable) {
+      answer["kept"] = {{"start", ToJson(replay.start())},
+                        {"last_index", kept},
+                        {"hard_state", ToJson(replay.hard_state())}};
+    }
+    std::printf("%s\n", answer.dump(2).c_str());
+    return;
+  }
+  if (salvaged.damage.ok()) {
+    absl::PrintF("'%s' is sound: nothing to repair\n", dir);
+    return;
+  }
+  absl::PrintF("damage     %s\n", salvaged.damage.message());
+  if (usable) {
+    absl::PrintF("kept       entries [%d, %d] of term %d\n", replay.start().index + 1, kept,
+                 replay.hard_state().term);
+  } else {
+    absl::PrintF("kept       nothing: the start of the log cannot be read\n");
+  }
+  if (salvaged.highest_entry > kept) {
+    absl::PrintF("lost       entries %d to %d at least\n", kept + 1, salvaged.highest_entry);
+  }
+  absl::PrintF(
+      "A member that starts on it keeps that, or what its state machine has applied beyond\n"
+      "it, and recovers from the others if they are a majority. This changed nothing.\n");
 }
 
 ExitCode Fail(const absl::Status& status) {
@@ -152,7 +196,11 @@ ExitCode Main(int argc, char** argv) {
   CLI::App* inspect = app.add_subcommand("inspect", "What the log holds, segment by segment.");
   CLI::App* verify = app.add_subcommand("verify", "Read and check everything.");
   CLI::App* dump = app.add_subcommand("dump", "Print every record.");
-  for (CLI::App* command : {inspect, verify, dump}) {
+  CLI::App* repair = app.add_subcommand("repair", "What a member would keep of a damaged log.");
+  bool dry_run = false;
+  repair->add_flag("--dry-run", dry_run, "Say it and change nothing; the only way there is.")
+      ->required();
+  for (CLI::App* command : {inspect, verify, dump, repair}) {
     command->add_option("DIR", dir, "Folder of the log.")->required();
     command->add_flag("--json", json, "Print JSON; for dump, one object a line.");
   }
@@ -166,6 +214,12 @@ ExitCode Main(int argc, char** argv) {
     return ExitCode::kBadArguments;
   }
 
+  if (repair->parsed()) {
+    const auto salvaged = SalvageLog(RealFileSystem(), dir, std::nullopt);
+    if (!salvaged.ok()) return Fail(salvaged.status());
+    PrintSalvage(dir, *salvaged, json);
+    return salvaged->damage.ok() ? ExitCode::kDone : ExitCodeFor(salvaged->damage);
+  }
   RecordVisitor visitor;
   if (dump->parsed()) {
     visitor = [json](const std::string& path, const Record& record) {

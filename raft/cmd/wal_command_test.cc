@@ -95,6 +95,45 @@ TEST_CASE("verify names the damaged record and fails", "[raft][wal][cmd]") {
   CHECK(Run("inspect " + dir).exit_code == 1);
 }
 
+TEST_CASE("repair --dry-run says what would be kept, and keeps its hands off", "[raft][wal][cmd]") {
+  const std::string dir = MakeLog("repair");
+  CHECK(Run("repair --dry-run " + dir).output == "'" + dir + "' is sound: nothing to repair\n");
+  const std::string path = JoinPath(dir, "0000000000000001.wal");
+  FileSystem& fs = RealFileSystem();
+  KEELSON_ASSIGN_OR_FAIL(std::string bytes, ReadFile(fs, path, 1 << 20));
+  bytes[bytes.find("some data", bytes.find("some data") + 1)] ^= 1;
+  KEELSON_REQUIRE_OK(WriteFileAtomically(fs, path, bytes));
+
+  const Result text = Run("repair --dry-run " + dir);
+  CHECK(text.exit_code == 1);
+  CHECK(text.output.find("damage     '" + path + "' at ") == 0);
+  CHECK(text.output.find("kept       entries [1, 1] of term 2\n") != std::string::npos);
+  CHECK(text.output.find("lost       entries 2 to 3 at least\n") != std::string::npos);
+
+  const auto json = nlohmann::json::parse(Run("repair --dry-run --json " + dir).output);
+  CHECK(json["damaged"] == true);
+  CHECK(json["highest_entry"] == 3);
+  CHECK(json["kept"]["last_index"] == 1);
+  CHECK(json["kept"]["hard_state"]["vote"] == 7);
+  CHECK(json["kept"]["hard_state"]["recovering"] == false);
+
+  KEELSON_ASSIGN_OR_FAIL(const std::string after, ReadFile(fs, path, 1 << 20));
+  CHECK(after == bytes);
+  const Result without = Run("repair " + dir);
+  CHECK(without.exit_code == 2);
+  CHECK(without.output.find("--dry-run") != std::string::npos);
+}
+
+TEST_CASE("--help names every command", "[raft][wal][cmd]") {
+  const Result help = Run("--help");
+  CHECK(help.exit_code == 0);
+  for (const char* command : {"inspect", "verify", "dump", "repair"}) {
+    INFO(help.output);
+    CHECK(help.output.find(command) != std::string::npos);
+  }
+  CHECK(Run("dump --help").output.find("--json") != std::string::npos);
+}
+
 TEST_CASE("Bad arguments are one line and exit code 2, a missing log is 1", "[raft][wal][cmd]") {
   for (const char* arguments : {"", "inspect", "frobnicate x", "verify --unknown x"}) {
     const Result result = Run(arguments);
