@@ -25,7 +25,7 @@ std::string Describe(const RunOptions& options, const RunResult& result) {
 // What a set of runs did, to know that it tested anything.
 struct Total {
   uint64_t committed = 0, elections = 0, membership_changes = 0, crashes = 0, partitions = 0,
-           writes = 0, reads = 0;
+           writes = 0, reads = 0, losses = 0;
   uint64_t snapshots = 0, dropped = 0, duplicated = 0, disk_faults = 0, torn = 0, refused = 0;
 
   void Add(const RunResult& result) {
@@ -34,6 +34,7 @@ struct Total {
     membership_changes += result.membership_changes;
     crashes += result.crashes;
     partitions += result.partitions;
+    losses += result.losses;
     writes += result.history.writes;
     reads += result.history.reads;
     refused += result.history.refused;
@@ -48,10 +49,11 @@ struct Total {
   }
 };
 
-Total RunAll(uint64_t first_seed, uint64_t seeds, int nodes) {
+Total RunAll(uint64_t first_seed, uint64_t seeds, int nodes,
+             const std::string& profile = "default") {
   Total total;
   for (uint64_t seed = first_seed; seed < first_seed + seeds; ++seed) {
-    const RunOptions options{.seed = seed, .nodes = nodes};
+    const RunOptions options{.seed = seed, .nodes = nodes, .profile = profile};
     // Catch2 prints this too when a check of the code under test aborts.
     INFO("running seed " << seed << ", replay: " << ReplayCommand(options));
     const RunResult result = RunSeed(options);
@@ -84,6 +86,14 @@ TEST_CASE("Three members keep every promise through crashes, partitions and bad 
 TEST_CASE("Clusters of other sizes keep them too", "[raft][sim]") {
   const int nodes = GENERATE(1, 2, 4, 5);
   (void)RunAll(500'000, kSeeds / 40, nodes);
+}
+
+TEST_CASE("A minority may lose its disks, or what is on them, and gets it back", "[raft][sim]") {
+  const int nodes = GENERATE(3, 5);
+  const std::string profile = GENERATE("bitrot", "wipe");
+  const Total total = RunAll(1, kSeeds / 8, nodes, profile);
+  CHECK(total.losses > kSeeds / 8);
+  CHECK(total.committed > kSeeds);
 }
 
 TEST_CASE("The same seed gives the same run, event by event", "[raft][sim]") {
