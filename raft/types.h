@@ -21,7 +21,7 @@ namespace keelson::raft {
 using Index = uint64_t;    // position in the log; the first entry is 1, 0 means "before the log"
 using Term = uint64_t;     // election term; 0 in a message means "local, no term check"
 using GroupId = uint64_t;  // 0 where there is only one
-using NodeId = uint64_t;   // never reused after removal or disk loss
+using NodeId = uint64_t;   // never reused after removal
 
 inline constexpr NodeId kNoNode = 0;
 // Addressees of the core's own storage messages (etcd-io/raft LocalAppendThread, LocalApplyThread).

@@ -8,9 +8,12 @@
 #include <string>
 
 #include "base/crc32c.h"
+#include "base/file_system.h"
+#include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
 #include "raft/internal/wal_batch.h"
 #include "raft/internal/wal_segment.h"
+#include "raft/snapshot_store.h"
 
 namespace keelson::raft::wal {
 namespace {
@@ -99,11 +102,13 @@ TEST_CASE("Snapshot metadata comes back, and no cut of it is accepted", "[raft][
                       "impossible length");
 }
 
-// The fenced block that starts with ```hex, as bytes; "offset:" and comments are left out.
-std::string HexExample(const std::string& path) {
+// The fenced block number `block` that starts with ```hex, as bytes; "offset:" and comments are left
+// out.
+std::string HexExample(const std::string& path, int block) {
   std::ifstream file(path);
   const std::string text(std::istreambuf_iterator<char>(file), {});
-  const size_t begin = text.find("```hex\n");
+  size_t begin = text.find("```hex\n");
+  while (block-- > 1) begin = text.find("```hex\n", begin + 1);
   REQUIRE(begin != std::string::npos);
   const size_t end = text.find("```", begin + 7);
   std::string bytes;
@@ -142,7 +147,7 @@ TEST_CASE("The hex example in docs/format.md is what the code writes", "[raft][w
   std::string written;
   for (const std::string_view piece : encoder.pieces()) written += piece;
 
-  const std::string example = HexExample("raft/docs/format.md");
+  const std::string example = HexExample("raft/docs/format.md", 1);
 
   CHECK(example == written);
   KEELSON_ASSIGN_OR_FAIL(SegmentReader reader, SegmentReader::Open("example", example));
@@ -150,6 +155,38 @@ TEST_CASE("The hex example in docs/format.md is what the code writes", "[raft][w
   CHECK(reader.Next().has_value());
   CHECK(reader.Next().has_value());
   CHECK(reader.offset() == example.size());
+
+  // The second one goes on behind it.
+  const uint64_t end = example.size();
+  const uint32_t chain = encoder.chain();
+  encoder.Begin({.incarnation = 0x1234567890abcdef,
+                 .sequence = 1,
+                 .offset = end,
+                 .chain = chain,
+                 .synced_offset = end},
+                4096);
+  const HardState later = {
+      .term = 6, .vote = 0, .commit = 4, .incarnation = 0x64000001, .recovering = true};
+  encoder.AddHardState(later);
+  written.clear();
+  for (const std::string_view piece : encoder.pieces()) written += piece;
+  const std::string record = HexExample("raft/docs/format.md", 2);
+  CHECK(record == written);
+  CHECK(DecodeHardState(std::string_view(record).substr(kHeaderBytes, kLaterHardStateBytes))
+            .value() == later);
+}
+
+TEST_CASE("The snapshot in docs/format.md is what the code writes", "[raft][snapshot][format]") {
+  SimFileSystem fs(Random(1), {});
+  KEELSON_ASSIGN_OR_FAIL(const auto store, SnapshotStore::Open(fs, "snap"));
+  SnapshotMetadata metadata = {.index = 4, .term = 2, .conf_state = {}};
+  metadata.conf_state.voters = {1, 2, 3};
+  KEELSON_ASSIGN_OR_FAIL(const auto writer, store->Create(metadata));
+  KEELSON_REQUIRE_OK(writer->Append("state"));
+  KEELSON_REQUIRE_OK(writer->Commit());
+  KEELSON_ASSIGN_OR_FAIL(const std::string written,
+                         ReadFile(fs, "snap/0000000000000002-0000000000000004.snap", 1 << 20));
+  CHECK(HexExample("raft/docs/format.md", 3) == written);
 }
 
 TEST_CASE("Large payloads are borrowed, not copied, and small ones share a piece",
