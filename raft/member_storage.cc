@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "raft/internal/wal_repair.h"
 
 namespace keelson::raft {
 namespace {
@@ -56,9 +57,9 @@ class Opener {
   absl::Status OpenExisting();
   // DATA_LOSS when the log and what else there is cannot come from one life.
   absl::Status CheckFit();
-  absl::Status Repair(const Wal::Salvage& salvage);
-  absl::StatusOr<Wal::Restart> Plan(const std::optional<Wal::Recovered>& rest);
-  absl::Status StartOver(Wal::Restart restart, StorageLoss loss);
+  absl::Status Repair(const wal::Salvage& salvage);
+  absl::StatusOr<wal::Restart> Plan(const std::optional<Wal::Recovered>& rest);
+  absl::Status StartOver(wal::Restart restart, StorageLoss loss);
   // Milliseconds since 1970, and 22 bits of chance.
   uint64_t DrawIncarnation() {
     constexpr int kChanceBits = 22;
@@ -108,8 +109,8 @@ absl::Status Opener::OpenExisting() {
                    .highest_entry = applied_.index});
   }
   if (!absl::IsDataLoss(status)) return status;
-  KEELSON_ASSIGN_OR_RETURN(const Wal::Salvage salvage,
-                           Wal::ReadDamaged(fs_, options_.wal_dir, options_.identity));
+  KEELSON_ASSIGN_OR_RETURN(const wal::Salvage salvage,
+                           wal::ReadDamaged(fs_, options_.wal_dir, options_.identity));
   return salvage.damage.ok() ? status : Repair(salvage);
 }
 
@@ -135,8 +136,8 @@ absl::Status Opener::CheckFit() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Wal::Restart> Opener::Plan(const std::optional<Wal::Recovered>& rest) {
-  Wal::Restart restart;
+absl::StatusOr<wal::Restart> Opener::Plan(const std::optional<Wal::Recovered>& rest) {
+  wal::Restart restart;
   if (rest.has_value()) {
     restart.hard_state = rest->hard_state;
     bool usable = Holds(*rest, applied_);
@@ -158,8 +159,8 @@ absl::StatusOr<Wal::Restart> Opener::Plan(const std::optional<Wal::Recovered>& r
   return restart;
 }
 
-absl::Status Opener::Repair(const Wal::Salvage& salvage) {
-  KEELSON_ASSIGN_OR_RETURN(Wal::Restart restart, Plan(salvage.rest));
+absl::Status Opener::Repair(const wal::Salvage& salvage) {
+  KEELSON_ASSIGN_OR_RETURN(wal::Restart restart, Plan(salvage.rest));
   const Index kept = restart.start.index + restart.entries.size();
   StorageLoss loss = {.what = std::string(salvage.damage.message()),
                       .incarnation = 0,
@@ -179,7 +180,7 @@ absl::Status Opener::Repair(const Wal::Salvage& salvage) {
   return StartOver(std::move(restart), std::move(loss));
 }
 
-absl::Status Opener::StartOver(Wal::Restart restart, StorageLoss loss) {
+absl::Status Opener::StartOver(wal::Restart restart, StorageLoss loss) {
   HardState& state = restart.hard_state;
   loss.incarnation = std::max(state.incarnation + 1, DrawIncarnation());
   const Index last = restart.start.index + restart.entries.size();
@@ -191,7 +192,7 @@ absl::Status Opener::StartOver(Wal::Restart restart, StorageLoss loss) {
   state.incarnation = loss.incarnation;
   state.recovering = true;
   KEELSON_RETURN_IF_ERROR(
-      Wal::StartOver(fs_, options_.wal_dir, options_.identity, restart, options_.wal));
+      wal::StartOver(fs_, options_.wal_dir, options_.identity, restart, options_.wal));
   KEELSON_RETURN_IF_ERROR(OpenWal());
   KEELSON_RETURN_IF_ERROR(CheckFit());
   if (options_.observer != nullptr) {

@@ -36,42 +36,6 @@ class Head final : public wal::HeadSource {
   const wal::GroupState& state_;
 };
 
-// A log that starts over: its entries stand in the first segment, too, whose name makes all of it
-// valid at once.
-class WholeLog final : public wal::HeadSource {
- public:
-  explicit WholeLog(const Wal::Restart& restart)
-      : restart_(restart), start_(wal::EncodeSnapshotMetadata(restart.start)) {}
-
-  [[nodiscard]] Index NextIndex() const override { return restart_.start.index + 1; }
-  [[nodiscard]] uint64_t HeadBytes() const override {
-    uint64_t bytes =
-        RecordBytes(start_.size()) + RecordBytes(wal::HardStateBytes(restart_.hard_state));
-    for (const Entry& entry : restart_.entries) {
-      bytes += RecordBytes(wal::kEntryMetaBytes + entry.data.size());
-    }
-    return bytes;
-  }
-  void EncodeHead(BatchEncoder& encoder) const override {
-    encoder.AddSnapshot(RecordType::kStart, start_);
-    encoder.AddHardState(restart_.hard_state);
-    for (const Entry& entry : restart_.entries) encoder.AddEntry(entry);
-  }
-
- private:
-  const Wal::Restart& restart_;
-  const std::string start_;
-};
-
-Wal::Recovered ToRecovered(wal::LoadedLog log) {
-  Wal::Recovered recovered;
-  recovered.hard_state = log.replay.hard_state();
-  recovered.start = log.replay.start();
-  recovered.torn_bytes = log.torn_bytes;
-  recovered.entries = std::move(log.replay).TakeEntries();
-  return recovered;
-}
-
 class WalImpl final : public Wal {
  public:
   WalImpl(FileSystem& fs, const std::string& dir, const Options& options,
@@ -187,32 +151,9 @@ absl::StatusOr<std::unique_ptr<Wal>> Wal::Open(FileSystem& fs, const std::string
   auto wal = std::make_unique<WalImpl>(fs, dir, options, *std::move(lock), log.replay);
   KEELSON_ASSIGN_OR_RETURN(std::vector<std::string> moved_aside, wal->Recover(log));
 
-  *recovered = ToRecovered(std::move(log));
+  *recovered = wal::ToRecovered(std::move(log));
   recovered->moved_aside = std::move(moved_aside);
   return std::unique_ptr<Wal>(std::move(wal));
-}
-
-absl::StatusOr<Wal::Salvage> Wal::ReadDamaged(FileSystem& fs, const std::string& dir,
-                                              const Identity& identity) {
-  KEELSON_ASSIGN_OR_RETURN(wal::SalvagedLog salvaged, wal::SalvageLog(fs, dir, identity));
-  Salvage result;
-  result.damage = salvaged.damage;
-  result.highest_entry = salvaged.highest_entry;
-  const wal::LogReplay& replay = salvaged.log.replay;
-  // What lies behind a gap hangs in the air.
-  if (replay.started() && !replay.has_gap()) result.rest = ToRecovered(std::move(salvaged.log));
-  return result;
-}
-
-absl::Status Wal::StartOver(FileSystem& fs, const std::string& dir, const Identity& identity,
-                            const Restart& restart, const Options& options) {
-  KEELSON_RETURN_IF_ERROR(fs.CreateDirectories(dir));
-  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<FileLock> lock,
-                           fs.Lock(JoinPath(dir, wal::kLockName)));
-  const auto old = wal::ListSegments(fs, dir);
-  if (!old.ok() && !absl::IsNotFound(old.status())) return old.status();
-  return wal::SegmentWriter::Create(fs, dir, identity, options, WholeLog(restart),
-                                    old.ok() ? old->back() + 1 : 1);
 }
 
 }  // namespace keelson::raft

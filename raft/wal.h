@@ -45,7 +45,7 @@ class Wal {
     uint64_t segment_bytes = 64 << 20;  // preallocated; a record never spans segments
     bool unsafe_no_sync = false;        // Sync returns at once: for measuring, never for data
     // Tells this log's records from those of any other that used the same disk. 0 draws one
-    // from the system; a simulation gives its own. Used by Create and StartOver only.
+    // from the system; a simulation gives its own. Used by Create only.
     uint64_t incarnation = 0;
   };
 
@@ -56,24 +56,8 @@ class Wal {
     std::vector<Entry> entries;  // consecutive, the first at start.index + 1
     // Bytes of a torn last record that were cut off; 0 after a clean stop. Never acknowledged.
     uint64_t torn_bytes = 0;
-    // Files of a damaged log that StartOver has replaced, under the names that they have now.
+    // Files of a damaged log that this one has replaced, under the names that they have now.
     std::vector<std::string> moved_aside = {};
-  };
-
-  // What can be relied on of a log that may be damaged.
-  struct Salvage {
-    absl::Status damage;  // what Open says of it; OK: the log is whole
-    // An earlier state of the log: what was written before the first bad place. Nothing if not
-    // even the start of the log can be read.
-    std::optional<Recovered> rest;
-    Index highest_entry = 0;  // of all sound entries, those behind the damage included; 0: unknown
-  };
-
-  // A log that begins anew; see StartOver.
-  struct Restart {
-    SnapshotMetadata start;
-    std::vector<Entry> entries;  // consecutive from start.index + 1
-    HardState hard_state;        // its commit within the entries
   };
 
   // What one Append writes. Whatever part of it survives a crash is a state that an earlier
@@ -109,18 +93,6 @@ class Wal {
                                                    const Identity& identity, const Options& options,
                                                    Recovered* recovered);
   virtual ~Wal() = default;
-
-  // Reads what is left of a log, changing nothing. NOT_FOUND, FAILED_PRECONDITION and
-  // UNIMPLEMENTED as Open.
-  static absl::StatusOr<Salvage> ReadDamaged(FileSystem& fs, const std::string& dir,
-                                             const Identity& identity);
-
-  // Replaces the log in `dir`, if any, durably by one that holds `restart`. After a crash there is
-  // the old log or the new one. The files of the old one stay: the next Open renames them to
-  // *.wal.damaged. Call it only with a hard state that says that something was lost, unless
-  // nothing was: docs/decisions/0011. RESOURCE_EXHAUSTED: no space, nothing has changed.
-  static absl::Status StartOver(FileSystem& fs, const std::string& dir, const Identity& identity,
-                                const Restart& restart, const Options& options);
 
   // Writes `batch` to the file; durable only after Sync.
   // RESOURCE_EXHAUSTED: no space for the next segment; nothing was written and the same call

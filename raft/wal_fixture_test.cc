@@ -14,6 +14,7 @@
 #include "base/file_system.h"
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
+#include "raft/internal/wal_repair.h"
 #include "raft/snapshot_store.h"
 #include "raft/types.h"
 #include "raft/wal.h"
@@ -82,7 +83,7 @@ void WriteFirstLife(FileSystem& fs) {
 void WriteLaterLife(FileSystem& fs) {
   WriteFirstLife(fs);
   const std::vector<Entry> entries = SomeEntries();
-  KEELSON_REQUIRE_OK(Wal::StartOver(
+  KEELSON_REQUIRE_OK(wal::StartOver(
       fs, "wal", kOwner,
       {.start = Simple(0, 0),
        .entries = {entries.begin(), entries.begin() + 2},

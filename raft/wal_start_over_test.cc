@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/testing/status_matchers.h"
 #include "raft/internal/wal_format.h"
+#include "raft/internal/wal_repair.h"
 #include "raft/wal_testing.h"
 
 namespace keelson::raft {
@@ -38,7 +39,7 @@ std::unique_ptr<SimFileSystem> ThreeSegments() {
   return fs;
 }
 
-Wal::Restart SomeRestart() {
+wal::Restart SomeRestart() {
   return {.start = MakeStart(3, 2),
           .entries = MakeEntries(4, 9, 2, 3000),
           .hard_state = {.term = 5, .vote = 0, .commit = 7, .incarnation = 99, .recovering = true}};
@@ -46,7 +47,7 @@ Wal::Restart SomeRestart() {
 
 TEST_CASE("What is left of a whole log is the log", "[raft][wal][start_over]") {
   auto fs = ThreeSegments();
-  KEELSON_ASSIGN_OR_FAIL(const auto salvage, Wal::ReadDamaged(*fs, kDir, kIdentity));
+  KEELSON_ASSIGN_OR_FAIL(const auto salvage, wal::ReadDamaged(*fs, kDir, kIdentity));
   CHECK(salvage.damage.ok());
   KEELSON_ASSIGN_OR_FAIL(const auto recovered, Reopen(*fs));
   REQUIRE(salvage.rest.has_value());
@@ -65,7 +66,7 @@ TEST_CASE("What is left of a damaged log ends before the damage, and the rest is
   INFO("segment " << segment << " offset " << offset);
   KEELSON_REQUIRE_OK(fs->FlipBit(Segment(segment), offset, 3));
 
-  KEELSON_ASSIGN_OR_FAIL(const auto salvage, Wal::ReadDamaged(*fs, kDir, kIdentity));
+  KEELSON_ASSIGN_OR_FAIL(const auto salvage, wal::ReadDamaged(*fs, kDir, kIdentity));
 
   KEELSON_CHECK_ERROR(salvage.damage, StatusCode::kDataLoss, "'wal/");
   KEELSON_CHECK_ERROR(Reopen(*fs), StatusCode::kDataLoss, std::string(salvage.damage.message()));
@@ -87,7 +88,7 @@ TEST_CASE("What is left of a damaged log ends before the damage, and the rest is
 TEST_CASE("A missing segment ends what is left", "[raft][wal][start_over]") {
   auto fs = ThreeSegments();
   KEELSON_REQUIRE_OK(fs->Remove(Segment(2)));
-  KEELSON_ASSIGN_OR_FAIL(const auto salvage, Wal::ReadDamaged(*fs, kDir, kIdentity));
+  KEELSON_ASSIGN_OR_FAIL(const auto salvage, wal::ReadDamaged(*fs, kDir, kIdentity));
   KEELSON_CHECK_ERROR(salvage.damage, StatusCode::kDataLoss, "is missing between");
   REQUIRE(salvage.rest.has_value());
   CHECK(salvage.rest->entries.size() >= 4);
@@ -98,7 +99,7 @@ TEST_CASE("A missing segment ends what is left", "[raft][wal][start_over]") {
 TEST_CASE("Without the oldest segment what is left hangs in the air", "[raft][wal][start_over]") {
   auto fs = ThreeSegments();
   KEELSON_REQUIRE_OK(fs->Remove(Segment(1)));
-  KEELSON_ASSIGN_OR_FAIL(const auto salvage, Wal::ReadDamaged(*fs, kDir, kIdentity));
+  KEELSON_ASSIGN_OR_FAIL(const auto salvage, wal::ReadDamaged(*fs, kDir, kIdentity));
   KEELSON_CHECK_ERROR(salvage.damage, StatusCode::kDataLoss, "are missing");
   CHECK_FALSE(salvage.rest.has_value());
 }
@@ -107,9 +108,9 @@ TEST_CASE("A log that starts over holds what it was given, and the old files sta
           "[raft][wal][start_over]") {
   auto fs = ThreeSegments();
   KEELSON_ASSIGN_OR_FAIL(const std::string first, ReadFile(*fs, Segment(1), 1 << 20));
-  const Wal::Restart restart = SomeRestart();
+  const wal::Restart restart = SomeRestart();
 
-  KEELSON_REQUIRE_OK(Wal::StartOver(*fs, kDir, kIdentity, restart, SmallSegments()));
+  KEELSON_REQUIRE_OK(wal::StartOver(*fs, kDir, kIdentity, restart, SmallSegments()));
   KEELSON_ASSIGN_OR_FAIL(const auto recovered, Reopen(*fs));
 
   CHECK(recovered.start == restart.start);
@@ -130,7 +131,7 @@ TEST_CASE("A log that starts over holds what it was given, and the old files sta
 TEST_CASE("A log that has started over goes on like any other", "[raft][wal][start_over]") {
   auto fs = ThreeSegments();
   for (int round = 0; round < 2; ++round) {
-    KEELSON_REQUIRE_OK(Wal::StartOver(*fs, kDir, kIdentity, SomeRestart(), SmallSegments()));
+    KEELSON_REQUIRE_OK(wal::StartOver(*fs, kDir, kIdentity, SomeRestart(), SmallSegments()));
     Wal::Recovered recovered;
     KEELSON_ASSIGN_OR_FAIL(auto wal, Wal::Open(*fs, kDir, kIdentity, SmallSegments(), &recovered));
     for (Index index = 10; index <= 20; ++index) {
@@ -146,7 +147,7 @@ TEST_CASE("A log that has started over goes on like any other", "[raft][wal][sta
 
 TEST_CASE("Where there is no log, starting over makes one", "[raft][wal][start_over]") {
   auto fs = MakeDisk();
-  KEELSON_REQUIRE_OK(Wal::StartOver(*fs, kDir, kIdentity, SomeRestart(), SmallSegments()));
+  KEELSON_REQUIRE_OK(wal::StartOver(*fs, kDir, kIdentity, SomeRestart(), SmallSegments()));
   KEELSON_ASSIGN_OR_FAIL(const auto recovered, Reopen(*fs));
   CHECK(recovered.hard_state == SomeRestart().hard_state);
   CHECK(recovered.moved_aside.empty());
@@ -170,7 +171,7 @@ TEST_CASE("A power cut while a log starts over leaves the old log or the new one
       }
       other->CutPowerAfter(operations);
       const absl::Status done =
-          Wal::StartOver(*other, kDir, kIdentity, SomeRestart(), SmallSegments());
+          wal::StartOver(*other, kDir, kIdentity, SomeRestart(), SmallSegments());
       if (done.ok()) (void)Reopen(*other);  // The power may fail in there.
       other->PowerLoss();
 
@@ -193,7 +194,7 @@ TEST_CASE("A power cut while a log starts over leaves the old log or the new one
 TEST_CASE("A full disk refuses a new log and leaves the old one", "[raft][wal][start_over]") {
   auto fs = ThreeSegments();
   fs->SetCapacity(fs->used_bytes() + 1000);
-  KEELSON_CHECK_ERROR(Wal::StartOver(*fs, kDir, kIdentity, SomeRestart(), SmallSegments()),
+  KEELSON_CHECK_ERROR(wal::StartOver(*fs, kDir, kIdentity, SomeRestart(), SmallSegments()),
                       StatusCode::kResourceExhausted, "");
   KEELSON_ASSIGN_OR_FAIL(const auto recovered, Reopen(*fs));
   CHECK(recovered.entries.size() == 12);
@@ -201,9 +202,9 @@ TEST_CASE("A full disk refuses a new log and leaves the old one", "[raft][wal][s
 
 TEST_CASE("Another member's log is not replaced by reading it", "[raft][wal][start_over]") {
   auto fs = ThreeSegments();
-  KEELSON_CHECK_ERROR(Wal::ReadDamaged(*fs, kDir, {.cluster_id = 0xc1, .node_id = 8}),
+  KEELSON_CHECK_ERROR(wal::ReadDamaged(*fs, kDir, {.cluster_id = 0xc1, .node_id = 8}),
                       StatusCode::kFailedPrecondition, "belongs to node 7");
-  KEELSON_CHECK_ERROR(Wal::ReadDamaged(*fs, "none", kIdentity), StatusCode::kNotFound, "");
+  KEELSON_CHECK_ERROR(wal::ReadDamaged(*fs, "none", kIdentity), StatusCode::kNotFound, "");
 }
 
 }  // namespace

@@ -233,6 +233,15 @@ absl::StatusOr<std::vector<uint64_t>> ListSegments(FileSystem& fs, const std::st
   return sequences;
 }
 
+Wal::Recovered ToRecovered(LoadedLog log) {
+  Wal::Recovered recovered;
+  recovered.hard_state = log.replay.hard_state();
+  recovered.start = log.replay.start();
+  recovered.torn_bytes = log.torn_bytes;
+  recovered.entries = std::move(log.replay).TakeEntries();
+  return recovered;
+}
+
 absl::StatusOr<LoadedSegments> LoadSegments(FileSystem& fs, const std::string& dir,
                                             const std::optional<Identity>& expected,
                                             RecordSink& sink, const RecordVisitor& visitor) {

@@ -43,13 +43,15 @@ struct LoadedSegments {
   uint64_t torn_bytes = 0;
   // The last bytes of the last segment, up to its end, that no record shows to be durable.
   std::string unproven;
-  // Segments of a damaged log, which this one replaces (Wal::StartOver). To be moved aside.
+  // Segments of a damaged log, which this one replaces (wal_repair.h). To be moved aside.
   std::vector<uint64_t> replaced;
 };
 
 struct LoadedLog : LoadedSegments {
   LogReplay replay{1};
 };
+
+Wal::Recovered ToRecovered(LoadedLog log);
 
 // Makes sense of the records of a log, oldest first. Errors need not name file and offset.
 class RecordSink {
