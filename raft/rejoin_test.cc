@@ -236,9 +236,10 @@ TEST_CASE("What a leader commits by what an earlier life acknowledged is not com
                     {.term = 2, .vote = 0, .commit = 1, .incarnation = 50, .recovering = true});
   Message heartbeat = follower.From(2, MessageType::kHeartbeat);
   heartbeat.commit = 2;
+  heartbeat.incarnation = 50;
   follower.Step(heartbeat);
   CHECK(follower.core().hard_state().commit == 1);
-  heartbeat.incarnation = 50;
+  heartbeat.incarnation = follower.core().hard_state().incarnation;
   follower.Step(heartbeat);
   CHECK(follower.core().hard_state().commit == 2);
 }
@@ -257,6 +258,29 @@ TEST_CASE("A follower stays in its life when its leader has not heard of it yet"
   follower.Step(heartbeat);
   CHECK(follower.core().hard_state().recovering);
   CHECK(follower.core().hard_state().incarnation > 60);
+}
+
+TEST_CASE("What a peer said before it had recovered does not make it recover again",
+          "[raft][rejoin]") {
+  SoloCore leader(3);
+  leader.Lead();
+  leader.Run();
+  leader.Step(Ack(leader, 2, 0, 50, true));
+  leader.Step(Ack(leader, 2, 2, 50, false));
+  REQUIRE(leader.events().Count<event::PeerRecovered>() == 1);
+  const Index last = leader.core().GetStatus().last_index;
+  for (int i = 0; i < 3; ++i) leader.Step(Ack(leader, 2, 1, 50, true));  // Late.
+  CHECK(leader.events().Count<event::PeerRecovering>() == 1);
+  CHECK(leader.core().GetStatus().last_index == last);
+  CHECK(PeerOf(leader.core().GetStatus(), 2).match == 2);
+}
+
+TEST_CASE("A node that starts while it recovers begins another life", "[raft][rejoin]") {
+  SoloCore follower(3, {}, LogOf({1, 1}),
+                    {.term = 2, .vote = 0, .commit = 1, .incarnation = 50, .recovering = true});
+  CHECK(follower.core().hard_state().recovering);
+  CHECK(follower.core().hard_state().incarnation > 50);
+  CHECK(follower.core().HasReady());  // To be made durable.
 }
 
 TEST_CASE("A peer's life begins with what it says first", "[raft][rejoin]") {

@@ -38,14 +38,19 @@ void Raft::HeedOwnLife(const Message& message) {
 }
 
 bool Raft::CheckLife(const Message& message, Progress& progress) {
-  const uint64_t known = progress.incarnation().value_or(message.incarnation);
+  const std::optional<uint64_t> life = progress.incarnation();
+  const uint64_t known = life.value_or(message.incarnation);
+  const bool new_life = message.incarnation > known || (!life.has_value() && message.recovering);
   // Of an earlier life and recovering may also be a node that has forgotten the later one. It
   // learns of that as it is told to recover; one that has not loses a moment.
-  if ((message.recovering && !progress.recovering()) || message.incarnation > known) {
+  const bool may_forget =
+      message.incarnation < known && message.recovering && !progress.recovering();
+  if (new_life || may_forget) {
     StartPeerRecovery(message.from, std::max(known, message.incarnation), progress);
     return false;
   }
-  if (message.incarnation < known) {
+  // A life in which a node has recovered does not recover again: that is late, too.
+  if (message.incarnation < known || (message.recovering && !progress.recovering())) {
     Emit(event::EarlierLifeIgnored{message.from, message.type, message.incarnation});
     return false;
   }
