@@ -82,6 +82,19 @@ Json Fields(const Record& record) {
       const auto metadata = DecodeSnapshotMetadata(record.payload);
       return metadata.ok() ? ToJson(*metadata) : failed(metadata.status());
     }
+    case RecordType::kGroupHead: {
+      const auto head = DecodeGroupHead(record.payload);
+      if (!head.ok()) return failed(head.status());
+      Json fields = {{"next_index", head->next_index}};
+      fields.update(ToJson(head->hard_state));
+      fields["start"] = ToJson(head->start);
+      return fields;
+    }
+    case RecordType::kGroupsRemoved: {
+      const auto ranges = DecodeGroupRanges(record.payload);
+      if (!ranges.ok()) return failed(ranges.status());
+      return {{"groups", *ranges}};
+    }
   }
   return {{"payload_bytes", record.payload.size()}};
 }

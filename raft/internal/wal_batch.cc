@@ -10,6 +10,7 @@ namespace keelson::raft::wal {
 
 void BatchEncoder::Begin(const Position& position, size_t scratch_bytes) {
   position_ = position;
+  group_ = 0;
   offset_ = position.offset;
   chain_ = position.chain;
   if (scratch_.size() < scratch_bytes) scratch_.resize(scratch_bytes);
@@ -69,6 +70,7 @@ void BatchEncoder::AddRecord(RecordType type, const Binding& binding, std::strin
       EncodeHeader({.payload_crc = ExtendCrc32c(Crc32c(fixed), data),
                     .payload_bytes = static_cast<uint32_t>(payload_bytes),
                     .type = static_cast<uint8_t>(type),
+                    .group = group_,
                     .previous_crc = chain_,
                     .synced_units = static_cast<uint32_t>(position_.synced_offset / kAlignment)},
                    binding, out);

@@ -30,10 +30,15 @@ class BatchEncoder {
   // Starts over at `position`. `scratch_bytes`: at least the sum of ScratchBytes of what is added.
   void Begin(const Position& position, size_t scratch_bytes);
 
+  // Records added from now on, segment heads apart, are of `group`; Begin sets it to 0.
+  void SetGroup(GroupId group) { group_ = group; }
+
   void AddSegmentHead(const SegmentHead& head);
   void AddEntry(const Entry& entry);  // borrows large payloads until the next Begin
   void AddHardState(const HardState& state);
   void AddSnapshot(RecordType type, std::string_view encoded_metadata);
+  // For kGroupHead and kGroupsRemoved.
+  void AddEncoded(RecordType type, std::string_view payload) { AddSnapshot(type, payload); }
 
   // What to write at the position given to Begin; in order, together `bytes()` long.
   [[nodiscard]] std::span<const std::string_view> pieces();
@@ -54,6 +59,7 @@ class BatchEncoder {
   void ClosePiece();
 
   Position position_;
+  GroupId group_ = 0;
   uint64_t offset_ = 0;
   uint32_t chain_ = 0;
   std::string scratch_;  // never grows between Begin and pieces(): pieces point into it

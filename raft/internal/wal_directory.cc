@@ -199,6 +199,9 @@ absl::StatusOr<Index> HighestEntryIn(FileSystem& fs, const std::string& dir, uin
 class SingleLog final : public RecordSink {
  public:
   absl::Status OnSegment(const SegmentHead& head, bool oldest) override {
+    if (head.next_index == kManyGroups) {
+      return absl::FailedPreconditionError("a log that many groups share");
+    }
     if (oldest) {
       replay_ = LogReplay(head.next_index);
       return absl::OkStatus();

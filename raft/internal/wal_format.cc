@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/crc32c.h"
+#include "base/status.h"
 #include "raft/internal/little_endian.h"
 
 namespace keelson::raft::wal {
@@ -44,6 +45,10 @@ std::string_view RecordTypeName(uint8_t type) {
       return "start";
     case RecordType::kReset:
       return "reset";
+    case RecordType::kGroupHead:
+      return "group-head";
+    case RecordType::kGroupsRemoved:
+      return "groups-removed";
   }
   return "reserved";
 }
@@ -217,6 +222,59 @@ absl::StatusOr<SnapshotMetadata> DecodeSnapshotMetadata(std::string_view payload
     }
   }
   return metadata;
+}
+
+std::string EncodeGroupHead(const GroupHead& head) {
+  std::string out(8 + kLaterHardStateBytes, '\0');
+  StoreLe64(out.data(), head.next_index);
+  StoreLe64(out.data() + 8, head.hard_state.term);
+  StoreLe64(out.data() + 16, head.hard_state.vote);
+  StoreLe64(out.data() + 24, head.hard_state.commit);
+  StoreLe64(out.data() + 32, head.hard_state.incarnation);
+  StoreLe64(out.data() + 40, head.hard_state.recovering ? 1 : 0);
+  return out + EncodeSnapshotMetadata(head.start);
+}
+
+absl::StatusOr<GroupHead> DecodeGroupHead(std::string_view payload) {
+  if (payload.size() < 8 + kLaterHardStateBytes) return WrongLength("group-head", payload.size());
+  GroupHead head;
+  head.next_index = LoadLe64(payload.data());
+  KEELSON_ASSIGN_OR_RETURN(head.hard_state,
+                           DecodeHardState(payload.substr(8, kLaterHardStateBytes)));
+  KEELSON_ASSIGN_OR_RETURN(head.start,
+                           DecodeSnapshotMetadata(payload.substr(8 + kLaterHardStateBytes)));
+  if (head.next_index <= head.start.index || head.next_index == kManyGroups) {
+    return absl::DataLossError(absl::StrCat("group-head record with next index ", head.next_index,
+                                            " and start ", head.start.index));
+  }
+  return head;
+}
+
+std::string EncodeGroupRanges(const GroupRanges& ranges) {
+  std::string out(16 * ranges.size(), '\0');
+  char* next = out.data();
+  for (const auto& [first, last] : ranges) {
+    StoreLe64(next, first);
+    StoreLe64(next + 8, last);
+    next += 16;
+  }
+  return out;
+}
+
+absl::StatusOr<GroupRanges> DecodeGroupRanges(std::string_view payload) {
+  if (payload.empty() || payload.size() % 16 != 0) {
+    return WrongLength("groups-removed", payload.size());
+  }
+  GroupRanges ranges;
+  for (size_t at = 0; at < payload.size(); at += 16) {
+    const GroupId first = LoadLe64(payload.data() + at);
+    const GroupId last = LoadLe64(payload.data() + at + 8);
+    if (first == 0 || first > last || (!ranges.empty() && first <= ranges.back().second)) {
+      return absl::DataLossError("groups-removed record with ranges out of order");
+    }
+    ranges.emplace_back(first, last);
+  }
+  return ranges;
 }
 
 std::string SegmentName(uint64_t sequence) { return absl::StrFormat("%016x.wal", sequence); }

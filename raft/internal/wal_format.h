@@ -7,9 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "raft/types.h"
@@ -36,7 +39,13 @@ enum class RecordType : uint8_t {
   kHardState = 3,
   kStart = 4,  // the log starts after this snapshot; later entries stay (compaction)
   kReset = 5,  // the log starts after this snapshot and is empty (snapshot of a leader)
+  // Only in a log that many groups share:
+  kGroupHead = 6,      // a group begins, or is there when a segment begins
+  kGroupsRemoved = 7,  // these groups are gone, and never come back
 };
+
+// SegmentHead::next_index in a log that many groups share.
+inline constexpr Index kManyGroups = std::numeric_limits<Index>::max();
 
 // "entry" and so on; "reserved" for a value that is none of the above.
 std::string_view RecordTypeName(uint8_t type);
@@ -100,6 +109,22 @@ absl::StatusOr<Entry> DecodeEntry(std::string_view payload);
 size_t HardStateBytes(const HardState& state);
 void EncodeHardState(const HardState& state, char* out);  // HardStateBytes
 absl::StatusOr<HardState> DecodeHardState(std::string_view payload);
+
+// Payload of kGroupHead: all that was known of the group at that place.
+struct GroupHead {
+  Index next_index = 1;  // one past the last entry before it
+  HardState hard_state;
+  SnapshotMetadata start;
+
+  friend bool operator==(const GroupHead&, const GroupHead&) = default;
+};
+std::string EncodeGroupHead(const GroupHead& head);
+absl::StatusOr<GroupHead> DecodeGroupHead(std::string_view payload);
+
+// Payload of kGroupsRemoved: ascending ranges [first, last] of ids.
+using GroupRanges = std::vector<std::pair<GroupId, GroupId>>;
+std::string EncodeGroupRanges(const GroupRanges& ranges);
+absl::StatusOr<GroupRanges> DecodeGroupRanges(std::string_view payload);
 
 // Payload of kStart and kReset; also the header of a snapshot file.
 std::string EncodeSnapshotMetadata(const SnapshotMetadata& metadata);

@@ -59,6 +59,37 @@ TEST_CASE("A header that breaks a rule is refused although its checksum is right
   CHECK(!DecodeHeader(Encoded({.synced_units = 0xffffffff}), kBinding).has_value());
 }
 
+TEST_CASE("What a shared log repeats of a group comes back", "[raft][wal][format]") {
+  GroupHead head;
+  head.next_index = 12;
+  head.hard_state = {.term = 3, .vote = 2, .commit = 9, .incarnation = 77, .recovering = true};
+  head.start = {.index = 5, .term = 2, .conf_state = {.voters = {1, 2, 3}, .learners = {4}}};
+  const std::string bytes = EncodeGroupHead(head);
+
+  const auto decoded = DecodeGroupHead(bytes);
+
+  KEELSON_REQUIRE_OK(decoded);
+  CHECK(*decoded == head);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    CHECK(DecodeGroupHead(bytes.substr(0, size)).status().code() == StatusCode::kDataLoss);
+  }
+  head.next_index = 5;  // Not after its start.
+  CHECK(DecodeGroupHead(EncodeGroupHead(head)).status().code() == StatusCode::kDataLoss);
+}
+
+TEST_CASE("Ranges of removed groups come back, and only in order", "[raft][wal][format]") {
+  const auto decode = [](const GroupRanges& ranges) {
+    return DecodeGroupRanges(EncodeGroupRanges(ranges));
+  };
+  KEELSON_REQUIRE_OK(decode({{1, 1}, {3, 9}}));
+  CHECK(*decode({{1, 1}, {3, 9}}) == GroupRanges{{1, 1}, {3, 9}});
+  CHECK_FALSE(decode({}).ok());
+  CHECK_FALSE(decode({{0, 1}}).ok());
+  CHECK_FALSE(decode({{3, 2}}).ok());
+  CHECK_FALSE(decode({{3, 9}, {9, 10}}).ok());
+  CHECK_FALSE(DecodeGroupRanges(std::string(15, 'x')).ok());
+}
+
 TEST_CASE("Every flipped bit of a header is seen, and every cut", "[raft][wal][format]") {
   const std::string bytes = Encoded({.payload_bytes = 10, .type = 2, .previous_crc = 7});
   for (size_t bit = 0; bit < 8 * kHeaderBytes; ++bit) {

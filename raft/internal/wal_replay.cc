@@ -28,6 +28,22 @@ void TermRuns::StartAt(Index index, Term term) {
   runs_.insert(runs_.begin(), {index, term});
 }
 
+absl::Status LogReplay::Begin(const GroupHead& head) {
+  if (!started_) {
+    base_ = head.next_index - 1;
+    hard_state_ = head.hard_state;
+    return ApplyStart(head.start);
+  }
+  const HardState& state = head.hard_state;
+  if (head.next_index != last_index() + 1 || head.start != start_ ||
+      state.term != hard_state_.term || state.vote != hard_state_.vote) {
+    return absl::DataLossError(absl::StrCat("the group continues at entry ", head.next_index,
+                                            " of term ", state.term, ", its records end at ",
+                                            last_index(), " of term ", hard_state_.term));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status LogReplay::Apply(const Record& record) {
   switch (static_cast<RecordType>(record.header.type)) {
     case RecordType::kEntry: {
@@ -53,6 +69,9 @@ absl::Status LogReplay::Apply(const Record& record) {
                                DecodeSnapshotMetadata(record.payload));
       return ApplyReset(start);
     }
+    case RecordType::kGroupHead:
+    case RecordType::kGroupsRemoved:
+      break;  // Not of one group alone.
     case RecordType::kSegmentHead:
       return absl::DataLossError("segment-head record in the middle of a segment");
   }

@@ -36,6 +36,10 @@ class LogReplay {
   // `next_index`: of the head of the oldest segment there is.
   explicit LogReplay(Index next_index) : base_(next_index - 1) {}
 
+  // Takes the place of the records before: what a shared log repeats of the group. DATA_LOSS when
+  // records came before and it contradicts them.
+  absl::Status Begin(const GroupHead& head);
+
   // DATA_LOSS when the record contradicts those before it, UNIMPLEMENTED for a reserved
   // type. Messages do not name the file.
   absl::Status Apply(const Record& record);

@@ -164,15 +164,16 @@ absl::StatusOr<std::vector<std::string>> SegmentWriter::MoveAside(
 
 absl::Status SegmentWriter::EnsureRoom(uint64_t bytes, uint64_t reserve) {
   if (position_.offset + bytes + reserve <= head_.segment_bytes) return absl::OkStatus();
-  return Roll(bytes);
+  return Roll(bytes, reserve);
 }
 
-absl::Status SegmentWriter::Roll(uint64_t bytes) {
+absl::Status SegmentWriter::Roll(uint64_t bytes, uint64_t reserve) {
   SegmentHead head = head_;
   ++head.sequence;
   head.next_index = source_.NextIndex();
   head.segment_bytes =
-      std::max(options_.segment_bytes, AllHeadBytes(source_) + bytes + kCompactReserveBytes);
+      std::max(options_.segment_bytes,
+               AllHeadBytes(source_) + bytes + std::max(reserve, kCompactReserveBytes));
 
   auto file = AllocateSegment(fs_, dir_, head.segment_bytes);
   if (!file.ok()) {

@@ -63,8 +63,8 @@ class SegmentWriter {
   // Makes sure that `bytes` fit into the segment, `reserve` bytes before its end; starts another
   // if they do not. RESOURCE_EXHAUSTED: there is no space for one, and nothing has changed.
   absl::Status EnsureRoom(uint64_t bytes, uint64_t reserve);
-  // Starts another segment with room for `bytes`. Errors as EnsureRoom.
-  absl::Status Roll(uint64_t bytes);
+  // Starts another segment with that room. Errors as EnsureRoom.
+  absl::Status Roll(uint64_t bytes, uint64_t reserve);
 
   // The encoder, ready for records that need at most `scratch_bytes` of scratch space.
   BatchEncoder& Begin(size_t scratch_bytes) {

@@ -1,0 +1,287 @@
+#include "raft/shared_wal.h"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "raft/internal/group_ids.h"
+#include "raft/internal/segment_pins.h"
+#include "raft/internal/shared_replay.h"
+#include "raft/internal/wal_batch.h"
+#include "raft/internal/wal_directory.h"
+#include "raft/internal/wal_format.h"
+#include "raft/internal/wal_group.h"
+#include "raft/internal/wal_writer.h"
+
+namespace keelson::raft {
+namespace {
+
+using wal::BatchEncoder;
+using wal::GroupState;
+using wal::RecordBytes;
+using wal::RecordType;
+
+// Room in each segment for a start record of every group, so that all can be compacted on a full
+// disk. Groups of more than ten members find less.
+constexpr uint64_t kStartReserveBytes = 160;
+
+std::string EncodedHead(const GroupState& state) {
+  return wal::EncodeGroupHead({.next_index = state.last_index() + 1,
+                               .hard_state = state.hard_state(),
+                               .start = state.start()});
+}
+
+class SharedWalImpl;
+
+class GroupLog final : public Wal {
+ public:
+  GroupLog(SharedWalImpl& shared, GroupId group, GroupState state)
+      : shared_(shared), group_(group), state_(std::move(state)) {}
+
+  absl::Status Append(const Batch& batch) override;
+  absl::StatusOr<SyncToken> Sync() override;
+  absl::Status Compact(const SnapshotMetadata& start) override;
+  [[nodiscard]] Stats GetStats() const override;
+
+  [[nodiscard]] const GroupState& state() const { return state_; }
+  // Only SharedWalImpl calls it, after a sync.
+  static SyncToken Token() { return MakeSyncToken(); }
+
+ private:
+  SharedWalImpl& shared_;
+  const GroupId group_;
+  GroupState state_;
+};
+
+class SharedWalImpl final : public SharedWal, public wal::HeadSource {
+ public:
+  SharedWalImpl(FileSystem& fs, const std::string& dir, const Wal::Options& options,
+                std::unique_ptr<FileLock> lock, const wal::SharedReplay& replay)
+      : removed_(replay.removed()),
+        pins_(replay.pins()),
+        writer_(fs, dir, options, std::move(lock), *this) {
+    for (const auto& [group, log] : replay.groups()) {
+      groups_.emplace(group, std::make_unique<GroupLog>(*this, group, GroupState(log)));
+    }
+  }
+
+  absl::Status Recover(const wal::LoadedSegments& log) { return writer_.Recover(log); }
+
+  absl::Status AddGroup(GroupId group, const SnapshotMetadata& start) override;
+  absl::Status RemoveGroup(GroupId group) override;
+  [[nodiscard]] bool WasRemoved(GroupId group) const override { return removed_.Contains(group); }
+  Wal* Group(GroupId group) override {
+    const auto found = groups_.find(group);
+    return found == groups_.end() ? nullptr : found->second.get();
+  }
+  absl::StatusOr<SyncToken> Sync() override;
+  [[nodiscard]] std::vector<GroupId> GroupsPinning(size_t keep_segments,
+                                                   size_t limit) const override;
+  [[nodiscard]] Wal::Stats GetStats() const override { return writer_.GetStats(); }
+
+  // The head of a segment.
+  [[nodiscard]] Index NextIndex() const override { return wal::kManyGroups; }
+  [[nodiscard]] uint64_t HeadBytes() const override;
+  void EncodeHead(BatchEncoder& encoder) const override;
+
+  // For GroupLog.
+  wal::SegmentWriter& writer() { return writer_; }
+  wal::SegmentPins& pins() { return pins_; }
+  [[nodiscard]] uint64_t reserve() const {
+    return wal::kCompactReserveBytes + kStartReserveBytes * groups_.size();
+  }
+  [[nodiscard]] uint64_t sequence() const { return writer_.segments().back().sequence; }
+  absl::Status WriteRecord(GroupId group, RecordType type, std::string_view payload,
+                           uint64_t reserve);
+  // Deletes the segments that nobody needs.
+  absl::Status RemoveOldSegments();
+
+ private:
+  absl::flat_hash_map<GroupId, std::unique_ptr<GroupLog>> groups_;
+  wal::GroupIds removed_;
+  wal::SegmentPins pins_;
+  wal::SegmentWriter writer_;
+};
+
+absl::Status GroupLog::Append(const Batch& batch) {
+  wal::SegmentWriter& writer = shared_.writer();
+  if (!writer.poison().ok()) return writer.poison();
+  const std::span<const Entry> entries = state_.NewEntries(batch);
+  absl::Status valid = state_.Validate(batch, entries);
+  const GroupState::Size size = GroupState::SizeOf(batch, entries);
+  if (valid.ok() && size.file_bytes > wal::kMaxBatchBytes) {
+    valid = absl::InvalidArgumentError(absl::StrCat("batch of ", size.file_bytes, " bytes"));
+  }
+  if (!valid.ok()) return writer.Poison(Annotate(valid, absl::StrCat("group ", group_)));
+  if (size.file_bytes == 0) return absl::OkStatus();
+
+  KEELSON_RETURN_IF_ERROR(writer.EnsureRoom(size.file_bytes, shared_.reserve()));
+  BatchEncoder& encoder = writer.Begin(size.scratch_bytes);
+  encoder.SetGroup(group_);
+  state_.Encode(batch, entries, encoder);
+  KEELSON_RETURN_IF_ERROR(writer.Write());
+  state_.Remember(batch, entries);
+  if (batch.snapshot.has_value()) shared_.pins().Clear(group_);
+  if (!entries.empty()) {
+    shared_.pins().Wrote(group_, shared_.sequence(), entries.front().index, entries.back().index);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SyncToken> GroupLog::Sync() { return shared_.Sync(); }
+Wal::Stats GroupLog::GetStats() const { return shared_.GetStats(); }
+
+absl::Status GroupLog::Compact(const SnapshotMetadata& start) {
+  wal::SegmentWriter& writer = shared_.writer();
+  if (!writer.poison().ok()) return writer.poison();
+  const absl::Status valid = state_.ValidateStart(start);
+  if (!valid.ok()) return writer.Poison(Annotate(valid, absl::StrCat("group ", group_)));
+  if (start != state_.start()) {
+    KEELSON_RETURN_IF_ERROR(
+        shared_.WriteRecord(group_, RecordType::kStart, wal::EncodeSnapshotMetadata(start), 0));
+    state_.RememberStart(start);
+    shared_.pins().StartAt(group_, start.index);
+  }
+  return shared_.RemoveOldSegments();
+}
+
+absl::Status SharedWalImpl::WriteRecord(GroupId group, RecordType type, std::string_view payload,
+                                        uint64_t reserve) {
+  const uint64_t bytes = RecordBytes(payload.size());
+  KEELSON_RETURN_IF_ERROR(writer_.EnsureRoom(bytes, reserve));
+  BatchEncoder& encoder = writer_.Begin(bytes);
+  encoder.SetGroup(group);
+  encoder.AddEncoded(type, payload);
+  return writer_.Write();
+}
+
+absl::Status SharedWalImpl::AddGroup(GroupId group, const SnapshotMetadata& start) {
+  if (!writer_.poison().ok()) return writer_.poison();
+  if (group == 0 || group == wal::kManyGroups) {
+    return absl::InvalidArgumentError(absl::StrCat(group, " is no group id"));
+  }
+  if (groups_.contains(group)) {
+    return absl::AlreadyExistsError(absl::StrCat("group ", group, " is in the log already"));
+  }
+  if (removed_.Contains(group)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("group ", group, " was removed; its id cannot be used again"));
+  }
+  auto log = std::make_unique<GroupLog>(*this, group, GroupState(start));
+  KEELSON_RETURN_IF_ERROR(
+      WriteRecord(group, RecordType::kGroupHead, EncodedHead(log->state()), reserve()));
+  groups_.emplace(group, std::move(log));
+  return absl::OkStatus();
+}
+
+absl::Status SharedWalImpl::RemoveGroup(GroupId group) {
+  if (!writer_.poison().ok()) return writer_.poison();
+  if (!groups_.contains(group)) {
+    return absl::NotFoundError(absl::StrCat("group ", group, " is not in the log"));
+  }
+  KEELSON_RETURN_IF_ERROR(
+      WriteRecord(0, RecordType::kGroupsRemoved, wal::EncodeGroupRanges({{group, group}}), 0));
+  removed_.Add(group, group);
+  pins_.Clear(group);
+  groups_.erase(group);
+  return RemoveOldSegments();
+}
+
+absl::StatusOr<SyncToken> SharedWalImpl::Sync() {
+  if (!writer_.poison().ok()) return writer_.poison();
+  KEELSON_RETURN_IF_ERROR(writer_.Sync());
+  return GroupLog::Token();
+}
+
+absl::Status SharedWalImpl::RemoveOldSegments() {
+  const std::optional<uint64_t> pinned = pins_.Oldest();
+  const auto unneeded = [&] {
+    return writer_.segments().size() > 1 &&
+           (!pinned.has_value() || writer_.segments().front().sequence < *pinned);
+  };
+  if (!unneeded()) return absl::OkStatus();
+  // What makes them superfluous must not be lost with them.
+  KEELSON_RETURN_IF_ERROR(writer_.Sync());
+  while (unneeded()) KEELSON_RETURN_IF_ERROR(writer_.RemoveOldest());
+  return absl::OkStatus();
+}
+
+std::vector<GroupId> SharedWalImpl::GroupsPinning(size_t keep_segments, size_t limit) const {
+  const auto& segments = writer_.segments();
+  keep_segments = std::max<size_t>(keep_segments, 1);  // The one in use stays anyway.
+  if (segments.size() <= keep_segments) return {};
+  return pins_.Before(segments[segments.size() - keep_segments].sequence, limit);
+}
+
+uint64_t SharedWalImpl::HeadBytes() const {
+  uint64_t bytes = 0;
+  if (!removed_.empty()) bytes += RecordBytes(wal::EncodeGroupRanges(removed_.ranges()).size());
+  for (const auto& [group, log] : groups_) bytes += RecordBytes(EncodedHead(log->state()).size());
+  return bytes;
+}
+
+void SharedWalImpl::EncodeHead(BatchEncoder& encoder) const {
+  if (!removed_.empty()) {
+    encoder.AddEncoded(RecordType::kGroupsRemoved, wal::EncodeGroupRanges(removed_.ranges()));
+  }
+  for (const auto& [group, log] : groups_) {
+    encoder.SetGroup(group);
+    encoder.AddEncoded(RecordType::kGroupHead, EncodedHead(log->state()));
+  }
+}
+
+// The head of the first segment: there is no group yet.
+class NoGroups final : public wal::HeadSource {
+ public:
+  [[nodiscard]] Index NextIndex() const override { return wal::kManyGroups; }
+  [[nodiscard]] uint64_t HeadBytes() const override { return 0; }
+  void EncodeHead(BatchEncoder& /*encoder*/) const override {}
+};
+
+}  // namespace
+
+absl::StatusOr<bool> SharedWal::Exists(FileSystem& fs, const std::string& dir) {
+  return Wal::Exists(fs, dir);
+}
+
+absl::Status SharedWal::Create(FileSystem& fs, const std::string& dir, const Identity& identity,
+                               const Wal::Options& options) {
+  KEELSON_RETURN_IF_ERROR(fs.CreateDirectories(dir));
+  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<FileLock> lock,
+                           fs.Lock(JoinPath(dir, wal::kLockName)));
+  KEELSON_ASSIGN_OR_RETURN(const bool exists, Exists(fs, dir));
+  if (exists) {
+    return absl::AlreadyExistsError(absl::StrCat("'", dir, "' holds a write-ahead log already"));
+  }
+  return wal::SegmentWriter::Create(fs, dir, identity, options, NoGroups());
+}
+
+absl::StatusOr<std::unique_ptr<SharedWal>> SharedWal::Open(FileSystem& fs, const std::string& dir,
+                                                           const Identity& identity,
+                                                           const Wal::Options& options,
+                                                           Recovered* recovered) {
+  KEELSON_RETURN_IF_ERROR(wal::ListSegments(fs, dir).status());
+  auto lock = fs.Lock(JoinPath(dir, wal::kLockName));
+  if (!lock.ok()) return Annotate(lock.status(), "lock the write-ahead log '" + dir + "'");
+  wal::SharedReplay replay;
+  KEELSON_ASSIGN_OR_RETURN(const wal::LoadedSegments segments,
+                           wal::LoadSegments(fs, dir, identity, replay, nullptr));
+  if (absl::Status whole = replay.Check(); !whole.ok()) return Annotate(whole, "'" + dir + "'");
+  auto log = std::make_unique<SharedWalImpl>(fs, dir, options, *std::move(lock), replay);
+  KEELSON_RETURN_IF_ERROR(log->Recover(segments));
+
+  recovered->torn_bytes = segments.torn_bytes;
+  for (auto& [group, records] : replay.groups()) {
+    Wal::Recovered& one = recovered->groups[group];
+    one.hard_state = records.hard_state();
+    one.start = records.start();
+    one.entries = std::move(records).TakeEntries();
+  }
+  return std::unique_ptr<SharedWal>(std::move(log));
+}
+
+}  // namespace keelson::raft
