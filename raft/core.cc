@@ -28,6 +28,7 @@ absl::Status Core::ReadIndex(std::string context) { return raft_->RequestRead(st
 void Core::Campaign() { raft_->Campaign(); }
 void Core::TransferLeadership(NodeId to) { raft_->TransferLeadership(to); }
 void Core::ForgetLeader() { raft_->ForgetLeader(); }
+void Core::StepDown() { raft_->StepDown(); }
 void Core::ReportUnreachable(NodeId peer) { raft_->ReportUnreachable(peer); }
 void Core::ReportSnapshot(NodeId peer, bool ok) { raft_->ReportSnapshot(peer, ok); }
 bool Core::HasReady() const { return raft_->HasReady(); }

@@ -204,6 +204,7 @@ class Core {
   void Campaign();                      // start an election now
   void TransferLeadership(NodeId to);   // raft.md section 10
   void ForgetLeader();                  // raft.md section 4, last part
+  void StepDown();                      // a leader becomes a follower; others elect
   void ReportUnreachable(NodeId peer);  // a send to `peer` failed
   // The snapshot sent to `peer` arrived, or did not.
   void ReportSnapshot(NodeId peer, bool ok);

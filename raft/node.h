@@ -52,6 +52,10 @@ class Node : public MessageSink {
     // leader instead of the usual [election_ticks, 2 * election_ticks - 1]: a restarted
     // cluster serves sooner.
     bool quick_first_election = true;
+    // A leader whose log makes nothing durable for so many ticks, though something waits, hands over
+    // to the follower with the longest log; if that did not help in the same time again, or
+    // there is none, it steps down (event::DiskStalled). 0: never.
+    int stall_ticks = 10;
     // Called once, from any executor, when the node cannot go on (a failed sync, a failed
     // apply). The node has stopped acknowledging; the process should exit without flushing.
     std::function<void(absl::Status)> on_fatal;
@@ -109,6 +113,7 @@ class Node : public MessageSink {
     Index first_index = 0;
     Index last_index = 0;
     bool recovering = false;  // from a loss of durable data; see HardState
+    bool asleep = false;      // see Core::asleep
   };
   // As of the end of the last loop step; never waits for the loop.
   [[nodiscard]] virtual Snapshot Peek() const = 0;
@@ -125,6 +130,8 @@ class Node : public MessageSink {
     uint64_t snapshots_restored = 0;
     uint64_t read_rounds = 0;
     uint64_t leader_changes = 0;
+    uint64_t stall_transfers = 0;   // as the disk stalled
+    uint64_t stall_step_downs = 0;  // the same, with nobody to take over
   };
   [[nodiscard]] virtual Stats GetStats() const = 0;
 };

@@ -139,6 +139,13 @@ struct EarlierLifeIgnored {
   MessageType type{};
   uint64_t incarnation = 0;
 };
+// From the driver: the log of a leader makes nothing durable. It hands over to `to`, or, when that is
+// kNoNode, steps down.
+struct DiskStalled {
+  Term term = 0;
+  int ticks = 0;  // since something became durable
+  NodeId to = kNoNode;
+};
 struct FellAsleep {
   Term term = 0;
 };
@@ -344,7 +351,8 @@ using Event = std::variant<
     event::TransferRefused, event::TimeoutNowSent, event::TimeoutNowReceived,
     event::TimeoutNowIgnored, event::ReadDropped, event::MalformedReadResponse,
     event::StorageRepaired, event::RecoveryStarted, event::RecoveryEnded, event::PeerRecovering,
-    event::PeerRecovered, event::EarlierLifeIgnored, event::FellAsleep, event::WokeUp>;
+    event::PeerRecovered, event::EarlierLifeIgnored, event::DiskStalled, event::FellAsleep,
+    event::WokeUp>;
 
 // Called inside Core's functions, on the caller's thread. Must not call the core.
 class Observer {

@@ -6,119 +6,91 @@
 #include "raft/internal/mutation.h"
 
 namespace keelson::raft {
-namespace {
 
-// How long a full disk is left alone before the write is tried again.
-constexpr absl::Duration kNoSpaceRetry = absl::Milliseconds(200);
-
-}  // namespace
-
-AppendWorker::AppendWorker(NodeId self, Executor& executor, Wal& wal, Transport& transport,
-                           SyncToken token, Hooks hooks)
-    : self_(self),
-      executor_(executor),
-      wal_(wal),
-      transport_(transport),
-      hooks_(std::move(hooks)),
-      token_(std::move(token)) {}
-
-void AppendWorker::Schedule() {
-  if (scheduled_) return;
-  scheduled_ = true;
-  executor_.Post([this] { Drain(); });
-}
+AppendWorker::AppendWorker(NodeId self, AppendLoop& loop, Wal& wal, Transport& transport,
+                           Hooks hooks)
+    : self_(self), loop_(loop), wal_(wal), transport_(transport), hooks_(std::move(hooks)) {}
 
 void AppendWorker::Enqueue(AppendWork work) {
-  absl::MutexLock lock(&mu_);
-  queue_.push_back(std::move(work));
-  Schedule();
+  {
+    absl::MutexLock lock(&mu_);
+    queue_.push_back(std::move(work));
+    if (scheduled_) return;
+    scheduled_ = true;
+  }
+  loop_.Schedule(this);
 }
 
 void AppendWorker::Compact(SnapshotMetadata start) {
-  executor_.Post([this, start = std::move(start)] {
-    if (failed_) return;
+  loop_.Post([this, start = std::move(start)] {
+    if (detached_) return absl::OkStatus();
     const absl::Status status = wal_.Compact(start);
     // On a full disk nothing was changed; the next compaction tries again.
-    if (!status.ok() && status.code() != absl::StatusCode::kResourceExhausted) {
-      failed_ = true;
-      hooks_.fatal(Annotate(status, "compact the log"));
-    }
+    if (status.code() == absl::StatusCode::kResourceExhausted) return absl::OkStatus();
+    return Annotate(status, "compact the log");
   });
 }
 
 void AppendWorker::Resume() {
-  executor_.Post([this] {
+  loop_.Post([this] {
     restoring_ = false;
-    Complete(1);
-    Drain();
+    Tell(1);
+    loop_.DrainNow(this);
+    return absl::OkStatus();
   });
 }
 
-AppendWorker::Stats AppendWorker::GetStats() const {
-  absl::MutexLock lock(&mu_);
-  return stats_;
+void AppendWorker::Detach() {
+  loop_.Remove(this);
+  detached_ = true;
 }
 
-void AppendWorker::Drain() {
+uint64_t AppendWorker::entries() const {
+  absl::MutexLock lock(&mu_);
+  return entries_;
+}
+
+absl::Status AppendWorker::Write(bool* must_sync) {
   {
     absl::MutexLock lock(&mu_);
     scheduled_ = false;
     for (AppendWork& work : queue_) works_.push_back(std::move(work));
     queue_.clear();
   }
-  if (failed_ || restoring_ || works_.empty()) return;
-
-  bool must_sync = false;
-  const size_t written = Write(&must_sync);
-  if (failed_) return;
-  if (must_sync && !Mutated(Mutation::kAckBeforeSync)) {
-    absl::StatusOr<SyncToken> token = wal_.Sync();
-    if (!token.ok()) {
-      failed_ = true;
-      hooks_.fatal(Annotate(token.status(), "sync the log"));
-      return;
-    }
-    token_ = std::move(token).value();
-    absl::MutexLock lock(&mu_);
-    ++stats_.syncs;
-  }
-
-  const bool ends_in_snapshot = written > 0 && works_[written - 1].snapshot.has_value();
-  Complete(ends_in_snapshot ? written - 1 : written);
-  if (ends_in_snapshot) {
-    restoring_ = true;
-    hooks_.restore(*works_.front().snapshot);
-  } else if (!works_.empty() && !Mutated(Mutation::kNoRetryAfterFullDisk)) {
-    executor_.PostAfter(kNoSpaceRetry, [this] { Drain(); });
-  }
-}
-
-size_t AppendWorker::Write(bool* must_sync) {
-  size_t written = 0;
+  if (restoring_ || detached_) return absl::OkStatus();
   uint64_t entries = 0;
-  while (written < works_.size()) {
-    const AppendWork& work = works_[written];
+  while (written_ < works_.size()) {
+    const AppendWork& work = works_[written_];
     Wal::Batch batch{.entries = work.entries, .hard_state = work.hard_state, .snapshot = {}};
     if (work.snapshot.has_value()) batch.snapshot = work.snapshot->metadata;
     const absl::Status status = wal_.Append(batch);
     // No space for the next segment: nothing was written, and waiting loses nothing but time.
     if (status.code() == absl::StatusCode::kResourceExhausted) break;
-    if (!status.ok()) {
-      failed_ = true;
-      hooks_.fatal(Annotate(status, "append to the log"));
-      return written;
-    }
+    if (!status.ok()) return Annotate(status, "append to the log");
     *must_sync |= work.must_sync;
     entries += work.entries.size();
-    ++written;
+    ++written_;
     if (work.snapshot.has_value()) break;
   }
   absl::MutexLock lock(&mu_);
-  stats_.entries += entries;
-  return written;
+  entries_ += entries;
+  return absl::OkStatus();
 }
 
-void AppendWorker::Complete(size_t count) {
+bool AppendWorker::Complete() {
+  if (restoring_ || detached_) return false;
+  const size_t written = std::exchange(written_, 0);
+  const bool ends_in_snapshot = written > 0 && works_[written - 1].snapshot.has_value();
+  Tell(ends_in_snapshot ? written - 1 : written);
+  if (ends_in_snapshot) {
+    restoring_ = true;
+    hooks_.restore(*works_.front().snapshot);
+    return false;
+  }
+  return !works_.empty();
+}
+
+void AppendWorker::Tell(size_t count) {
   if (count == 0) return;
   std::vector<AppendDone> done;
   std::vector<Message> to_peers;
@@ -130,7 +102,7 @@ void AppendWorker::Complete(size_t count) {
     item.entries = std::move(work.entries);
     item.hard_state = work.hard_state;
     item.snapshot = std::move(work.snapshot);
-    for (Message& message : std::move(work.responses).Release(token_)) {
+    for (Message& message : std::move(work.responses).Release(loop_.token())) {
       (message.to == self_ ? item.to_self : to_peers).push_back(std::move(message));
     }
   }

@@ -1,20 +1,20 @@
-// Writes AppendWork to the Wal on the append executor: everything that is waiting
-// goes into the file, then one sync covers it all (group commit).
+// The appends of one group: queues AppendWork, writes it to the group's Wal when the AppendLoop of
+// the log says so, and tells when it is durable.
 #ifndef KEELSON_RAFT_INTERNAL_APPEND_WORKER_H_
 #define KEELSON_RAFT_INTERNAL_APPEND_WORKER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "base/executor.h"
 #include "raft/core.h"
+#include "raft/internal/append_loop.h"
 #include "raft/transport.h"
 #include "raft/wal.h"
 
@@ -29,7 +29,7 @@ struct AppendDone {
   std::vector<Message> to_self;
 };
 
-class AppendWorker {
+class AppendWorker final : public AppendSource {
  public:
   struct Hooks {
     // Delivers finished work, in order. Runs on the append executor.
@@ -37,13 +37,10 @@ class AppendWorker {
     // Makes the state machine load a received snapshot; must call Resume (any thread) when it
     // has. Until then no later work is written.
     std::function<void(const Snapshot&)> restore;
-    // The log has failed for good.
-    std::function<void(absl::Status)> fatal;
   };
 
-  // All borrowed; they outlive the worker. `token` proves that `wal` is synced now.
-  AppendWorker(NodeId self, Executor& executor, Wal& wal, Transport& transport, SyncToken token,
-               Hooks hooks);
+  // All borrowed; they outlive the worker. `wal` is the group's part of the log of `loop`.
+  AppendWorker(NodeId self, AppendLoop& loop, Wal& wal, Transport& transport, Hooks hooks);
 
   // Queues `work`. Thread-safe.
   void Enqueue(AppendWork work) ABSL_LOCKS_EXCLUDED(mu_);
@@ -54,35 +51,33 @@ class AppendWorker {
   // The snapshot last given to Hooks::restore has been loaded. Thread-safe.
   void Resume();
 
-  struct Stats {
-    uint64_t syncs = 0;
-    uint64_t entries = 0;
-  };
-  [[nodiscard]] Stats GetStats() const ABSL_LOCKS_EXCLUDED(mu_);
+  // On the append executor: the loop forgets this worker, which writes nothing any more.
+  void Detach();
+
+  // Entries written since the start. Thread-safe.
+  [[nodiscard]] uint64_t entries() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   // Everything below runs on the executor.
-  void Drain();
-  // Writes works_[0..n) as far as there is space and no snapshot stops it; returns how many.
-  size_t Write(bool* must_sync);
-  void Complete(size_t count);
-  void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Write(bool* must_sync) override ABSL_LOCKS_EXCLUDED(mu_);
+  bool Complete() override;
+  void Tell(size_t count);
 
   const NodeId self_;
-  Executor& executor_;
+  AppendLoop& loop_;
   Wal& wal_;
   Transport& transport_;
   const Hooks hooks_;
 
-  SyncToken token_;               // of the latest sync
   std::deque<AppendWork> works_;  // taken from queue_, not yet durable
+  size_t written_ = 0;            // of works_, from the front
   bool restoring_ = false;        // works_[0] waits for the state machine
-  bool failed_ = false;
+  bool detached_ = false;
 
   mutable absl::Mutex mu_;
   std::vector<AppendWork> queue_ ABSL_GUARDED_BY(mu_);
   bool scheduled_ ABSL_GUARDED_BY(mu_) = false;
-  Stats stats_ ABSL_GUARDED_BY(mu_);
+  uint64_t entries_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace keelson::raft

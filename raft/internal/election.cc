@@ -248,6 +248,10 @@ void Raft::ForgetLeader() {
   SetLeader(kNoNode);
 }
 
+void Raft::StepDown() {
+  if (role_ == Role::kLeader) BecomeFollower(term_, kNoNode);
+}
+
 bool Raft::HasUnappliedConfChange() const {
   constexpr uint64_t kPageBytes = 1 << 20;
   for (Index next = log_.applied() + 1; next <= log_.committed();) {

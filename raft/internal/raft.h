@@ -56,6 +56,7 @@ class Raft {
   void Campaign();
   void TransferLeadership(NodeId to);
   void ForgetLeader();
+  void StepDown();
   void ReportUnreachable(NodeId peer);
   void ReportSnapshot(NodeId peer, bool ok);
   [[nodiscard]] bool HasReady() const;

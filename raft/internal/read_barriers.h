@@ -43,6 +43,7 @@ class ReadBarriers {
   // Takes out everyone.
   std::vector<Done> TakeAll();
 
+  [[nodiscard]] bool waiting() const { return !current_.empty() || !next_.empty(); }
   [[nodiscard]] uint64_t rounds() const { return sequence_; }
 
  private:

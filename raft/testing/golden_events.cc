@@ -156,6 +156,7 @@ struct Renderer {
   Lines operator()(const event::PeerRecovering&) const { return {}; }
   Lines operator()(const event::PeerRecovered&) const { return {}; }
   Lines operator()(const event::EarlierLifeIgnored&) const { return {}; }
+  Lines operator()(const event::DiskStalled&) const { return {}; }
   Lines operator()(const event::FellAsleep&) const { return {}; }
   Lines operator()(const event::WokeUp&) const { return {}; }
 

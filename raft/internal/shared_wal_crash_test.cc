@@ -13,7 +13,7 @@
 #include "base/random.h"
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
-#include "raft/shared_wal.h"
+#include "raft/internal/shared_wal.h"
 #include "raft/wal_testing.h"
 
 namespace keelson::raft {

@@ -1,4 +1,4 @@
-#include "raft/shared_wal.h"
+#include "raft/internal/shared_wal.h"
 
 #include <algorithm>
 #include <optional>

@@ -1,5 +1,5 @@
 // The log that many groups share, on a simulated disk.
-#include "raft/shared_wal.h"
+#include "raft/internal/shared_wal.h"
 
 #include <catch2/catch.hpp>
 

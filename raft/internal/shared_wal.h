@@ -15,8 +15,8 @@
 // Errors and poison are those of Wal; they concern all groups.
 //
 // Threading: one thread at a time, for the log and for the groups together.
-#ifndef KEELSON_RAFT_SHARED_WAL_H_
-#define KEELSON_RAFT_SHARED_WAL_H_
+#ifndef KEELSON_RAFT_INTERNAL_SHARED_WAL_H_
+#define KEELSON_RAFT_INTERNAL_SHARED_WAL_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -89,4 +89,4 @@ class SharedWal {
 
 }  // namespace keelson::raft
 
-#endif  // KEELSON_RAFT_SHARED_WAL_H_
+#endif  // KEELSON_RAFT_INTERNAL_SHARED_WAL_H_
