@@ -16,6 +16,10 @@ class MessageSink {
   virtual void ReportUnreachable(NodeId peer) = 0;
   // The outcome of a Snap message given to Transport::Send.
   virtual void ReportSnapshot(NodeId peer, bool ok) = 0;
+  // The same with the message's group, for a sink of many.
+  virtual void ReportGroupSnapshot(GroupId /*group*/, NodeId peer, bool ok) {
+    ReportSnapshot(peer, ok);
+  }
 };
 
 // Best effort: messages may be lost, repeated or reordered; Raft copes. Never blocks:

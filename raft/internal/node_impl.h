@@ -137,6 +137,16 @@ class NodeImpl final : public Node {
     return stats;
   }
 
+  // The node cannot go on; Options::on_fatal hears why, the first time. Thread-safe.
+  void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_) {
+    {
+      absl::MutexLock lock(&mu_);
+      if (failed_) return;
+      failed_ = true;
+    }
+    if (options_.on_fatal) options_.on_fatal(std::move(status));
+  }
+
   // For a host, which calls these on the loop.
 
   // One unit of time. False when the group needs no more of them until it asks again.
@@ -204,15 +214,6 @@ class NodeImpl final : public Node {
       ++stats_.proposals_refused;
     }
     if (proposal.refused) proposal.refused(reason);
-  }
-
-  void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_) {
-    {
-      absl::MutexLock lock(&mu_);
-      if (failed_) return;
-      failed_ = true;
-    }
-    if (options_.on_fatal) options_.on_fatal(std::move(status));
   }
 
   // --- Everything below runs on the loop ---

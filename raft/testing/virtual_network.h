@@ -4,6 +4,7 @@
 #define KEELSON_RAFT_TESTING_VIRTUAL_NETWORK_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -34,6 +35,10 @@ class VirtualNetwork {
   // Where messages to `self` go; null: to nobody.
   void SetSink(NodeId self, MessageSink* sink) { sinks_[self] = sink; }
 
+  // The snapshots of `self`, for the messages that announce one.
+  using Stores = std::function<std::shared_ptr<SnapshotStore>(GroupId)>;
+  void SetStores(NodeId self, Stores stores) { stores_[self] = std::move(stores); }
+
   // Nothing from or to `node` arrives; or does again.
   void Cut(NodeId node) { cut_.insert(node); }
   void Heal(NodeId node) { cut_.erase(node); }
@@ -63,14 +68,40 @@ class VirtualNetwork {
         const auto sink = sinks_.find(to);
         if (sink == sinks_.end() || sink->second == nullptr) return;
         if (cut_.contains(from) || cut_.contains(to)) return;
-        sink->second->Receive(batch);
+        std::vector<Message> delivered;
+        for (const Message& message : batch) {
+          if (message.type == MessageType::kSnap) {
+            const bool ok = CopySnapshot(message);
+            if (sinks_[from] != nullptr) sinks_[from]->ReportGroupSnapshot(message.group, to, ok);
+            if (!ok) continue;
+          }
+          delivered.push_back(message);
+        }
+        sink->second->Receive(std::move(delivered));
       });
+    }
+  }
+
+  bool CopySnapshot(const Message& message) {
+    const auto from = stores_[message.from](message.group);
+    const auto to = stores_[message.to](message.group);
+    if (from == nullptr || to == nullptr) return false;
+    const SnapshotMetadata& metadata = message.snapshot->metadata;
+    auto reader = from->OpenSnapshot(metadata.index, metadata.term);
+    auto writer = to->Create(metadata);
+    if (!reader.ok() || !writer.ok()) return false;
+    while (true) {
+      const auto chunk = (*reader)->Next();
+      if (!chunk.ok()) return false;
+      if (chunk->empty()) return (*writer)->Commit().ok();
+      if (!(*writer)->Append(*chunk).ok()) return false;
     }
   }
 
   sim::SimWorld& world_;
   std::map<NodeId, std::unique_ptr<Port>> ports_;
   std::map<NodeId, MessageSink*> sinks_;
+  std::map<NodeId, Stores> stores_;
   std::set<NodeId> cut_;
   uint64_t messages_ = 0;
   uint64_t frames_ = 0;
@@ -84,7 +115,8 @@ class VirtualMachine final : public StateMachine {
   SnapshotMetadata Applied() override { return durable_; }
   absl::Status Apply(std::span<const Entry> entries, const SnapshotMetadata& after) override {
     for (const Entry& entry : entries) {
-      if (!entry.data.empty()) values_.emplace_back(entry.data.view());
+      if (entry.type == EntryType::kNormal && !entry.data.empty())
+        values_.emplace_back(entry.data.view());
     }
     position_ = after;
     return absl::OkStatus();
