@@ -36,19 +36,24 @@ class SnapshotSlot : public std::enable_shared_from_this<SnapshotSlot> {
   // Needs a pass of the hub.
   void Send(Message message) ABSL_LOCKS_EXCLUDED(mu_) {
     const Index index = message.snapshot.has_value() ? message.snapshot->metadata.index : 0;
+    const GroupId group = message.group;
     {
       absl::MutexLock lock(&mu_);
       // Asked again for what is on its way: its outcome will be the answer.
-      if (sending_ == index && index != 0) return;
+      if (sending_ == index && sending_group_ == group && index != 0) return;
       if (sending_ == 0 && index != 0 && !stopped_) {
         sending_ = index;
-        sender_ = SnapshotSender::Start(
-            hub_, address_, std::move(message), /*resume=*/index == failed_,
-            [self = shared_from_this()](const absl::Status& status) { self->Done(status); });
+        sending_group_ = group;
+        sender_ =
+            SnapshotSender::Start(hub_, address_, std::move(message),
+                                  /*resume=*/index == failed_ && group == failed_group_,
+                                  [self = shared_from_this(), group](const absl::Status& status) {
+                                    self->Done(group, status);
+                                  });
         return;
       }
     }
-    hub_.sink().ReportSnapshot(peer_, false);
+    hub_.sink().ReportGroupSnapshot(group, peer_, false);
   }
 
   void Stop() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -58,10 +63,11 @@ class SnapshotSlot : public std::enable_shared_from_this<SnapshotSlot> {
   }
 
  private:
-  void Done(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_) {
+  void Done(GroupId group, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_) {
     {
       absl::MutexLock lock(&mu_);
       failed_ = status.ok() ? 0 : sending_;
+      failed_group_ = sending_group_;
       sending_ = 0;
     }
     const auto counters = hub_.Counters(peer_);
@@ -70,7 +76,7 @@ class SnapshotSlot : public std::enable_shared_from_this<SnapshotSlot> {
     if (!status.ok()) {
       hub_.Trouble(peer_, Annotate(status, absl::StrCat("snapshot to node ", absl::Hex(peer_))));
     }
-    hub_.sink().ReportSnapshot(peer_, status.ok());
+    hub_.sink().ReportGroupSnapshot(group, peer_, status.ok());
   }
 
   Hub& hub_;
@@ -79,7 +85,9 @@ class SnapshotSlot : public std::enable_shared_from_this<SnapshotSlot> {
   absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   Index sending_ ABSL_GUARDED_BY(mu_) = 0;  // of the snapshot under way; 0: none
-  Index failed_ ABSL_GUARDED_BY(mu_) = 0;   // of the last one, if it failed
+  GroupId sending_group_ ABSL_GUARDED_BY(mu_) = 0;
+  Index failed_ ABSL_GUARDED_BY(mu_) = 0;  // of the last one, if it failed
+  GroupId failed_group_ ABSL_GUARDED_BY(mu_) = 0;
   std::weak_ptr<SnapshotSender> sender_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -247,7 +255,7 @@ void GrpcTransport::Impl::Send(std::vector<Message> messages) {
       if (peer != nullptr) {
         peer->snapshots->Send(std::move(message));
       } else {
-        hub_.sink().ReportSnapshot(to, false);
+        hub_.sink().ReportGroupSnapshot(message.group, to, false);
       }
       continue;
     }

@@ -66,8 +66,11 @@ class GrpcTransport final : public Transport {
     std::optional<Tls> tls;               // nullopt: plain text
     // Borrowed, outlives the transport. Null: every Snap message fails.
     SnapshotStore* snapshots = nullptr;
+    // For a host of many groups, in place of it: the snapshots of a group, or null.
+    std::function<std::shared_ptr<SnapshotStore>(GroupId)> snapshots_of;
 
-    // Bounds of each lane's queue; what does not fit is dropped.
+    // Bounds of each lane's queue; what does not fit is dropped. For a host, at least some messages
+    // for each group: all may have something to say at once.
     size_t max_queued_messages = 4096;
     size_t max_queued_bytes = 64 << 20;  // always at least one message
     size_t max_batch_bytes = 1 << 20;    // of one write; always at least one message

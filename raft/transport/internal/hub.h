@@ -44,6 +44,16 @@ class Hub {
 
   [[nodiscard]] const GrpcTransport::Options& options() const { return options_; }
 
+  [[nodiscard]] bool stores_snapshots() const {
+    return options_.snapshots != nullptr || options_.snapshots_of != nullptr;
+  }
+  // The snapshots of `group`; null if there are none.
+  [[nodiscard]] std::shared_ptr<SnapshotStore> SnapshotsOf(GroupId group) const {
+    if (options_.snapshots_of) return options_.snapshots_of(group);
+    // Not owned.
+    return {std::shared_ptr<SnapshotStore>(), options_.snapshots};
+  }
+
   // Timers: reconnects and progress checks.
   Executor& timers() { return timers_; }
   // Blocking reads and writes of snapshots.

@@ -24,6 +24,7 @@ class PartialSnapshots {
     GroupId group = 0;
     Index index = 0;
     Term term = 0;
+    std::shared_ptr<SnapshotStore> store;  // of the group; outlives the writer
     std::unique_ptr<SnapshotWriter> writer;
     uint64_t chunks = 0;
     uint64_t total_bytes = 0;

@@ -40,7 +40,7 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
     const Caller caller = CheckCaller(hub.options(), *context);
     absl::Status status = caller.status;
     from_ = caller.from;
-    if (status.ok() && hub.options().snapshots == nullptr) {
+    if (status.ok() && !hub.stores_snapshots()) {
       status = absl::UnimplementedError("this node stores no snapshots");
     }
     if (status.ok() && before >= kMaxReceiving) {
@@ -106,6 +106,11 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
       return absl::InvalidArgumentError("the header is no snapshot message for this node");
     }
     const SnapshotMetadata& metadata = message_.snapshot->metadata;
+    arriving_.store = hub_.SnapshotsOf(message_.group);
+    if (arriving_.store == nullptr) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("group ", message_.group, " is not on this node"));
+    }
     arriving_.from = from_;
     arriving_.group = message_.group;
     arriving_.index = metadata.index;
@@ -119,7 +124,7 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
     std::optional<PartialSnapshots::Partial> held = partials_.Take(arriving_);
     if (part_.first_chunk() == 0) {
       held.reset();  // Removes its file.
-      KEELSON_ASSIGN_OR_RETURN(arriving_.writer, hub_.options().snapshots->Create(metadata));
+      KEELSON_ASSIGN_OR_RETURN(arriving_.writer, arriving_.store->Create(metadata));
       return absl::OkStatus();
     }
     if (!held.has_value() || held->chunks != part_.first_chunk()) {

@@ -119,7 +119,8 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
   // On the disk executor, like all that follows.
   void Begin() {
     self_ = shared_from_this();
-    if (hub_.options().snapshots == nullptr) {
+    store_ = hub_.SnapshotsOf(message_.group);
+    if (store_ == nullptr) {
       Done(absl::FailedPreconditionError("this node stores no snapshots"));
       return;
     }
@@ -186,8 +187,7 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
   // Opens the snapshot and passes over what the peer holds.
   absl::Status Skip(const Held& held) {
     const SnapshotMetadata& metadata = message_.snapshot->metadata;
-    KEELSON_ASSIGN_OR_RETURN(reader_,
-                             hub_.options().snapshots->OpenSnapshot(metadata.index, metadata.term));
+    KEELSON_ASSIGN_OR_RETURN(reader_, store_->OpenSnapshot(metadata.index, metadata.term));
     chunks_ = 0;
     total_bytes_ = 0;
     crc_ = 0;
@@ -311,7 +311,8 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
   const std::function<void(absl::Status)> done_;
   const bool resume_;
   Pacer pacer_;
-  std::shared_ptr<Sender> self_;  // from Begin to Done
+  std::shared_ptr<Sender> self_;          // from Begin to Done
+  std::shared_ptr<SnapshotStore> store_;  // of the group
   std::unique_ptr<SnapshotReader> reader_;
   absl::Status error_;    // of reading
   absl::Status failure_;  // of the last call that broke
