@@ -18,6 +18,7 @@
 #include "absl/strings/str_format.h"
 #include "base/exit_code.h"
 #include "base/file_system.h"
+#include "raft/cmd/wal_shared.h"
 #include "raft/internal/wal_directory.h"
 
 namespace keelson::raft::wal {
@@ -105,6 +106,7 @@ void PrintRecord(const std::string& path, const Record& record, bool json) {
                {"offset", record.offset},
                {"type", type},
                {"synced", record.header.synced_units * uint64_t{kAlignment}}};
+  if (record.header.group != 0) line["group"] = record.header.group;
   const Json fields = Fields(record);
   if (json) {
     line.update(fields);
@@ -113,6 +115,7 @@ void PrintRecord(const std::string& path, const Record& record, bool json) {
   }
   absl::PrintF("%s %8d  %-12s synced=%d", path, record.offset, type,
                record.header.synced_units * uint64_t{kAlignment});
+  if (record.header.group != 0) absl::PrintF(" group=%d", record.header.group);
   for (const auto& [name, value] : fields.items()) {
     absl::PrintF(" %s=%s", name, value.is_string() ? value.get<std::string>() : value.dump());
   }
@@ -239,14 +242,21 @@ ExitCode Main(int argc, char** argv) {
       PrintRecord(path, record, json);
     };
   }
-  const absl::StatusOr<LoadedLog> log = LoadLog(RealFileSystem(), dir, std::nullopt, visitor);
-  if (!log.ok()) {
-    if (verify->parsed() && json) {
-      const Json answer = {{"sound", false}, {"error", std::string(log.status().message())}};
+  const auto failed = [verify_json = verify->parsed() && json](const absl::Status& status) {
+    if (verify_json) {
+      const Json answer = {{"sound", false}, {"error", std::string(status.message())}};
       std::printf("%s\n", answer.dump().c_str());
     }
-    return Fail(log.status());
+    return Fail(status);
+  };
+  if (const auto shared = IsSharedLog(RealFileSystem(), dir); shared.ok() && *shared) {
+    const absl::Status status = ReportSharedLog(
+        RealFileSystem(), dir,
+        {.inspect = inspect->parsed(), .verify = verify->parsed(), .json = json}, visitor);
+    return status.ok() ? ExitCode::kDone : failed(status);
   }
+  const absl::StatusOr<LoadedLog> log = LoadLog(RealFileSystem(), dir, std::nullopt, visitor);
+  if (!log.ok()) return failed(log.status());
   if (inspect->parsed()) PrintSummary(*log, json);
   if (verify->parsed()) {
     const Json answer = {

@@ -10,6 +10,7 @@
 
 #include "base/file_system.h"
 #include "base/testing/status_matchers.h"
+#include "raft/internal/shared_wal.h"
 #include "raft/wal.h"
 
 namespace keelson::raft {
@@ -132,6 +133,48 @@ TEST_CASE("--help names every command", "[raft][wal][cmd]") {
     CHECK(help.output.find(command) != std::string::npos);
   }
   CHECK(Run("dump --help").output.find("--json") != std::string::npos);
+}
+
+TEST_CASE("inspect, verify and dump read a log that many groups share", "[raft][wal][cmd]") {
+  const std::string dir = MakeLog("shared");
+  FileSystem& fs = RealFileSystem();
+  KEELSON_REQUIRE_OK(fs.Remove(JoinPath(dir, "0000000000000001.wal")));
+  const Identity identity = {.cluster_id = 0xc1, .node_id = 7};
+  KEELSON_REQUIRE_OK(SharedWal::Create(fs, dir, identity, {.segment_bytes = 16384}));
+  {
+    SharedWal::Recovered recovered;
+    KEELSON_ASSIGN_OR_FAIL(
+        const auto log, SharedWal::Open(fs, dir, identity, {.segment_bytes = 16384}, &recovered));
+    for (const GroupId group : {5, 6, 7}) {
+      KEELSON_REQUIRE_OK(log->AddGroup(group, {.conf_state = {.voters = {7, 8, 9}}}));
+    }
+    const std::vector<Entry> entries = {{.term = 2, .index = 1, .data = Payload("some data")}};
+    KEELSON_REQUIRE_OK(log->Group(6)->Append(
+        {.entries = entries, .hard_state = HardState{.term = 2, .vote = 8, .commit = 1}}));
+    KEELSON_REQUIRE_OK(log->RemoveGroup(7));
+    KEELSON_REQUIRE_OK(log->Sync());
+  }
+
+  const Result inspect = Run("inspect " + dir);
+  CHECK(inspect.exit_code == 0);
+  CHECK(inspect.output.find("group 6        entries [1, 1]  term 2 vote 8 commit 1\n") !=
+        std::string::npos);
+  CHECK(inspect.output.find("removed    groups 7 to 7\n") != std::string::npos);
+  const auto summary = nlohmann::json::parse(Run("inspect --json " + dir).output);
+  REQUIRE(summary["groups"].size() == 2);
+  CHECK(summary["groups"][0]["group"] == 5);
+  CHECK(summary["groups"][1]["last_index"] == 1);
+
+  CHECK(Run("verify " + dir).output == "'" + dir + "' is sound: 2 groups, torn tail of 0 bytes\n");
+  const Result dump = Run("dump " + dir);
+  CHECK(dump.output.find(" group=6 index=1 term=2 entry_type=0 data_bytes=9") != std::string::npos);
+  CHECK(dump.output.find("groups-removed") != std::string::npos);
+
+  const std::string path = JoinPath(dir, "0000000000000001.wal");
+  KEELSON_ASSIGN_OR_FAIL(std::string bytes, ReadFile(fs, path, 1 << 20));
+  bytes[bytes.find("KEELWAL") + 20] ^= 1;
+  KEELSON_REQUIRE_OK(WriteFileAtomically(fs, path, bytes));
+  CHECK(Run("verify " + dir).exit_code == 1);
 }
 
 TEST_CASE("Bad arguments are one line and exit code 2, a missing log is 1", "[raft][wal][cmd]") {
