@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "raft/core.h"
 #include "raft/internal/append_loop.h"
+#include "raft/internal/fifo.h"
 #include "raft/transport.h"
 #include "raft/wal.h"
 
@@ -69,9 +69,9 @@ class AppendWorker final : public AppendSource {
   Transport& transport_;
   const Hooks hooks_;
 
-  std::deque<AppendWork> works_;  // taken from queue_, not yet durable
-  size_t written_ = 0;            // of works_, from the front
-  bool restoring_ = false;        // works_[0] waits for the state machine
+  Fifo<AppendWork> works_;  // taken from queue_, not yet durable
+  size_t written_ = 0;      // of works_, from the front
+  bool restoring_ = false;  // works_[0] waits for the state machine
   bool detached_ = false;
 
   mutable absl::Mutex mu_;

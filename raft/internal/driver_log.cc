@@ -9,14 +9,14 @@ DriverLog::DriverLog(const Recovery& recovery)
     : applied_(recovery.applied), log_(recovery.log.start, recovery.log.hard_state) {
   log_.Append(recovery.log.entries);
   // Replays the membership changes that were applied already.
-  memberships_.emplace_back(recovery.log.start.index, recovery.log.start.conf_state);
+  memberships_.push_back({recovery.log.start.index, recovery.log.start.conf_state});
   for (const Entry& entry : recovery.log.entries) {
     if (entry.index > applied_.index) break;
     if (entry.type == EntryType::kNormal) continue;
     const absl::StatusOr<ConfChange> change = DecodeConfChange(entry);
     if (!change.ok()) continue;  // The state machine was fed the same entry and skipped it too.
     absl::StatusOr<ConfState> state = ApplyToConfState(memberships_.back().second, *change);
-    if (state.ok()) memberships_.emplace_back(entry.index, std::move(state).value());
+    if (state.ok()) memberships_.push_back({entry.index, std::move(state).value()});
   }
 }
 
@@ -37,7 +37,7 @@ void DriverLog::Reset(const Snapshot& snapshot) {
   log_.Reset(start);
   if (Mutated(Mutation::kStaleMembershipAfterReset)) return;
   memberships_.clear();
-  memberships_.emplace_back(snapshot.metadata.index, snapshot.metadata.conf_state);
+  memberships_.push_back({snapshot.metadata.index, snapshot.metadata.conf_state});
 }
 
 std::optional<SnapshotMetadata> DriverLog::Compact(Index index) {

@@ -3,11 +3,11 @@
 #ifndef KEELSON_RAFT_INTERNAL_DRIVER_LOG_H_
 #define KEELSON_RAFT_INTERNAL_DRIVER_LOG_H_
 
-#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "raft/internal/fifo.h"
 #include "raft/internal/recovery.h"
 #include "raft/log_storage.h"
 #include "raft/types.h"
@@ -41,7 +41,7 @@ class DriverLog final : public LogStorage {
 
   // The membership is `state` after the entry `index`.
   void NoteConfState(Index index, ConfState state) {
-    memberships_.emplace_back(index, std::move(state));
+    memberships_.push_back({index, std::move(state)});
   }
 
   // Forgets entries up to `index`. Returns the new start of the log, or nothing when it
@@ -71,7 +71,7 @@ class DriverLog final : public LogStorage {
   SnapshotMetadata applied_;
   MemoryLog log_;
   // Ascending by index; the first is at or before the start of the log.
-  std::deque<std::pair<Index, ConfState>> memberships_;
+  Fifo<std::pair<Index, ConfState>> memberships_;
   mutable bool wanted_ = false;
 };
 

@@ -3,7 +3,6 @@
 #define KEELSON_RAFT_INTERNAL_NODE_IMPL_H_
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <iterator>
 #include <memory>
@@ -22,6 +21,7 @@
 #include "raft/internal/append_worker.h"
 #include "raft/internal/apply_worker.h"
 #include "raft/internal/driver_log.h"
+#include "raft/internal/fifo.h"
 #include "raft/internal/mutation.h"
 #include "raft/internal/read_barriers.h"
 #include "raft/internal/recovery.h"
@@ -261,7 +261,7 @@ class NodeImpl final : public Node {
   AppendWorker append_;
   ApplyWorker apply_;
   ReadBarriers barriers_;
-  std::deque<NodeProposal> proposals_;  // waiting for a leader
+  Fifo<NodeProposal> proposals_;  // waiting for a leader
   SoftState soft_state_;
   Term term_ = 0;
   absl::Duration ticked_until_;  // the monotonic time that the core's ticks stand for

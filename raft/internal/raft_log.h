@@ -6,12 +6,12 @@
 #define KEELSON_RAFT_INTERNAL_RAFT_LOG_H_
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "raft/internal/fifo.h"
 #include "raft/internal/unstable.h"
 #include "raft/log_storage.h"
 #include "raft/observer.h"
@@ -121,9 +121,9 @@ class RaftLog {
   const bool apply_unstable_;
   Unstable unstable_;
   Index committed_ = 0;
-  Index applying_ = 0;         // handed to the state machine
-  Index applied_ = 0;          // and answered
-  std::deque<Batch> batches_;  // handed out, not answered
+  Index applying_ = 0;   // handed to the state machine
+  Index applied_ = 0;    // and answered
+  Fifo<Batch> batches_;  // handed out, not answered
   uint64_t applying_bytes_ = 0;
   bool apply_paused_ = false;
 };

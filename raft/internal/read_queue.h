@@ -9,13 +9,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "raft/internal/fifo.h"
 #include "raft/types.h"
 
 namespace keelson::raft::internal {
@@ -65,8 +65,8 @@ class ReadQueue {
   };
 
   uint64_t last_position_ = 0;
-  std::deque<Read> reads_;
-  std::deque<Round> rounds_;  // not confirmed yet, at most kMaxRounds
+  Fifo<Read> reads_;
+  Fifo<Round> rounds_;  // not confirmed yet, at most kMaxRounds
   std::map<NodeId, uint64_t> echoes_;
 };
 
