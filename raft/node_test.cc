@@ -160,8 +160,9 @@ class Cluster {
     options_.tick_interval = absl::Milliseconds(10);
     for (size_t i = 0; i < kMembers; ++i) {
       members_[i] = std::make_unique<Member>(i + 1);
-      Start(i + 1);
     }
+    // Those that run look at the others.
+    for (const auto& member : members_) Start(member->id);
   }
   ~Cluster() {
     for (const auto& member : members_) Stop(member->id);
