@@ -28,9 +28,10 @@ struct Member final : public Observer {
       : clock(world, 1), machine({.conf_state = {.voters = std::move(voters)}}) {
     Identity identity = kCluster;
     identity.node_id = id;
-    KEELSON_REQUIRE_OK(Wal::Create(fs, "wal", identity, machine.position(), {.incarnation = id}));
+    const Wal::Options small = {.segment_bytes = 1 << 20, .incarnation = id};
+    KEELSON_REQUIRE_OK(Wal::Create(fs, "wal", identity, machine.position(), small));
     Wal::Recovered recovered;
-    KEELSON_ASSIGN_OR_FAIL(wal, Wal::Open(fs, "wal", identity, {}, &recovered));
+    KEELSON_ASSIGN_OR_FAIL(wal, Wal::Open(fs, "wal", identity, small, &recovered));
     KEELSON_ASSIGN_OR_FAIL(snapshots, SnapshotStore::Open(fs, "snap"));
     for (auto* executor : {&loop, &append, &apply, &background}) {
       *executor =

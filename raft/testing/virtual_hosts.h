@@ -43,13 +43,20 @@ class VirtualHosts {
  public:
   static constexpr size_t kHosts = 3;
 
-  explicit VirtualHosts(Host::Options options = {}) : options_(std::move(options)) {
+  explicit VirtualHosts(Host::Options options = SmallSegments()) : options_(std::move(options)) {
     options_.dir = "raft";
     options_.cluster_id = 7;
     for (NodeId id = 1; id <= kHosts; ++id) {
       hosts_[id - 1] = std::make_unique<VirtualHost>(world_, id);
       Start(id);
     }
+  }
+
+  // Disks are in memory, and a restart reads all of them.
+  static Host::Options SmallSegments() {
+    Host::Options options;
+    options.wal.segment_bytes = 1 << 20;
+    return options;
   }
 
   VirtualHost& At(NodeId id) { return *hosts_[id - 1]; }
