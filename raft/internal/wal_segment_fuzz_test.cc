@@ -30,6 +30,8 @@ void Read(std::string_view bytes) {
                 end <= std::max<uint64_t>(bytes.size(), reader->offset()))
       << end;
   if (const auto proof = reader->ProofOfSync()) KEELSON_CHECK(*proof >= reader->offset()) << *proof;
+  if (reader->CleanEnd()) KEELSON_CHECK(reader->MayBeTorn());
+  (void)HighestEntry(bytes, reader->head().incarnation, reader->head().sequence);
 }
 
 // The payload decoders, without the checksums that keep random bytes away from them.
