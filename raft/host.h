@@ -3,18 +3,14 @@
 //
 //   KEELSON_ASSIGN_OR_RETURN(auto host, Host::Open({.id = 1, .cluster_id = 0xc1, .dir = "raft"},
 //                                                  {.clock = &RealClock(), .loops = {&loop}, ...}));
-//   for (GroupId id : host->Recovered()) {             // what the last run left
-//     KEELSON_RETURN_IF_ERROR(host->StartGroup(id, machines.at(id)));
-//   }
+//   for (GroupId id : host->Recovered()) (void)host->StartGroup(id, machines.at(id));
 //   KEELSON_RETURN_IF_ERROR(transport->Start(*host));
 //   host->CreateGroups({{.id = 7, .start = members_1_2_3, .machine = &machine}}, done);
 //   host->Group(7)->Propose(Payload("x"), nullptr);    // each group is a Node
 //
-// A host is one member, with the same id, of each of its groups. What is shared: appends of all
-// groups go into one log with one sync (raft/docs/format.md section 8); what many groups say to
-// one host leaves in one frame; groups without work sleep (Options::quiesce_ticks of the core),
-// and cost neither time nor messages. Hosts tell each other that they live; when one falls
-// silent, the groups that sleep under its lead wake and elect.
+// A host is one member, with the same id, of each of its groups. Appends of all go into one log with
+// one sync; what they say to one host leaves in one frame; groups without work sleep (quiesce_ticks
+// of the core). When another host falls silent, groups that sleep under its lead wake and elect.
 //
 // Threading: thread-safe. Callbacks run on the executors, or in the call; they must not block.
 #ifndef KEELSON_RAFT_HOST_H_
@@ -34,21 +30,14 @@
 
 namespace keelson::raft {
 
-// Node options for one of many groups: it sleeps after 30 ticks without work.
-inline Node::Options GroupOptions() {
-  Node::Options options;
-  options.core.quiesce_ticks = 30;
-  return options;
-}
-
 class Host : public MessageSink {
  public:
   struct Options {
     NodeId id = kNoNode;  // of this host in all of its groups
     uint64_t cluster_id = 0;
     std::string dir;  // holds the log and the snapshots of all groups
-    // Of each group; core.id, on_fatal and on_role_change are set by the host.
-    Node::Options node = GroupOptions();
+    // Of each group, which sleeps after 30 ticks. The host sets core.id, on_fatal, on_role_change.
+    Node::Options node = {.core = {.quiesce_ticks = 30}};
     Wal::Options wal;
     // When the log has more segments than this, groups that keep old ones are flushed and compacted.
     size_t keep_segments = 4;
@@ -83,10 +72,9 @@ class Host : public MessageSink {
   // Opens the log in `dir`, making it if needed. Errors as Wal::Open.
   static absl::StatusOr<std::unique_ptr<Host>> Open(const Options& options, const Env& env);
 
-  // Stops taking work. Stop the transport before, the executors before destroying the host.
   ~Host() override = default;
+  // Stops taking work. Stop the transport before, the executors before destroying the host.
   virtual void Stop() = 0;
-
   // Groups of the log that have not been started, ascending. They take no part until then.
   [[nodiscard]] virtual std::vector<GroupId> Recovered() const = 0;
   // NOT_FOUND: not one of those. Others as Node::Start.
@@ -101,23 +89,19 @@ class Host : public MessageSink {
   // host must not be a member of it again. NOT_FOUND: there is none that is started.
   virtual void RemoveGroup(GroupId id, std::function<void(absl::Status)> done) = 0;
 
-  // The group, as long as the host lives; null if it is not started. Refuses all when removed.
+  // The group, as long as the host lives; null if it is not started. Once removed, it refuses all.
   [[nodiscard]] virtual std::shared_ptr<Node> Group(GroupId id) const = 0;
   // Its snapshots, for the transport (GrpcTransport::Options::snapshots_of).
   [[nodiscard]] virtual std::shared_ptr<SnapshotStore> Snapshots(GroupId id) const = 0;
 
   struct Stats {
-    size_t groups = 0;  // started
-    size_t asleep = 0;
-    size_t leaders = 0;
-    uint64_t syncs = 0;  // of the log, for all groups together
+    size_t groups = 0, asleep = 0, leaders = 0;  // of those that are started
+    uint64_t syncs = 0;                          // of the log, for all groups together
     uint64_t entries_appended = 0;
-    uint64_t messages_sent = 0;
-    uint64_t frames_sent = 0;      // calls of Transport::Send
-    uint64_t hosts_lost = 0;       // how often another host fell silent
-    uint64_t unknown_groups = 0;   // messages for groups that are not here
-    uint64_t stall_transfers = 0;  // sums of Node::Stats
-    uint64_t stall_step_downs = 0;
+    uint64_t messages_sent = 0, frames_sent = 0;         // frames: calls of Transport::Send
+    uint64_t hosts_lost = 0;                             // how often another host fell silent
+    uint64_t unknown_groups = 0;                         // messages for groups that are not here
+    uint64_t stall_transfers = 0, stall_step_downs = 0;  // sums of Node::Stats
   };
   // Visits all groups.
   [[nodiscard]] virtual Stats GetStats() const = 0;
