@@ -333,8 +333,11 @@ void HostImpl::RemoveGroup(GroupId id, std::function<void(absl::Status)> done) {
   if (group == nullptr) {
     return done(absl::NotFoundError(absl::StrCat("group ", id, " is not started")));
   }
-  group->node->Stop();  // From now on its loop starts nothing, and answers those who wait.
-  RemoveFromLog(std::move(group), std::move(done));
+  group->node->Stop();
+  // A step that runs just now may still hand out work; behind it the loop starts nothing more.
+  group->loop.executor.Post([this, group, done = std::move(done)]() mutable {
+    RemoveFromLog(std::move(group), std::move(done));
+  });
 }
 
 void HostImpl::RemoveFromLog(GroupPtr group, std::function<void(absl::Status)> done) {
