@@ -47,6 +47,9 @@ void AddTableVerbs(CLI::App& app, Context& context);
 // keys, manifest, sign, verify-signature
 void AddTrustVerbs(CLI::App& app, Context& context);
 
+// uki, boot
+void AddBootVerbs(CLI::App& app, Context& context);
+
 }  // namespace keelson::partition
 
 #endif  // KEELSON_PARTITION_CMD_VERBS_H_

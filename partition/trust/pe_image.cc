@@ -110,7 +110,7 @@ absl::Status CheckOverlap(std::vector<PeSection> sections) {
   return absl::OkStatus();
 }
 
-absl::Status ParseSections(std::string_view bytes, int count, PeImage& image) {
+absl::Status ParseSections(std::string_view bytes, uint64_t file_bytes, int count, PeImage& image) {
   KEELSON_RETURN_IF_ERROR(CheckInside("the section table", image.section_table_offset,
                                       count * kSectionHeaderBytes, image.headers_bytes));
   for (int i = 0; i < count; ++i) {
@@ -118,7 +118,7 @@ absl::Status ParseSections(std::string_view bytes, int count, PeImage& image) {
                                                                         i * kSectionHeaderBytes));
     if (section.file_bytes != 0) {
       KEELSON_RETURN_IF_ERROR(CheckInside(absl::StrCat("section '", section.name, "'"),
-                                          section.file_offset, section.file_bytes, bytes.size()));
+                                          section.file_offset, section.file_bytes, file_bytes));
       if (section.file_offset < image.headers_bytes) {
         return Broken(absl::StrFormat("section '%s' starts at byte %d, inside the headers",
                                       section.name, section.file_offset));
@@ -130,17 +130,17 @@ absl::Status ParseSections(std::string_view bytes, int count, PeImage& image) {
 }
 
 // The table is the last thing in the file: what lies behind it would not be signed by anyone.
-absl::Status CheckCertificates(std::string_view bytes, const PeImage& image) {
+absl::Status CheckCertificates(uint64_t file_bytes, const PeImage& image) {
   const uint64_t offset = image.certificates_offset;
   const uint64_t size = image.certificates_bytes;
   if (offset == 0 && size == 0) return absl::OkStatus();
-  KEELSON_RETURN_IF_ERROR(CheckInside("the certificate table", offset, size, bytes.size()));
-  if (offset % 8 != 0 || size == 0 || offset + size != bytes.size() ||
+  KEELSON_RETURN_IF_ERROR(CheckInside("the certificate table", offset, size, file_bytes));
+  if (offset % 8 != 0 || size == 0 || offset + size != file_bytes ||
       offset < image.sections_end()) {
     return Broken(
         absl::StrFormat("expected the certificate table behind byte %d, 8-aligned, up to "
                         "the end at %d; found %d bytes from byte %d",
-                        image.sections_end(), bytes.size(), size, offset));
+                        image.sections_end(), file_bytes, size, offset));
   }
   return absl::OkStatus();
 }
@@ -174,7 +174,11 @@ uint32_t PeImage::virtual_end() const {
 }
 
 absl::StatusOr<PeImage> ParsePe(std::string_view bytes) {
-  if (bytes.size() >= kFileBytesMax) return Broken("the file has 2 GiB or more");
+  return ParsePeHeaders(bytes, bytes.size());
+}
+
+absl::StatusOr<PeImage> ParsePeHeaders(std::string_view bytes, uint64_t file_bytes) {
+  if (file_bytes >= kFileBytesMax) return Broken("the file has 2 GiB or more");
   if (bytes.size() < kDosHeaderBytes || !bytes.starts_with("MZ")) {
     return Broken("expected 'MZ' at byte 0");
   }
@@ -200,8 +204,8 @@ absl::StatusOr<PeImage> ParsePe(std::string_view bytes) {
   if (section_count < 1 || section_count > kSectionsMax) {
     return Broken(absl::StrCat("expected 1 to ", kSectionsMax, " sections, found ", section_count));
   }
-  KEELSON_RETURN_IF_ERROR(ParseSections(bytes, section_count, image));
-  KEELSON_RETURN_IF_ERROR(CheckCertificates(bytes, image));
+  KEELSON_RETURN_IF_ERROR(ParseSections(bytes, file_bytes, section_count, image));
+  KEELSON_RETURN_IF_ERROR(CheckCertificates(file_bytes, image));
   return image;
 }
 

@@ -73,6 +73,10 @@ struct PeImage {
 //              says what was expected and found.
 absl::StatusOr<PeImage> ParsePe(std::string_view bytes);
 
+// As ParsePe for a file of `file_bytes` of which `start` is the beginning: enough if it holds the
+// headers, which are seldom more than 4096 bytes.
+absl::StatusOr<PeImage> ParsePeHeaders(std::string_view start, uint64_t file_bytes);
+
 // The CheckSum of a whole file, with that field itself taken as zero.
 uint32_t PeChecksum(const PeImage& image, std::string_view bytes);
 

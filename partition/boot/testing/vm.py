@@ -1,0 +1,180 @@
+"""Machines with UEFI firmware in QEMU, for tests: a disk with an EFI system partition, and what the guest prints.
+
+Everything is a file of the test's own folder; no privilege is needed.
+"""
+
+import glob
+import os
+import pwd
+import re
+import shutil
+import struct
+import subprocess
+import threading
+
+OVMF = "/usr/share/OVMF"
+LOADER = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
+ESP_OFFSET = 1 << 20
+PEERS = {"qemu-system-x86_64": "qemu-system-x86", "mformat": "mtools", "dpkg-deb": "dpkg", "apt-get": "apt"}
+FILES = {f"{OVMF}/OVMF_CODE_4M.fd": "ovmf", LOADER: "systemd-boot-efi"}
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+
+
+def missing():
+    """The packages that this machine lacks, sorted."""
+    return sorted({package for program, package in PEERS.items() if not shutil.which(program)} |
+                  {package for path, package in FILES.items() if not os.path.exists(path)})
+
+
+def run(*command, **options):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if result.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}: exit code {result.returncode}\n{result.stdout}")
+    return result.stdout
+
+
+def kernel(folder):
+    """Debian's cloud kernel, unpacked and never installed; None, said aloud, where it cannot be had.
+
+    $KEELSON_TEST_KERNEL names another one. Packages in ~/.cache/keelson/vm save the download.
+    """
+    if os.environ.get("KEELSON_TEST_KERNEL"):
+        return os.environ["KEELSON_TEST_KERNEL"]
+    cache = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".cache/keelson/vm")
+    packages = sorted(glob.glob(f"{cache}/linux-image-*-cloud-amd64_*.deb"))
+    if not packages:
+        depends = subprocess.run(["apt-cache", "depends", KERNEL_PACKAGE], capture_output=True, text=True).stdout
+        name = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends)
+        if name is None or subprocess.run(["apt-get", "-q", "download", name.group(1)], cwd=folder,
+                                          capture_output=True).returncode != 0:
+            print(f"SKIPPED ALL: the package {KERNEL_PACKAGE} cannot be fetched; $KEELSON_TEST_KERNEL may name a kernel")
+            return None
+        packages = glob.glob(f"{folder}/linux-image-*.deb")
+        try:  # The next test need not fetch it again.
+            os.makedirs(cache, exist_ok=True)
+            packages = [shutil.copy(packages[0], cache)]
+        except OSError:
+            pass
+    unpacked = os.path.join(folder, "kernel")
+    run("dpkg-deb", "-x", packages[-1], unpacked)
+    return glob.glob(f"{unpacked}/boot/vmlinuz-*")[0]
+
+
+def initramfs(init, path):
+    """An initramfs (cpio, newc) with the program `init` and a console."""
+    with open(init, "rb") as file:
+        program = file.read()
+    out = bytearray()
+
+    def add(name, mode, contents=b"", major=0, minor=0):
+        fields = [len(out) + 1, mode, 0, 0, 1, 0, len(contents), 0, 0, major, minor, len(name) + 1, 0]
+        out.extend(b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0")
+        out.extend(b"\0" * (-len(out) % 4) + contents)
+        out.extend(b"\0" * (-len(out) % 4))
+
+    add("dev", 0o040755)
+    add("dev/console", 0o020600, b"", 5, 1)
+    add("init", 0o100755, program)
+    add("TRAILER!!!", 0)
+    with open(path, "wb") as file:
+        file.write(out)
+    return path
+
+
+class Machine:
+    """One machine: its disk and firmware variables stay from boot to boot."""
+
+    def __init__(self, folder, slotctl, secure_boot=False):
+        self.folder = folder
+        os.makedirs(folder, exist_ok=True)
+        self.disk = os.path.join(folder, "disk.img")
+        self.variables = os.path.join(folder, "vars.fd")
+        self.secure_boot = secure_boot
+        shutil.copy(f"{OVMF}/OVMF_VARS_4M.fd", self.variables)
+        layout = os.path.join(folder, "layout.json")
+        with open(layout, "w") as file:
+            file.write('{"partitions": [{"number": 1, "type": "esp", "size": "254MiB", "label": "ESP"}]}')
+        run(slotctl, "create", self.disk, f"--layout={layout}", "--size=256MiB")
+        self.image = f"{self.disk}@@{ESP_OFFSET}"
+        run("mformat", "-i", self.image, "-T", str(254 * 2048), "-h", "16", "-s", "63", "-F", "::")
+        for path in ("EFI", "EFI/BOOT", "EFI/Linux", "EFI/systemd", "loader", "loader/entries"):
+            run("mmd", "-i", self.image, f"::/{path}")
+
+    def put(self, source, path):
+        run("mcopy", "-o", "-i", self.image, source, f"::/{path}")
+
+    def write(self, path, text):
+        source = os.path.join(self.folder, "written")
+        with open(source, "w") as file:
+            file.write(text)
+        self.put(source, path)
+
+    def names(self, path="EFI/Linux"):
+        """The names in a folder of the EFI system partition, sorted."""
+        listing = run("mdir", "-b", "-i", self.image, f"::/{path}")
+        return sorted(line.rsplit("/", 1)[1] for line in listing.split() if not line.endswith("/"))
+
+    def take_out(self, path, to):
+        """A copy of a folder of the EFI system partition."""
+        shutil.rmtree(to, ignore_errors=True)
+        os.makedirs(to)
+        run("mcopy", "-s", "-i", self.image, f"::/{path}", to)
+        return os.path.join(to, os.path.basename(path))
+
+    def boot(self, until=None, timeout=300):
+        """Runs until the machine powers off or resets, or has printed `until` (a regular expression) and is ended.
+
+        Answers with what it printed, without the escape sequences. The time is a limit for a hung machine alone.
+        """
+        code = f"{OVMF}/OVMF_CODE_4M{'.secboot' if self.secure_boot else ''}.fd"
+        command = ["qemu-system-x86_64", "-machine", "q35" + (",smm=on" if self.secure_boot else ""), "-m", "512",
+                   "-nographic", "-no-reboot", "-net", "none", "-monitor", "none", "-serial", "stdio", "-accel", "tcg",
+                   "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
+                   "-drive", f"if=pflash,unit=1,format=raw,file={self.variables}",
+                   "-drive", f"if=virtio,format=raw,file={self.disk}"]
+        if self.secure_boot:
+            command[1:1] = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        limit = threading.Timer(timeout, process.kill)
+        limit.start()
+        raw, text = b"", ""
+        try:
+            while piece := os.read(process.stdout.fileno(), 65536):
+                raw += piece
+                text = re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]", "", raw.decode(errors="replace"))
+                if until is not None and re.search(until, text):
+                    process.kill()
+                    break
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            limit.cancel()
+            with open(os.path.join(self.folder, "console.log"), "a") as log:
+                log.write(text + "\n==== end of this boot ====\n")
+        return text
+
+
+def started(console):
+    """The command lines with which the guest's init ran, in order."""
+    return re.findall(r"KEELSON-INIT (.*?) KEELSON-END", console, re.DOTALL)
+
+
+def alter(path, to, offset_of=b""):
+    """A copy of a file with one bit flipped in the middle of the section that is named `offset_of`."""
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    pe = struct.unpack_from("<I", data, 0x3c)[0]
+    count, optional = struct.unpack_from("<H", data, pe + 6)[0], struct.unpack_from("<H", data, pe + 20)[0]
+    for i in range(count):
+        header = pe + 24 + optional + 40 * i
+        if data[header:header + 8].rstrip(b"\0") == offset_of:
+            size, offset = struct.unpack_from("<II", data, header + 16)
+            data[offset + size // 2] ^= 1
+            break
+    else:
+        raise AssertionError(f"no section {offset_of}")
+    with open(to, "wb") as file:
+        file.write(data)
+    return to
