@@ -1,7 +1,8 @@
-// uki.
+// uki, boot and kexec.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -11,7 +12,10 @@
 #include "absl/strings/str_format.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "partition/boot/kexec.h"
+#include "partition/boot/systemd_boot.h"
 #include "partition/boot/uki.h"
+#include "partition/cmd/announcing_file_system.h"
 #include "partition/cmd/output.h"
 #include "partition/cmd/verbs.h"
 #include "partition/trust/internal/openssl.h"
@@ -131,8 +135,212 @@ void AddUkiVerbs(CLI::App& app, Context& context) {
   });
 }
 
+struct BootOptions {
+  std::string esp = "/efi";
+  std::string efi_variables = kEfiVariablesFolder;
+  std::string id;
+  std::string image;
+  std::string verdict;
+  std::string reason;
+  std::string record = "/var/lib/keelson/cold-boot";
+  std::string cmdline = "/proc/cmdline";
+  int tries = 3;
+  bool good = false;
+};
+
+// The boot control of the partition that --esp names, which says what it changes.
+struct Control {
+  Control(const Context& context, const BootOptions& options)
+      : fs(RealFileSystem(), context),
+        systemd_boot(fs, {.root = options.esp, .efi_variables = options.efi_variables}) {}
+
+  AnnouncingFileSystem fs;
+  SystemdBoot systemd_boot;
+};
+
+// The answer of a verb that changes something.
+ExitCode AnswerChanges(const Context& context, const Control& control) {
+  if (context.json()) {
+    const Json answer = {{"dry_run", context.dry_run}, {"changes", control.fs.changes()}};
+    std::printf("%s\n", answer.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+  } else if (control.fs.changes().empty()) {
+    std::fprintf(stderr, "nothing to change\n");
+  }
+  return ExitCode::kDone;
+}
+
+absl::StatusOr<ExitCode> ListBoot(const Context& context, const BootOptions& options) {
+  Control control(context, options);
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<BootCandidate> candidates,
+                           control.systemd_boot.Candidates());
+  std::vector<std::string> left_out;
+  KEELSON_RETURN_IF_ERROR(ReadLoaderEntries(control.fs, options.esp, &left_out));
+  if (context.json()) {
+    Json list = Json::array();
+    for (const BootCandidate& candidate : candidates) {
+      list.push_back({{"id", candidate.id},
+                      {"title", candidate.title},
+                      {"version", candidate.version},
+                      {"state", BootStateName(candidate.state)},
+                      {"tries_left", candidate.tries_left},
+                      {"tries_done", candidate.tries_done},
+                      {"next", candidate.next},
+                      {"why", candidate.why}});
+    }
+    const Json answer = {{"esp", options.esp}, {"entries", list}, {"left_out", left_out}};
+    std::printf("%s\n", answer.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+    return ExitCode::kDone;
+  }
+  absl::PrintF("%-4s  %-32s  %-12s  %-5s  %5s  %s\n", "NEXT", "ENTRY", "VERSION", "STATE", "TRIES",
+               "WHY");
+  for (const BootCandidate& candidate : candidates) {
+    const std::string tries = candidate.state == BootState::kGood
+                                  ? "-"
+                                  : absl::StrCat(candidate.tries_left, "-", candidate.tries_done);
+    absl::PrintF("%-4s  %-32s  %-12s  %-5s  %5s  %s\n", candidate.next ? "->" : "", candidate.id,
+                 candidate.version, std::string(BootStateName(candidate.state)), tries,
+                 candidate.why);
+  }
+  for (const std::string& line : left_out) absl::PrintF("not an entry: %s\n", line);
+  return ExitCode::kDone;
+}
+
+absl::StatusOr<ExitCode> CommitBoot(const Context& context, const BootOptions& options) {
+  KEELSON_ASSIGN_OR_RETURN(const std::string image, ReadPart(options.image));
+  const absl::StatusOr<UkiParts> parts = ParseUki(image);
+  if (!parts.ok()) return Annotate(parts.status(), absl::StrCat("'", options.image, "'"));
+  const std::string id =
+      options.id.empty() ? options.image.substr(options.image.rfind('/') + 1) : options.id;
+  Control control(context, options);
+  const std::optional<int> tries = options.good ? std::nullopt : std::optional(options.tries);
+  KEELSON_RETURN_IF_ERROR(control.systemd_boot.Commit({.id = id, .contents = image}, tries));
+  return AnswerChanges(context, control);
+}
+
+absl::StatusOr<ExitCode> MarkBoot(const Context& context, const BootOptions& options) {
+  Control control(context, options);
+  std::string id = options.id;
+  if (id.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(id, control.systemd_boot.Running());
+  }
+  const BootVerdict verdict = options.verdict == "good"  ? BootVerdict::kGood
+                              : options.verdict == "bad" ? BootVerdict::kBad
+                                                         : BootVerdict::kIndeterminate;
+  KEELSON_RETURN_IF_ERROR(control.systemd_boot.Mark(id, verdict, options.reason));
+  return AnswerChanges(context, control);
+}
+
+absl::StatusOr<ExitCode> RemoveBoot(const Context& context, const BootOptions& options) {
+  Control control(context, options);
+  KEELSON_RETURN_IF_ERROR(control.systemd_boot.Remove(options.id));
+  return AnswerChanges(context, control);
+}
+
+absl::StatusOr<ExitCode> TidyBoot(const Context& context, const BootOptions& options) {
+  Control control(context, options);
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> done, control.systemd_boot.Tidy());
+  if (!context.json()) {
+    for (const std::string& line : done) std::fprintf(stderr, "%s\n", line.c_str());
+  }
+  return AnswerChanges(context, control);
+}
+
+absl::StatusOr<ExitCode> Kexec(const Context& context, const BootOptions& options) {
+  Control control(context, options);
+  KEELSON_ASSIGN_OR_RETURN(const auto entries, ReadLoaderEntries(control.fs, options.esp));
+  const auto entry = std::find_if(entries.begin(), entries.end(), [&](const LoaderEntry& item) {
+    return item.name.id() == options.id && !item.type1.has_value();
+  });
+  if (entry == entries.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("no image '", options.id, "' in '", options.esp, "/", kType2Folder, "'"));
+  }
+  KEELSON_ASSIGN_OR_RETURN(const std::string image, ReadPart(JoinPath(options.esp, entry->path())));
+  if (context.dry_run) {
+    KEELSON_RETURN_IF_ERROR(ParseUki(image));
+    std::fprintf(stderr, "would load '%s'\n", entry->path().c_str());
+  } else {
+    KexecActivation activation(RealKexecKernel(), control.systemd_boot, control.fs, options.record);
+    KEELSON_RETURN_IF_ERROR(activation.Prepare(options.id, image));
+    if (!context.json()) std::fprintf(stderr, "loaded; `systemctl kexec` starts it\n");
+  }
+  return AnswerChanges(context, control);
+}
+
+absl::StatusOr<ExitCode> NoteStart(const Context& context, const BootOptions& options) {
+  Control control(context, options);
+  KEELSON_ASSIGN_OR_RETURN(const std::string cmdline, ReadPart(options.cmdline));
+  KexecActivation activation(RealKexecKernel(), control.systemd_boot, control.fs, options.record);
+  KEELSON_ASSIGN_OR_RETURN(const ColdBoot cold, activation.NoteStart(cmdline));
+  if (context.json()) {
+    const Json answer = {{"cold_boot_owed", cold.owed}, {"entry", cold.id}};
+    std::printf("%s\n", answer.dump(2).c_str());
+  } else if (cold.owed) {
+    absl::PrintF("'%s' was started by kexec: a start from cold is owed\n", cold.id);
+  } else {
+    absl::PrintF("no start from cold is owed\n");
+  }
+  return ExitCode::kDone;
+}
+
+using BootAction = absl::StatusOr<ExitCode> (*)(const Context&, const BootOptions&);
+
+CLI::App* AddBootVerb(CLI::App* under, Context& context, std::shared_ptr<BootOptions> options,
+                      const char* name, const char* help, BootAction action) {
+  CLI::App* verb = under->add_subcommand(name, help);
+  verb->add_option("--esp", options->esp, "Where the boot partition is mounted; default: /efi.");
+  verb->callback([&context, options, action] {
+    context.run = [&context, options, action] { return action(context, *options); };
+  });
+  return verb;
+}
+
+void AddEspVerbs(CLI::App& app, Context& context) {
+  CLI::App* boot =
+      app.add_subcommand("boot", "What systemd-boot starts next, and with how many tries.");
+  boot->require_subcommand(1);
+  const auto options = std::make_shared<BootOptions>();
+  const auto add = [&](CLI::App* under, const char* name, const char* help, BootAction action) {
+    return AddBootVerb(under, context, options, name, help, action);
+  };
+  boot->add_option("--efi-variables", options->efi_variables, "Default: the kernel's efivarfs.");
+  add(boot, "list", "All entries in the loader's order, and why each boots next or not.", ListBoot);
+
+  CLI::App* verb = add(boot, "commit",
+                       "Put a unified kernel image on the boot partition, on trial.", CommitBoot);
+  verb->add_option("IMAGE", options->image, "The image.")->required();
+  verb->add_option("--id", options->id, "Name of the entry, NAME.efi; default: that of the file.");
+  verb->add_option("--tries", options->tries, "How often it may be started. Default: 3.");
+  verb->add_flag("--good", options->good, "Not on trial: the first image of a new machine.");
+
+  verb = add(boot, "mark", "Say whether an entry works.", MarkBoot);
+  verb->add_option("VERDICT", options->verdict, "good, bad or indeterminate.")
+      ->required()
+      ->check(CLI::IsMember({"good", "bad", "indeterminate"}));
+  verb->add_option("ID", options->id, "The entry; default: the one that is running.");
+  verb->add_option("--reason", options->reason, "For whoever keeps a record of failures.");
+
+  verb = add(boot, "remove", "Remove an entry that is neither running nor the last that boots.",
+             RemoveBoot);
+  verb->add_option("ID", options->id, "The entry.")->required();
+
+  add(boot, "tidy", "Remove what interrupted calls left behind.", TidyBoot);
+
+  verb = add(boot, "started", "To be called at each start: whether a start from cold is owed.",
+             NoteStart);
+  verb->add_option("--record", options->record, "Default: /var/lib/keelson/cold-boot.");
+  verb->add_option("--cmdline", options->cmdline, "Default: /proc/cmdline.");
+
+  verb = add(&app, "kexec", "Load an image of the boot partition for `systemctl kexec`.", Kexec);
+  verb->add_option("ID", options->id, "The entry, NAME.efi.")->required();
+  verb->add_option("--record", options->record, "Default: /var/lib/keelson/cold-boot.");
+}
+
 }  // namespace
 
-void AddBootVerbs(CLI::App& app, Context& context) { AddUkiVerbs(app, context); }
+void AddBootVerbs(CLI::App& app, Context& context) {
+  AddUkiVerbs(app, context);
+  AddEspVerbs(app, context);
+}
 
 }  // namespace keelson::partition

@@ -47,7 +47,7 @@ void AddTableVerbs(CLI::App& app, Context& context);
 // keys, manifest, sign, verify-signature
 void AddTrustVerbs(CLI::App& app, Context& context);
 
-// uki, boot
+// uki, boot, kexec
 void AddBootVerbs(CLI::App& app, Context& context);
 
 }  // namespace keelson::partition
