@@ -72,7 +72,9 @@ absl::StatusOr<BlsEntry> ParseBlsEntry(std::string_view text) {
     return absl::InvalidArgumentError(absl::StrCat("zero byte at ", zero));
   }
   BlsEntry entry;
-  for (auto& [key, value] : ParseLines(text)) {
+  for (const Line& line : ParseLines(text)) {
+    const std::string& key = line.first;
+    const std::string& value = line.second;
     const auto field = std::find_if(std::begin(kTextFields), std::end(kTextFields),
                                     [&](const TextField& item) { return item.key == key; });
     if (field != std::end(kTextFields)) {
