@@ -61,8 +61,8 @@ def kernel(folder):
     return glob.glob(f"{unpacked}/boot/vmlinuz-*")[0]
 
 
-def initramfs(init, path):
-    """An initramfs (cpio, newc) with the program `init` and a console."""
+def initramfs(init, path, files=None):
+    """An initramfs (cpio, newc) with the program `init`, a console, and `files`: name -> where its contents are."""
     with open(init, "rb") as file:
         program = file.read()
     out = bytearray()
@@ -76,6 +76,9 @@ def initramfs(init, path):
     add("dev", 0o040755)
     add("dev/console", 0o020600, b"", 5, 1)
     add("init", 0o100755, program)
+    for name, source in (files or {}).items():
+        with open(source, "rb") as file:
+            add(name, 0o100644, file.read())
     add("TRAILER!!!", 0)
     with open(path, "wb") as file:
         file.write(out)
@@ -135,25 +138,37 @@ class Machine:
                    "-drive", f"if=virtio,format=raw,file={self.disk}"]
         if self.secure_boot:
             command[1:1] = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        limit = threading.Timer(timeout, process.kill)
-        limit.start()
-        raw, text = b"", ""
-        try:
-            while piece := os.read(process.stdout.fileno(), 65536):
-                raw += piece
-                text = re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]", "", raw.decode(errors="replace"))
-                if until is not None and re.search(until, text):
-                    process.kill()
-                    break
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            limit.cancel()
-            with open(os.path.join(self.folder, "console.log"), "a") as log:
-                log.write(text + "\n==== end of this boot ====\n")
-        return text
+        return run_machine(command, self.folder, until, timeout)
+
+
+def run_machine(command, folder, until, timeout):
+    """Runs QEMU as Machine.boot says it."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    limit = threading.Timer(timeout, process.kill)
+    limit.start()
+    raw, text = b"", ""
+    try:
+        while piece := os.read(process.stdout.fileno(), 65536):
+            raw += piece
+            text = re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]", "", raw.decode(errors="replace"))
+            if until is not None and re.search(until, text):
+                break
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        limit.cancel()
+        with open(os.path.join(folder, "console.log"), "a") as log:
+            log.write(text + "\n==== end of this boot ====\n")
+    return text
+
+
+def direct_boot(folder, kernel_path, initrd, cmdline, timeout=300):
+    """Starts a kernel without firmware or disk; what the console printed."""
+    command = ["qemu-system-x86_64", "-machine", "q35", "-m", "768", "-nographic", "-no-reboot", "-net", "none",
+               "-monitor", "none", "-serial", "stdio", "-accel", "tcg", "-kernel", kernel_path, "-initrd", initrd,
+               "-append", cmdline]
+    return run_machine(command, folder, None, timeout)
 
 
 def started(console):
