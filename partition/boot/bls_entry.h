@@ -36,8 +36,8 @@ struct BlsEntry {
 // INVALID_ARGUMENT: neither linux nor efi, a zero byte, or more than 1 MiB.
 absl::StatusOr<BlsEntry> ParseBlsEntry(std::string_view text);
 
-// INVALID_ARGUMENT: a value holds a line end, or begins or ends with a blank, or neither linux nor efi
-// is set: it could not be read back.
+// INVALID_ARGUMENT: a value holds a line end, or begins or ends with a blank, or neither linux nor
+// efi is set: it could not be read back.
 absl::StatusOr<std::string> EncodeBlsEntry(const BlsEntry& entry);
 
 // loader/loader.conf. What is not asked for by name is kept.

@@ -1,13 +1,14 @@
-// What boots next, whoever decides it: a boot loader's files, bits in the partition table, or a fake.
+// What boots next, whoever decides it: a boot loader's files, bits in the partition table, or a
+// fake.
 //
 //   KEELSON_RETURN_IF_ERROR(control.CheckRoom(image.size()));        // before anything is touched
 //   KEELSON_RETURN_IF_ERROR(control.Commit({.id = "keelson_2.efi", .contents = image}, 3));
 //   ... boot; it works ...
 //   KEELSON_RETURN_IF_ERROR(control.Mark("keelson_2.efi", BootVerdict::kGood, ""));
 //
-// A candidate on trial may be started a number of times; each start takes a try before anything of it
-// runs. When the tries are gone and nobody marked it good, the next best candidate boots. Whatever call a power
-// cut interrupts, something that could boot before still can.
+// A candidate on trial may be started a number of times; each start takes a try before anything of
+// it runs. When the tries are gone and nobody marked it good, the next best candidate boots.
+// Whatever call a power cut interrupts, something that could boot before still can.
 #ifndef KEELSON_PARTITION_BOOT_BOOT_CONTROL_H_
 #define KEELSON_PARTITION_BOOT_BOOT_CONTROL_H_
 
@@ -89,16 +90,15 @@ class BootControl {
   //
   // Errors:
   //   NOT_FOUND            there is no such candidate.
-  //   FAILED_PRECONDITION  kBad, and nothing else is known to boot; or kIndeterminate, and how it was
-  //                        started is not known.
+  //   FAILED_PRECONDITION  kBad, and nothing else is known to boot; or kIndeterminate, and how it
+  //                        was started is not known.
   //   RESOURCE_EXHAUSTED   kGood of the only candidate, and no room to do it safely. It stays
   //                        bootable.
   virtual absl::Status Mark(const std::string& id, BootVerdict verdict,
                             const std::string& reason) = 0;
 
-  // Takes a try from a candidate on trial, for a start that no loader sees (kexec). OK, and nothing happens,
-  // for a good one.
-  // FAILED_PRECONDITION: it is bad.
+  // Takes a try from a candidate on trial, for a start that no loader sees (kexec). OK, and nothing
+  // happens, for a good one. FAILED_PRECONDITION: it is bad.
   virtual absl::Status CountTry(const std::string& id) = 0;
 
   // NOT_FOUND. FAILED_PRECONDITION: it is running, or nothing else is known to boot.

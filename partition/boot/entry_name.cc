@@ -11,7 +11,8 @@ namespace keelson::partition {
 namespace {
 
 constexpr int kCountMax = std::numeric_limits<int>::max();
-// FAT's long names have up to 255 UTF-16 units; the rest is for "+2147483647-2147483647" and ".tmp".
+// FAT's long names have up to 255 UTF-16 units; the rest is for "+2147483647-2147483647" and
+// ".tmp".
 constexpr size_t kIdBytesMax = 220;
 
 absl::string_view ToAbsl(std::string_view text) { return {text.data(), text.size()}; }

@@ -36,13 +36,14 @@ struct EntryName {
   friend bool operator==(const EntryName&, const EntryName&) = default;
 };
 
-// Empty: systemd-boot takes no file of that name as an entry. What only resembles a counter belongs to
-// the stem, as there.
+// Empty: systemd-boot takes no file of that name as an entry. What only resembles a counter belongs
+// to the stem, as there.
 std::optional<EntryName> ParseEntryName(std::string_view file_name);
 
 std::string FileName(const EntryName& name);
 
-// What systemd-boot renames the file to before it starts it. The name itself if there is no counter.
+// What systemd-boot renames the file to before it starts it. The name itself if there is no
+// counter.
 EntryName AfterOneTry(EntryName name);
 
 // INVALID_ARGUMENT: `id` is no name that systemd-boot lists and FAT can hold, or it has a counter.

@@ -4,8 +4,8 @@
 //   GptBootControl control(slots);
 //   KEELSON_RETURN_IF_ERROR(control.Commit({.id = "slot-4"}, 3));
 //
-// A slot's contents are written by the installer, before Commit: an image has an id and nothing else.
-// Ids are "slot-" and the number of the partition.
+// A slot's contents are written by the installer, before Commit: an image has an id and nothing
+// else. Ids are "slot-" and the number of the partition.
 //
 // Threading: not thread-safe.
 #ifndef KEELSON_PARTITION_BOOT_GPT_BOOT_CONTROL_H_
@@ -33,8 +33,8 @@ struct SlotFacts {
   std::string why;  // why it boots next, or why not
 };
 
-// What boot control needs of the slots of a disk. Every call that changes something is one commit of
-// the table, which a power cut leaves old or new.
+// What boot control needs of the slots of a disk. Every call that changes something is one commit
+// of the table, which a power cut leaves old or new.
 class SlotTableAccess {
  public:
   virtual ~SlotTableAccess() = default;

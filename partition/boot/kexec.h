@@ -6,10 +6,10 @@
 //   // At each start:
 //   KEELSON_ASSIGN_OR_RETURN(const ColdBoot cold, activation.NoteStart(cmdline_of_this_boot));
 //
-// Two things go missing with the firmware. The loader does not take a try: Prepare does, before the jump. And that the
-// image starts after a kexec does not show that firmware and loader can start it: a machine may run
-// for months and fail at its next power cut. So a record says that a start from cold is still
-// owed, until one has happened.
+// Two things go missing with the firmware. The loader does not take a try: Prepare does, before the
+// jump. And that the image starts after a kexec does not show that firmware and loader can start
+// it: a machine may run for months and fail at its next power cut. So a record says that a start
+// from cold is still owed, until one has happened.
 //
 // Threading: not thread-safe.
 #ifndef KEELSON_PARTITION_BOOT_KEXEC_H_
@@ -56,8 +56,8 @@ class KexecActivation {
   // References must outlive it. `record` is the path of a small file that survives a reboot.
   KexecActivation(KexecKernel& kernel, BootControl& control, FileSystem& fs, std::string record);
 
-  // Loads `image`, the candidate `id` of the boot control, takes a try from it and records that a cold start is
-  // owed. When it fails nothing is loaded, and a reboot is the other way.
+  // Loads `image`, the candidate `id` of the boot control, takes a try from it and records that a
+  // cold start is owed. When it fails nothing is loaded, and a reboot is the other way.
   //
   // Errors:
   //   FAILED_PRECONDITION  the candidate is bad.

@@ -1,10 +1,12 @@
-// The entries that systemd-boot finds on a boot partition, in its order, and the one that it starts.
+// The entries that systemd-boot finds on a boot partition, in its order, and the one that it
+// starts.
 //
 //   KEELSON_ASSIGN_OR_RETURN(const auto entries, ReadLoaderEntries(fs, "/efi"));
 //   const LoaderEntry* next = ChooseEntry(entries, {});
 //
-// Type 1 is a .conf file in loader/entries, type 2 a unified kernel image in EFI/Linux. Sources: systemd 252, src/boot/efi/boot.c
-// (which this follows where the specification leaves a choice); UAPI.1.
+// Type 1 is a .conf file in loader/entries, type 2 a unified kernel image in EFI/Linux. Sources:
+// systemd 252, src/boot/efi/boot.c (which this follows where the specification leaves a choice);
+// UAPI.1.
 //
 // Threading: values.
 #ifndef KEELSON_PARTITION_BOOT_LOADER_ENTRIES_H_
@@ -42,14 +44,15 @@ struct LoaderEntry {
 };
 
 // What systemd-boot would list of the boot partition that is mounted at `root`, first choice first.
-// A file that it would not list (no os-release in an image, a kernel that is missing, another architecture) is left
-// out, with the reason in `left_out` if that is not null. Folders that are missing are empty.
+// A file that it would not list (no os-release in an image, a kernel that is missing, another
+// architecture) is left out, with the reason in `left_out` if that is not null. Folders that are
+// missing are empty.
 absl::StatusOr<std::vector<LoaderEntry>> ReadLoaderEntries(
     FileSystem& fs, const std::string& root, std::vector<std::string>* left_out = nullptr);
 
 // Whether systemd-boot puts `a` before `b`: entries without tries last; then those with a sort key,
-// by sort key, machine and version, the newest first; then by file name, the newest first; then more
-// tries first.
+// by sort key, machine and version, the newest first; then by file name, the newest first; then
+// more tries first.
 bool ComesBefore(const LoaderEntry& a, const LoaderEntry& b);
 
 // What may decide instead of the order. Patterns (fnmatch) for file names.
@@ -59,7 +62,8 @@ struct LoaderChoice {
   std::string default_conf;      // "default" in loader.conf
 };
 
-// The entry that is started without a human: of the first pattern that fits one, else the first. Null if there is none.
+// The entry that is started without a human: of the first pattern that fits one, else the first.
+// Null if there is none.
 const LoaderEntry* ChooseEntry(std::span<const LoaderEntry> entries, const LoaderChoice& choice);
 
 }  // namespace keelson::partition

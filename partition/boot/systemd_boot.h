@@ -4,11 +4,11 @@
 //   SystemdBoot control(RealFileSystem(), {.root = "/efi"});
 //   KEELSON_RETURN_IF_ERROR(control.Commit({.id = "keelson_2.efi", .contents = image}, 3));
 //
-// FAT has no journal, so the order of writes is all there is (docs/boot.md says what is assumed of it):
-// new contents go into a file whose name the loader passes over, are made durable, and get their name by a
-// rename. A rename that a power cut interrupts leaves the old name, the new one, both or, at worst,
-// neither. So a file that is the only one known to boot is never renamed: it is copied, and the old name goes when the
-// copy is durable.
+// FAT has no journal, so the order of writes is all there is (docs/boot.md says what is assumed of
+// it): new contents go into a file whose name the loader passes over, are made durable, and get
+// their name by a rename. A rename that a power cut interrupts leaves the old name, the new one,
+// both or, at worst, neither. So a file that is the only one known to boot is never renamed: it is
+// copied, and the old name goes when the copy is durable.
 //
 // Threading: not thread-safe.
 #ifndef KEELSON_PARTITION_BOOT_SYSTEMD_BOOT_H_

@@ -215,8 +215,8 @@ void ExpectBootable(const FatFileSystem::Tree& tree, const std::set<std::string>
 }
 
 // Runs `action` on a disk that `prepare` made and looks at what a power cut leaves after each step.
-// After each of those states the action is done again, as the next start would, and must come to the
-// same end.
+// After each of those states the action is done again, as the next start would, and must come to
+// the same end.
 void CutEverywhere(const std::function<void(World&)>& prepare,
                    const std::function<absl::Status(SystemdBoot&, World&)>& action) {
   World world;

@@ -6,8 +6,8 @@
 //                                               .initrd = initrd, .linux = vmlinuz}));
 //
 // Each part becomes a section behind those of the stub, on a page of its own in memory. The kernel
-// comes last, since it may need more memory than it has bytes. The size of a section in memory is that of its contents, for that
-// is what the stub measures.
+// comes last, since it may need more memory than it has bytes. The size of a section in memory is
+// that of its contents, for that is what the stub measures.
 //
 // Threading: pure functions.
 #ifndef KEELSON_PARTITION_BOOT_UKI_H_
@@ -37,8 +37,8 @@ struct UkiParts {
 
 // Errors:
 //   DATA_LOSS         the stub or the kernel is no sound PE file.
-//   INVALID_ARGUMENT  there is no kernel, it is for another machine than the stub, the command line has
-//                     a line end, the stub has one of the parts already, or its headers have no
+//   INVALID_ARGUMENT  there is no kernel, it is for another machine than the stub, the command line
+//                     has a line end, the stub has one of the parts already, or its headers have no
 //                     room; the message says how much is missing.
 absl::StatusOr<std::string> AssembleUki(std::string_view stub, const UkiParts& parts);
 

@@ -8,7 +8,8 @@
 namespace keelson::partition {
 
 // Runs of digits compare as numbers, runs of letters by ASCII, and digits are newer than letters.
-// Before a run, "~" is older than the end, then come "-", "^" and "."; other characters only separate.
+// Before a run, "~" is older than the end, then come "-", "^" and "."; other characters only
+// separate.
 std::strong_ordering CompareVersions(std::string_view a, std::string_view b);
 
 }  // namespace keelson::partition

@@ -11,8 +11,8 @@
 
 namespace keelson::partition {
 
-// On stderr, or collected for the JSON answer. In a dry run nothing is changed: what is written goes
-// nowhere, so that what a caller reads is always the state before.
+// On stderr, or collected for the JSON answer. In a dry run nothing is changed: what is written
+// goes nowhere, so that what a caller reads is always the state before.
 class AnnouncingFileSystem final : public FileSystem {
  public:
   AnnouncingFileSystem(FileSystem& fs, const Context& context) : fs_(fs), context_(context) {}

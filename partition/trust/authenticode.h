@@ -1,13 +1,14 @@
 // Authenticode: signatures inside UEFI programs, which the firmware checks under Secure Boot.
 //
-//   KEELSON_ASSIGN_OR_RETURN(const std::string signed_pe, SignPe(pe, key, certificate, {.time = now}));
+//   KEELSON_ASSIGN_OR_RETURN(const std::string signed_pe,
+//                            SignPe(pe, key, certificate, {.time = now}));
 //   KEELSON_ASSIGN_OR_RETURN(const PeVerdict verdict, VerifyPe(signed_pe, db_certificates));
 //
-// What is signed is the SHA-256 over the file without its checksum, the directory entry of the certificate
-// table and that table itself (Microsoft, "Windows Authenticode Portable Executable Signature
-// Format"; UEFI 2.10, 32.5). That says that something changed, but not what. So our signatures also
-// carry, as a signed attribute of their own, the digest of each section; with it a refusal names the sections that changed.
-// Others pass over that attribute.
+// What is signed is the SHA-256 over the file without its checksum, the directory entry of the
+// certificate table and that table itself (Microsoft, "Windows Authenticode Portable Executable
+// Signature Format"; UEFI 2.10, 32.5). That says that something changed, but not what. So our
+// signatures also carry, as a signed attribute of their own, the digest of each section; with it a
+// refusal names the sections that changed. Others pass over that attribute.
 //
 // Threading: pure functions.
 #ifndef KEELSON_PARTITION_TRUST_AUTHENTICODE_H_
@@ -57,8 +58,9 @@ struct PeVerdict {
   Certificate signer;
 };
 
-// Accepts `pe` when one of its signatures was made by a trusted certificate, or one that such a certificate
-// issued, as the firmware does with db. What is no signature of a kind that we know is passed over.
+// Accepts `pe` when one of its signatures was made by a trusted certificate, or one that such a
+// certificate issued, as the firmware does with db. What is no signature of a kind that we know is
+// passed over.
 //
 // Errors:
 //   DATA_LOSS          it is no sound PE file, or a trusted signature is about another digest: the

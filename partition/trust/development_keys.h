@@ -1,7 +1,7 @@
 // A complete set of keys to try things with: for Secure Boot, for root hashes and for releases.
 //
-// It is for development only. All private keys lie unprotected in one place, which is what a product must not
-// do; every certificate and file says so.
+// It is for development only. All private keys lie unprotected in one place, which is what a
+// product must not do; every certificate and file says so.
 #ifndef KEELSON_PARTITION_TRUST_DEVELOPMENT_KEYS_H_
 #define KEELSON_PARTITION_TRUST_DEVELOPMENT_KEYS_H_
 

@@ -5,8 +5,8 @@
 //   KEELSON_RETURN_IF_ERROR(key.public_key().Verify(message, signature));
 //
 // Three kinds of keys are taken: RSA from 2048 bits (signatures by PKCS#1 1.5 with SHA-256, which
-// `openssl dgst -sha256` makes and checks too), ECDSA on P-256, P-384 and P-521 (with SHA-256), and Ed25519.
-// The kind of the key decides how a signature is checked, never the signature itself.
+// `openssl dgst -sha256` makes and checks too), ECDSA on P-256, P-384 and P-521 (with SHA-256), and
+// Ed25519. The kind of the key decides how a signature is checked, never the signature itself.
 //
 // Threading: values that share what they hold, which does not change; use them from any thread.
 #ifndef KEELSON_PARTITION_TRUST_KEYS_H_

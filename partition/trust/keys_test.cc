@@ -14,7 +14,8 @@ using Code = absl::StatusCode;
 using testing::Alice;
 using testing::Bob;
 
-// Made by openssl genpkey -algorithm ed25519, and encrypted by openssl pkcs8 -topk8 -v2 aes256 with the pass phrase "open".
+// Made by openssl genpkey -algorithm ed25519, and encrypted by openssl pkcs8 -topk8 -v2 aes256 with
+// the pass phrase "open".
 constexpr char kEd25519[] =
     "-----BEGIN PRIVATE KEY-----\n"
     "MC4CAQAwBQYDK2VwBCIEIPM3E8nP04eDb2Pf1Ktpi4gYr3pd2VPKMcdS6EpgEN5R\n"

@@ -5,15 +5,17 @@
 //   KEELSON_ASSIGN_OR_RETURN(text, SignManifest(text, bob));
 //   KEELSON_ASSIGN_OR_RETURN(const ReleaseManifest release, VerifyManifest(text, trust, policy));
 //
-// dm-verity proves that a system is one that was released; it accepts an old release as gladly. The manifest adds what
-// that leaves open: which parts belong together, until when an offer counts (so that nobody can keep a
-// machine on an old release by repeating it), a rollback index that only grows, and that no single stolen key can release.
+// dm-verity proves that a system is one that was released; it accepts an old release as gladly. The
+// manifest adds what that leaves open: which parts belong together, until when an offer counts (so
+// that nobody can keep a machine on an old release by repeating it), a rollback index that only
+// grows, and that no single stolen key can release.
 //
 //   {"signatures":[{"key":"<key id>","signature":"<base64>"}],
 //    "signed":{"artifacts":[...],"expires":"2026-06-01T00:00:00Z", ...}}
 //
-// The signatures are over the canonical form of "signed": RFC 8785 for a document whose numbers are integers, that is no
-// white space, keys sorted, and only those characters escaped that must be. docs/trust.md lists the keys.
+// The signatures are over the canonical form of "signed": RFC 8785 for a document whose numbers are
+// integers, that is no white space, keys sorted, and only those characters escaped that must be.
+// docs/trust.md lists the keys.
 //
 // Threading: pure functions on values.
 #ifndef KEELSON_PARTITION_TRUST_MANIFEST_H_
@@ -67,8 +69,8 @@ std::string EncodeManifestTrust(const ManifestTrust& trust);
 // INVALID_ARGUMENT names the field that is empty or malformed.
 absl::StatusOr<std::string> EncodeManifest(const ReleaseManifest& manifest);
 
-// `text` with the signature of `key`, in place of one that it may have of the same key. The manifest itself must be
-// well formed, but is not judged: it may have expired.
+// `text` with the signature of `key`, in place of one that it may have of the same key. The
+// manifest itself must be well formed, but is not judged: it may have expired.
 absl::StatusOr<std::string> SignManifest(std::string_view text, const PrivateKey& key);
 
 // The bytes that are signed. DATA_LOSS: as VerifyManifest.
@@ -87,8 +89,8 @@ struct ManifestPolicy {
 //   DATA_LOSS            not a manifest: no JSON, a key that is there twice or is not known, a
 //                        number that is no integer, more than 1 MiB.
 //   PERMISSION_DENIED    fewer than `threshold` different keys signed it; the message counts.
-//   FAILED_PRECONDITION  it expired, was issued after `now`, has too low a rollback index, or is for
-//                        another product or architecture.
+//   FAILED_PRECONDITION  it expired, was issued after `now`, has too low a rollback index, or is
+//                        for another product or architecture.
 absl::StatusOr<ReleaseManifest> VerifyManifest(std::string_view text, const ManifestTrust& trust,
                                                const ManifestPolicy& policy);
 

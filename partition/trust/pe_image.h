@@ -69,8 +69,8 @@ struct PeImage {
 };
 
 // Errors:
-//   DATA_LOSS  `bytes` is no PE file, is cut off, or contradicts itself. The message names the part and
-//              says what was expected and found.
+//   DATA_LOSS  `bytes` is no PE file, is cut off, or contradicts itself. The message names the part
+//              and says what was expected and found.
 absl::StatusOr<PeImage> ParsePe(std::string_view bytes);
 
 // As ParsePe for a file of `file_bytes` of which `start` is the beginning: enough if it holds the

@@ -3,8 +3,9 @@
 //   KEELSON_ASSIGN_OR_RETURN(const std::string p7, SignRootHash(root_hash, key, certificate));
 //   KEELSON_RETURN_IF_ERROR(VerifyRootHash(root_hash, p7, trusted));
 //
-// The signature is a detached PKCS#7 in DER over the root hash as lower-case hexadecimal text without a
-// line end (Linux Documentation/admin-guide/device-mapper/verity.rst, root_hash_sig_key_desc).
+// The signature is a detached PKCS#7 in DER over the root hash as lower-case hexadecimal text
+// without a line end (Linux Documentation/admin-guide/device-mapper/verity.rst,
+// root_hash_sig_key_desc).
 //
 // Threading: pure functions.
 #ifndef KEELSON_PARTITION_TRUST_ROOT_HASH_SIGNATURE_H_

@@ -4,8 +4,8 @@
 //   SignatureList list = CertificateList({certificate}, owner);
 //   std::string esl = EncodeSignatureLists({list});
 //
-// One list: type GUID (16 bytes), size of the whole list, of a header and of each signature (4 bytes each,
-// little-endian), the header, then the signatures: owner GUID (16 bytes) and data.
+// One list: type GUID (16 bytes), size of the whole list, of a header and of each signature (4
+// bytes each, little-endian), the header, then the signatures: owner GUID (16 bytes) and data.
 //
 // Threading: values.
 #ifndef KEELSON_PARTITION_TRUST_SIGNATURE_LIST_H_

@@ -1,4 +1,5 @@
-// Boot control in memory, with a loader to play: candidates in the order in which they were committed, the newest first.
+// Boot control in memory, with a loader to play: candidates in the order in which they were
+// committed, the newest first.
 //
 //   FakeBootControl control;
 //   KEELSON_REQUIRE_OK(control.Commit({.id = "b", .contents = image}, 3));

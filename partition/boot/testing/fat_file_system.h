@@ -1,15 +1,17 @@
-// A FAT file system as a power cut leaves it: names and contents reach the disk in any order until they
-// are synced, a rename is an entry that is made and one that is removed, and names know no case.
+// A FAT file system as a power cut leaves it: names and contents reach the disk in any order until
+// they are synced, a rename is an entry that is made and one that is removed, and names know no
+// case.
 //
 //   FatFileSystem fs;
 //   fs.on_step = [&] { for (const FatFileSystem::Tree& tree : fs.CrashStates()) Check(tree); };
 //   UseDisk(fs);
 //
-// What is modelled (Linux fs/fat/namei_vfat.c): a rename adds the new directory entry and removes the old one, in
-// sectors that may be written in either order; a rename over a file points its entry at the other clusters; removing
-// a name frees its clusters, also if another name shares them after a cut, whose contents are lost then.
-// A file whose data were not synced is empty, cut, or whole. Folders survive from their creation, since the
-// product syncs their parents (FileSystem::CreateDirectories).
+// What is modelled (Linux fs/fat/namei_vfat.c): a rename adds the new directory entry and removes
+// the old one, in sectors that may be written in either order; a rename over a file points its
+// entry at the other clusters; removing a name frees its clusters, also if another name shares them
+// after a cut, whose contents are lost then. A file whose data were not synced is empty, cut, or
+// whole. Folders survive from their creation, since the product syncs their parents
+// (FileSystem::CreateDirectories).
 #ifndef KEELSON_PARTITION_BOOT_TESTING_FAT_FILE_SYSTEM_H_
 #define KEELSON_PARTITION_BOOT_TESTING_FAT_FILE_SYSTEM_H_
 

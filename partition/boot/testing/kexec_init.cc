@@ -1,5 +1,6 @@
-// The first process of a machine that goes into another system by kexec: prepares /next.efi with the
-// real kernel and jumps; where that led to, it says on the console what it was given, and powers off.
+// The first process of a machine that goes into another system by kexec: prepares /next.efi with
+// the real kernel and jumps; where that led to, it says on the console what it was given, and
+// powers off.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>

@@ -35,7 +35,8 @@ class DerReader {
   explicit DerReader(std::string_view bytes) : rest_(bytes) {}
 
   // The contents of the next element, which must have `tag`.
-  // DATA_LOSS: another tag, a length of more than 4 bytes, not in the shortest form, or past the end.
+  // DATA_LOSS: another tag, a length of more than 4 bytes, not in the shortest form, or past the
+  // end.
   absl::StatusOr<std::string_view> Take(uint8_t tag);
   // As Take for a number below 2^63.
   absl::StatusOr<uint64_t> TakeNumber();

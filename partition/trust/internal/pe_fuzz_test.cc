@@ -1,5 +1,6 @@
-// The PE reader, and all that builds on it, on any bytes: nothing is read outside them, a program that
-// is accepted keeps its digest when its signatures are taken off, and nothing is trusted by chance.
+// The PE reader, and all that builds on it, on any bytes: nothing is read outside them, a program
+// that is accepted keeps its digest when its signatures are taken off, and nothing is trusted by
+// chance.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -19,7 +19,8 @@ namespace keelson::partition {
 // Larger ones are refused before they are parsed. A signature with a few certificates has 3 KiB.
 inline constexpr size_t kPkcs7BytesMax = size_t{1} << 20;
 
-// The DER of a ContentInfo, or of the SignedData in it, as UEFI variables have it. Zeros behind it are taken as padding.
+// The DER of a ContentInfo, or of the SignedData in it, as UEFI variables have it. Zeros behind it
+// are taken as padding.
 // DATA_LOSS: anything else, and PKCS#7 that is not signed data.
 absl::StatusOr<Pkcs7Ptr> ParsePkcs7(std::string_view der);
 
