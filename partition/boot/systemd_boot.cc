@@ -343,11 +343,18 @@ absl::Status SystemdBoot::Remove(const std::string& id) {
   }
   // The entry goes first, so that none is ever there without its files. A file that is left when
   // the power is cut is room lost, no more.
-  KEELSON_RETURN_IF_ERROR(fs_.Remove(JoinPath(options_.root, entry.path())));
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<LoaderEntry> entries, Entries());
+  for (const LoaderEntry& other : entries) {  // A cut rename may have left two names.
+    if (!SameId(other, id)) continue;
+    KEELSON_RETURN_IF_ERROR(fs_.Remove(JoinPath(options_.root, other.path())));
+  }
   KEELSON_RETURN_IF_ERROR(fs_.SyncDirectory(JoinPath(options_.root, entry.folder)));
-  if (!entry.type1.has_value()) return absl::OkStatus();
-  std::vector<std::string> files = entry.type1->initrd;
-  files.push_back(entry.type1->linux);
+  return entry.type1.has_value() ? RemoveFilesOf(*entry.type1) : absl::OkStatus();
+}
+
+absl::Status SystemdBoot::RemoveFilesOf(const BlsEntry& entry) {
+  std::vector<std::string> files = entry.initrd;
+  files.push_back(entry.linux);
   KEELSON_ASSIGN_OR_RETURN(const std::vector<LoaderEntry> others, Entries());
   for (const std::string& file : files) {
     const bool used = std::any_of(others.begin(), others.end(), [&](const LoaderEntry& other) {
@@ -357,7 +364,7 @@ absl::Status SystemdBoot::Remove(const std::string& id) {
     });
     const std::string relative = file.substr(std::min(file.find_first_not_of('/'), file.size()));
     if (used || !CheckPath(relative).ok()) continue;
-    const absl::Status removed = fs_.Remove(JoinPath(options_.root, relative));
+    absl::Status removed = fs_.Remove(JoinPath(options_.root, relative));
     if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
   }
   return absl::OkStatus();

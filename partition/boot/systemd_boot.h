@@ -69,6 +69,8 @@ class SystemdBoot final : public BootControl {
   absl::Status Rename(const LoaderEntry& entry, const EntryName& to);
   // As Rename, by a copy: at every moment one of the two names is durable and whole.
   absl::Status CopyAndRemove(const LoaderEntry& entry, const EntryName& to);
+  // Removes kernel and initrds of an entry that is gone, unless another entry has them.
+  absl::Status RemoveFilesOf(const BlsEntry& entry);
   absl::Status MarkGood(const LoaderEntry& entry);
   absl::Status MarkBad(const LoaderEntry& entry);
   absl::Status Restore(const LoaderEntry& entry);

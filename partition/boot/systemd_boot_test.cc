@@ -137,6 +137,28 @@ TEST_CASE("The last image that boots can neither be marked bad nor removed", "[p
   CHECK(world.Names() == std::vector<std::string>{"os_2.efi"});
 }
 
+TEST_CASE("An image that a cut rename left under two names goes with both", "[partition][boot]") {
+  World world;
+  KEELSON_REQUIRE_OK(world.Commit2());
+  KEELSON_REQUIRE_OK(world.control.Commit({.id = "os_3.efi", .contents = Uki("3")}, std::nullopt));
+  FatFileSystem::Tree tree;
+  world.fs.on_step = [&] {
+    for (FatFileSystem::Tree& state : world.fs.CrashStates()) {
+      if (state.names.contains("esp/efi/linux/os_2.efi") &&
+          state.names.contains("esp/efi/linux/os_2+3.efi")) {
+        tree = std::move(state);
+      }
+    }
+  };
+  KEELSON_REQUIRE_OK(world.control.Mark("os_2.efi", BootVerdict::kGood, ""));
+  REQUIRE_FALSE(tree.names.empty());
+
+  FatFileSystem fs(tree);
+  SystemdBoot control(fs, {.root = "esp", .efi_variables = "efivars"});
+  KEELSON_REQUIRE_OK(control.Remove("os_2.efi"));
+  CHECK(*fs.List("esp/EFI/Linux") == std::vector<std::string>{"os_1.efi", "os_3.efi"});
+}
+
 TEST_CASE("Room is asked for before anything is written", "[partition][boot]") {
   World world;
   KEELSON_REQUIRE_OK(world.Commit2());

@@ -125,7 +125,7 @@ class Machine:
         run("mcopy", "-s", "-i", self.image, f"::/{path}", to)
         return os.path.join(to, os.path.basename(path))
 
-    def boot(self, until=None, timeout=300):
+    def boot(self, until=None, timeout=900):
         """Runs until the machine powers off or resets, or has printed `until` (a regular expression) and is ended.
 
         Answers with what it printed, without the escape sequences. The time is a limit for a hung machine alone.
@@ -163,7 +163,7 @@ def run_machine(command, folder, until, timeout):
     return text
 
 
-def direct_boot(folder, kernel_path, initrd, cmdline, timeout=300):
+def direct_boot(folder, kernel_path, initrd, cmdline, timeout=900):
     """Starts a kernel without firmware or disk; what the console printed."""
     command = ["qemu-system-x86_64", "-machine", "q35", "-m", "768", "-nographic", "-no-reboot", "-net", "none",
                "-monitor", "none", "-serial", "stdio", "-accel", "tcg", "-kernel", kernel_path, "-initrd", initrd,
