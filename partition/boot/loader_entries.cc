@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <compare>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -114,10 +115,10 @@ bool ComesBefore(const LoaderEntry& a, const LoaderEntry& b) {
     if (a.sort_key != b.sort_key) return a.sort_key < b.sort_key;
     if (a.machine_id != b.machine_id) return a.machine_id < b.machine_id;
     const auto order = CompareVersions(a.version, b.version);
-    if (order != 0) return order > 0;
+    if (std::is_neq(order)) return std::is_gt(order);
   }
   const auto order = CompareVersions(LoaderId(a), LoaderId(b));
-  if (order != 0) return order > 0;
+  if (std::is_neq(order)) return std::is_gt(order);
   if (!a.name.counter.has_value() || !b.name.counter.has_value()) return false;
   if (a.name.counter->left != b.name.counter->left) {
     return a.name.counter->left > b.name.counter->left;

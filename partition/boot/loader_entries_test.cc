@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <compare>
+
 #include "base/random.h"
 #include "base/testing/status_matchers.h"
 #include "partition/boot/bls_entry.h"
@@ -22,9 +24,8 @@ const std::vector<std::string> kVersions = {
     "122.1",     "123~rc1-1", "123",     "123-a",  "123-a.1", "123-1",   "123-1.1",
     "123^post1", "123.a-1",   "123.1-1", "123a-1", "124-1",   "124.0.9", "124.1"};
 
-// Catch2 cannot compare an ordering with 0.
-bool Older(std::string_view a, std::string_view b) { return CompareVersions(a, b) < 0; }
-bool Same(std::string_view a, std::string_view b) { return CompareVersions(a, b) == 0; }
+bool Older(std::string_view a, std::string_view b) { return std::is_lt(CompareVersions(a, b)); }
+bool Same(std::string_view a, std::string_view b) { return std::is_eq(CompareVersions(a, b)); }
 
 // UAPI.10.
 TEST_CASE("Versions are in the order of the specification", "[partition][boot]") {

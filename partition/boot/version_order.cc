@@ -53,11 +53,11 @@ std::strong_ordering CompareVersions(std::string_view a, std::string_view b) {
   while (true) {
     SkipOthers(a);
     SkipOthers(b);
-    if (const auto order = TakeSeparator('~', a, b); order != 0) return order;
+    if (const auto order = TakeSeparator('~', a, b); std::is_neq(order)) return order;
     // Only after "~", which is older than an end.
     if (a.empty() || b.empty()) return b.empty() <=> a.empty();
     for (const char separator : {'-', '^', '.'}) {
-      if (const auto order = TakeSeparator(separator, a, b); order != 0) return order;
+      if (const auto order = TakeSeparator(separator, a, b); std::is_neq(order)) return order;
     }
     std::strong_ordering order = std::strong_ordering::equal;
     if (IsDigit(First(a)) || IsDigit(First(b))) {
@@ -67,7 +67,7 @@ std::strong_ordering CompareVersions(std::string_view a, std::string_view b) {
       const std::string_view run_a = TakeRun(a, IsAlpha);
       order = run_a.compare(TakeRun(b, IsAlpha)) <=> 0;
     }
-    if (order != 0) return order;
+    if (std::is_neq(order)) return order;
   }
 }
 

@@ -285,8 +285,9 @@ absl::StatusOr<ExitCode> NoteStart(const Context& context, const BootOptions& op
 
 using BootAction = absl::StatusOr<ExitCode> (*)(const Context&, const BootOptions&);
 
-CLI::App* AddBootVerb(CLI::App* under, Context& context, std::shared_ptr<BootOptions> options,
-                      const char* name, const char* help, BootAction action) {
+CLI::App* AddBootVerb(CLI::App* under, Context& context,
+                      const std::shared_ptr<BootOptions>& options, const char* name,
+                      const char* help, BootAction action) {
   CLI::App* verb = under->add_subcommand(name, help);
   verb->add_option("--esp", options->esp, "Where the boot partition is mounted; default: /efi.");
   verb->callback([&context, options, action] {
