@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "partition/boot/bls_entry.h"
 
 namespace keelson::partition {
 namespace {

@@ -21,6 +21,7 @@
 #include "partition/trust/authenticode.h"
 #include "partition/trust/development_keys.h"
 #include "partition/trust/internal/openssl.h"
+#include "partition/trust/keys.h"
 #include "partition/trust/manifest.h"
 #include "partition/trust/root_hash_signature.h"
 #include "partition/trust/signature_list.h"
