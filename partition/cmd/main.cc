@@ -52,6 +52,7 @@ ExitCode Main(int argc, char** argv) {
   AddTableVerbs(app, context);
   AddTrustVerbs(app, context);
   AddBootVerbs(app, context);
+  AddVerityVerbs(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

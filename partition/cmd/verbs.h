@@ -49,6 +49,8 @@ void AddTrustVerbs(CLI::App& app, Context& context);
 
 // uki, boot, kexec
 void AddBootVerbs(CLI::App& app, Context& context);
+// verity format, verify, repair, dump
+void AddVerityVerbs(CLI::App& app, Context& context);
 
 }  // namespace keelson::partition
 
