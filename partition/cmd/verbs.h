@@ -50,6 +50,7 @@ void AddTrustVerbs(CLI::App& app, Context& context);
 // uki, boot, kexec
 void AddBootVerbs(CLI::App& app, Context& context);
 // verity format, verify, repair, dump
+// verity format, verify, repair, dump, open, close, status
 void AddVerityVerbs(CLI::App& app, Context& context);
 
 }  // namespace keelson::partition
