@@ -53,6 +53,7 @@ ExitCode Main(int argc, char** argv) {
   AddTrustVerbs(app, context);
   AddBootVerbs(app, context);
   AddVerityVerbs(app, context);
+  AddSlotVerbs(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
