@@ -71,6 +71,10 @@ class FileDevice final : public BlockDevice {
     return absl::OkStatus();
   }
 
+  void ForgetCache() const override {
+    (void)::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED);  // A hint to the system.
+  }
+
   absl::Status RereadPartitions() override {
     if (!options_.is_block_device || ::ioctl(fd_.get(), BLKRRPART) == 0) return absl::OkStatus();
     const int error = errno;

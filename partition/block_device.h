@@ -50,6 +50,10 @@ class BlockDevice {
   // Makes all that was written durable (fdatasync, which empties the disk's own cache too).
   virtual absl::Status Flush() = 0;
 
+  // Makes later reads come from the medium rather than from memory, as far as the system can: to
+  // see what a flush really wrote. Best effort; what is not flushed yet stays in memory.
+  virtual void ForgetCache() const {}
+
   // Has the kernel read the partition table again, where there is one to read it: needed after
   // partitions came, went or moved, not after their attributes changed.
   // FAILED_PRECONDITION: a partition is in use; the kernel goes on with the old table.

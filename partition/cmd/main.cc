@@ -54,6 +54,7 @@ ExitCode Main(int argc, char** argv) {
   AddBootVerbs(app, context);
   AddVerityVerbs(app, context);
   AddSlotVerbs(app, context);
+  AddInstallVerbs(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

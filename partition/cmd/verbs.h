@@ -56,6 +56,10 @@ void AddVerityVerbs(CLI::App& app, Context& context);
 // slots list, next, mark-good, mark-bad, prioritize, why
 void AddSlotVerbs(CLI::App& app, Context& context);
 
+
+// install, delta
+void AddInstallVerbs(CLI::App& app, Context& context);
+
 }  // namespace keelson::partition
 
 #endif  // KEELSON_PARTITION_CMD_VERBS_H_

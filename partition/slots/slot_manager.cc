@@ -65,6 +65,17 @@ absl::StatusOr<SlotStep> Step(const SlotView& view, const BeginInstall& input) {
   return step;
 }
 
+absl::Status RenameHashPartition(const FinishInstall& input, GptTable& table) {
+  const auto index = static_cast<size_t>(input.hash_partition) - 1;
+  if (index >= table.entries.size() || !table.entries[index].used()) {
+    return absl::NotFoundError(
+        absl::StrCat("partition ", input.hash_partition, ", for the hash tree, does not exist"));
+  }
+  GptEntry& entry = table.entries[index];
+  if (input.hash_unique.has_value()) entry.unique = *input.hash_unique;
+  return input.label.empty() ? absl::OkStatus() : SetName(entry, input.label);
+}
+
 absl::StatusOr<SlotStep> Step(const SlotView& view, const FinishInstall& input) {
   KEELSON_ASSIGN_OR_RETURN(const Slot slot, FindSlot(view.table, view.type, input.slot));
   if (input.tries < 1 || input.tries > kSlotTriesMax) {
@@ -79,6 +90,7 @@ absl::StatusOr<SlotStep> Step(const SlotView& view, const FinishInstall& input) 
   GptEntry& entry = step.table.entries[slot.number - 1];
   if (!input.label.empty()) KEELSON_RETURN_IF_ERROR(SetName(entry, input.label));
   if (input.unique.has_value()) entry.unique = *input.unique;
+  if (input.hash_partition != 0) KEELSON_RETURN_IF_ERROR(RenameHashPartition(input, step.table));
   SetSlotBits(step.table, slot.number, {.tries = input.tries});
   KEELSON_RETURN_IF_ERROR(Prioritize(step.table, view.type, {.number = slot.number}));
   step.what = absl::StrCat("slot ", slot.number, " boots next, with ", input.tries, " tries");

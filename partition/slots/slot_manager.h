@@ -60,6 +60,10 @@ struct FinishInstall {
   std::string label;           // empty: as it is
   std::optional<Guid> unique;  // empty: as it is
   int tries = 3;               // [1, 15]
+  // The partition with the hash tree, if it has one of its own: gets label and GUID of the same
+  // commit.
+  int hash_partition = 0;
+  std::optional<Guid> hash_unique;
 };
 struct Booted {};
 struct MarkGood {

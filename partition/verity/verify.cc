@@ -209,6 +209,45 @@ absl::Status CheckPlace(const VerityPlace& place) {
                      place.tree_offset + shape.blocks * place.params.hash_block_bytes);
 }
 
+absl::Status CheckTree(std::string_view tree, const VerityParams& params,
+                       std::string_view root_hash) {
+  KEELSON_ASSIGN_OR_RETURN(const TreeShape shape, ShapeOf(params));
+  const uint32_t size = params.hash_block_bytes;
+  if (tree.size() != shape.blocks * size || root_hash.size() != shape.digest_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hash tree: expected ", shape.blocks * size, " bytes and a root hash of ",
+                     shape.digest_bytes, ", found ", tree.size(), " and ", root_hash.size()));
+  }
+  KEELSON_ASSIGN_OR_RETURN(BlockHasher hasher, BlockHasher::Create(params));
+  for (size_t level = shape.levels.size(); level-- > 0;) {
+    const TreeLevel& here = shape.levels[level];
+    for (uint64_t block = 0; block < here.blocks; ++block) {
+      std::string_view expected = root_hash;
+      if (level + 1 < shape.levels.size()) {
+        const uint64_t parent =
+            shape.levels[level + 1].first_block + block / shape.digests_per_block;
+        expected = tree.substr(parent * size + block % shape.digests_per_block * shape.slot_bytes,
+                               shape.digest_bytes);
+      }
+      const uint64_t offset = (here.first_block + block) * size;
+      if (hasher.Hash(tree.substr(offset, size)) == expected) continue;
+      return absl::DataLossError(absl::StrCat("hash tree: level ", level, " block ", block,
+                                              " at byte ", offset,
+                                              " does not match the block above it"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string_view LeafDigest(std::string_view tree, const VerityParams& params,
+                            const TreeShape& shape, uint64_t block, std::string_view root_hash) {
+  if (shape.levels.empty()) return root_hash;
+  const uint64_t leaf = shape.levels[0].first_block + block / shape.digests_per_block;
+  return tree.substr(
+      leaf * params.hash_block_bytes + block % shape.digests_per_block * shape.slot_bytes,
+      shape.digest_bytes);
+}
+
 absl::StatusOr<VerityReport> VerifyTree(const VerityPlace& place, std::string_view root_hash,
                                         const WorkOptions& options) {
   KEELSON_RETURN_IF_ERROR(CheckPlace(place));

@@ -54,6 +54,15 @@ struct VerityReport {
 absl::StatusOr<VerityReport> VerifyTree(const VerityPlace& place, std::string_view root_hash,
                                         const WorkOptions& options);
 
+// Checks a whole tree in memory against the root hash, without the data. DATA_LOSS names the first
+// damaged block; INVALID_ARGUMENT if `tree` or `root_hash` has another size than `params` give.
+absl::Status CheckTree(std::string_view tree, const VerityParams& params,
+                       std::string_view root_hash);
+
+// The digest that a sound tree holds of data block `block`; `root_hash` if there is no tree.
+std::string_view LeafDigest(std::string_view tree, const VerityParams& params,
+                            const TreeShape& shape, uint64_t block, std::string_view root_hash);
+
 // Checks that both devices are long enough. OUT_OF_RANGE names the one that is not.
 absl::Status CheckPlace(const VerityPlace& place);
 

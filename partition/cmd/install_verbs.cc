@@ -1,0 +1,224 @@
+// install, delta: new systems for slots.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/file_system.h"
+#include "base/status.h"
+#include "partition/cmd/progress.h"
+#include "partition/cmd/slot_options.h"
+#include "partition/cmd/verbs.h"
+#include "partition/cmd/verity_options.h"
+#include "partition/installer/block_delta.h"
+#include "partition/installer/device_source.h"
+#include "partition/installer/installer.h"
+
+namespace keelson::partition {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct InstallOptions : SlotOptions {
+  VerityOptions area;  // data, hash, hash_offset, root_hash, root_hash_file
+  std::string version;
+  std::string delta;     // in place of data and hash
+  std::string old_data;  // of `delta`
+  std::string out;
+  std::optional<int> slot;
+  int hash_partition = 0;
+  int tries = 3;
+  bool force = false;
+};
+
+const char* PhaseName(InstallPhase phase) {
+  switch (phase) {
+    case InstallPhase::kSurvey:
+      return "looking at the slot";
+    case InstallPhase::kCopy:
+      return "looking at other slots";
+    case InstallPhase::kFetch:
+      return "writing";
+    case InstallPhase::kReadBack:
+      return "reading back";
+  }
+  return "";
+}
+
+// A source, and the devices that it reads.
+struct OpenSource {
+  OpenVerity area;
+  std::unique_ptr<ImageSource> source;
+};
+
+absl::StatusOr<OpenSource> OpenImage(const Context& context, const InstallOptions& options,
+                                     const std::string& root_hash) {
+  OpenSource open;
+  if (!options.delta.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(auto file, RealFileSystem().Open(options.delta, {}));
+    KEELSON_ASSIGN_OR_RETURN(open.source, BlockDeltaSource::Open(std::move(file)));
+    return open;
+  }
+  if (options.area.data.empty() || options.area.hash.empty()) {
+    return absl::InvalidArgumentError("give --image and --hash-file, or --delta");
+  }
+  KEELSON_ASSIGN_OR_RETURN(open.area, OpenVerityArea(context, options.area, VerityAccess::kRead));
+  KEELSON_ASSIGN_OR_RETURN(const VerityAreas areas, AreasOf(open.area.format, open.area.devices));
+  KEELSON_RETURN_IF_ERROR(CheckPlace(areas.place));
+  const ImageDescription description = {.version = options.version,
+                                        .params = open.area.format.params,
+                                        .uuid = open.area.format.uuid,
+                                        .root_hash = root_hash};
+  open.source = std::make_unique<DeviceSource>(description, areas.place);
+  return open;
+}
+
+absl::StatusOr<ExitCode> DryRun(const Context& context, const InstallOptions& options,
+                                const InstallTarget& target, ImageSource& source,
+                                const InstallRequest& request) {
+  KEELSON_ASSIGN_OR_RETURN(const auto ranges, BlocksToFetch(target, source, request));
+  uint64_t blocks = 0;
+  for (const BlockRange& range : ranges) blocks += range.count;
+  const VerityParams& params = source.description().params;
+  if (context.json()) {
+    const Json answer = {{"disk", options.disk},
+                         {"dry_run", true},
+                         {"version", source.description().version},
+                         {"blocks", params.data_blocks},
+                         {"fetched_blocks", blocks}};
+    std::printf("%s\n", answer.dump(2).c_str());
+  } else {
+    absl::FPrintF(stderr, "'%s': would install '%s': %d of %d blocks from the image\n",
+                  options.disk, source.description().version, blocks, params.data_blocks);
+  }
+  return ExitCode::kDone;
+}
+
+absl::StatusOr<ExitCode> DoInstall(const Context& context, const InstallOptions& options) {
+  KEELSON_ASSIGN_OR_RETURN(const std::string root_hash, RootHashOf(options.area));
+  KEELSON_ASSIGN_OR_RETURN(const OpenSource open, OpenImage(context, options, root_hash));
+  // Which slots there are; then the disk is the installer's.
+  KEELSON_ASSIGN_OR_RETURN(const OpenSlots slots, OpenSlotsOf(context, options, true));
+  const InstallTarget target = {.disk = *slots.disk,
+                                .slot_type = slots.view.type,
+                                .running = slots.view.running,
+                                .failed_versions = slots.view.failed_versions};
+  const InstallRequest request = {.trusted_root_hash = root_hash,
+                                  .slot = options.slot,
+                                  .hash_partition = options.hash_partition,
+                                  .tries = options.tries,
+                                  .force = options.force};
+  if (context.dry_run) return DryRun(context, options, target, *open.source, request);
+  std::unique_ptr<Progress> line;
+  std::optional<InstallPhase> shown;
+  const InstallObserver observer = {
+      .progress =
+          [&](InstallPhase phase, uint64_t done, uint64_t total) {
+            if (shown != phase) {
+              line.reset();  // Removes the line of the phase before.
+              line = std::make_unique<Progress>(PhaseName(phase));
+              shown = phase;
+            }
+            line->Update(done, total);
+          },
+      .table_write =
+          [&](const DiskWrite& write) {
+            line.reset();
+            shown.reset();
+            if (context.json()) return;
+            absl::FPrintF(stderr, "writing '%s': %s, %d bytes at byte %d\n", options.disk,
+                          write.what, write.data.size(), write.offset);
+          }};
+  KEELSON_ASSIGN_OR_RETURN(const InstallResult result,
+                           Install(target, *open.source, request, observer));
+  line.reset();
+  if (context.json()) {
+    const Json answer = {{"disk", options.disk},
+                         {"dry_run", false},
+                         {"version", open.source->description().version},
+                         {"slot", result.slot},
+                         {"kept_blocks", result.kept_blocks},
+                         {"copied_blocks", result.copied_blocks},
+                         {"fetched_blocks", result.fetched_blocks}};
+    std::printf("%s\n", answer.dump(2).c_str());
+  } else {
+    absl::PrintF("slot %d has '%s' and boots next: %d blocks kept, %d copied, %d from the image\n",
+                 result.slot, open.source->description().version, result.kept_blocks,
+                 result.copied_blocks, result.fetched_blocks);
+  }
+  return ExitCode::kDone;
+}
+
+absl::StatusOr<ExitCode> DoDelta(const Context& context, const InstallOptions& options) {
+  KEELSON_ASSIGN_OR_RETURN(const std::string root_hash, RootHashOf(options.area));
+  KEELSON_ASSIGN_OR_RETURN(const OpenSource open, OpenImage(context, options, root_hash));
+  KEELSON_ASSIGN_OR_RETURN(const auto old_image,
+                           OpenBlockDevice(options.old_data, {.sector_bytes = 512}));
+  if (context.dry_run) {
+    absl::FPrintF(stderr, "would write '%s'\n", options.out);
+    return ExitCode::kDone;
+  }
+  const std::string temporary = options.out + ".tmp";
+  FileSystem& fs = RealFileSystem();
+  KEELSON_ASSIGN_OR_RETURN(const auto out,
+                           fs.Open(temporary, {.write = true, .create = true, .truncate = true}));
+  KEELSON_ASSIGN_OR_RETURN(const DeltaSize size, WriteBlockDelta(*old_image, *open.source, *out));
+  KEELSON_RETURN_IF_ERROR(out->SyncData());
+  KEELSON_RETURN_IF_ERROR(fs.Rename(temporary, options.out));
+  if (context.json()) {
+    const Json answer = {{"delta", options.out},
+                         {"blocks", size.image_blocks},
+                         {"changed_blocks", size.changed_blocks},
+                         {"bytes", size.bytes}};
+    std::printf("%s\n", answer.dump(2).c_str());
+  } else {
+    absl::PrintF("'%s': %d of %d blocks, %d bytes\n", options.out, size.changed_blocks,
+                 size.image_blocks, size.bytes);
+  }
+  return ExitCode::kDone;
+}
+
+void AddRootHashOptions(CLI::App& verb, InstallOptions& options) {
+  verb.add_option("--root-hash", options.area.root_hash, "That of the new system: trusted.");
+  verb.add_option("--root-hash-file", options.area.root_hash_file, "Read.");
+  verb.add_option("--hash-offset", options.area.hash_offset, "Start of the hash area, in bytes.");
+  verb.add_option("--image-version", options.version, "Becomes the name of the partition.");
+}
+
+}  // namespace
+
+void AddInstallVerbs(CLI::App& app, Context& context) {
+  // Live as long as the program.
+  auto i = std::make_shared<InstallOptions>();
+  CLI::App* install = app.add_subcommand(
+      "install",
+      "Write a new system into the passive slot. Killed at any moment, it goes on where it stopped "
+      "when called again.");
+  AddSlotOptions(*install, *i);
+  AddRootHashOptions(*install, *i);
+  install->add_option("--image", i->area.data, "The new system.");
+  install->add_option("--hash-file", i->area.hash, "Its hash area; may be the same file.");
+  install->add_option("--delta", i->delta, "A delta, in place of both.");
+  install->add_option("--slot", i->slot, "Default: the one that is needed least.");
+  install->add_option("--hash-partition", i->hash_partition,
+                      "For the hash tree. Default: behind the data.");
+  install->add_option("--tries", i->tries, "Boots to prove itself, 1 to 15. Default: 3.");
+  install->add_flag("--force", i->force,
+                    "Though the version failed here, or no other slot is marked good.");
+  install->callback(
+      [&context, i] { context.run = [&context, i] { return DoInstall(context, *i); }; });
+
+  auto d = std::make_shared<InstallOptions>();
+  CLI::App* delta = app.add_subcommand("delta", "Make a delta of two images.");
+  delta->add_option("old_image", d->old_data)->required();
+  delta->add_option("new_image", d->area.data)->required();
+  delta->add_option("hash_file", d->area.hash, "Hash area of the new image.")->required();
+  delta->add_option("delta", d->out, "Written.")->required();
+  AddRootHashOptions(*delta, *d);
+  delta->callback([&context, d] { context.run = [&context, d] { return DoDelta(context, *d); }; });
+}
+
+}  // namespace keelson::partition
