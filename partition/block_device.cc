@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
@@ -154,6 +155,43 @@ absl::Status HeldError(const std::string& path) {
 
 }  // namespace
 
+absl::StatusOr<std::string> PartitionDevicePath(const std::string& path, int number) {
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) != 0) {
+    const int error = errno;
+    return ErrnoError(error, absl::StrCat("look at '", path, "'"));
+  }
+  if (!S_ISBLK(info.st_mode)) return std::string();
+  const std::string sys = absl::StrCat("/sys/dev/block/", gnu_dev_major(info.st_rdev), ":",
+                                       gnu_dev_minor(info.st_rdev));
+  std::array<char, 4096> target{};
+  const ssize_t size = ::readlink(sys.c_str(), target.data(), target.size() - 1);
+  if (size < 0) {
+    const int error = errno;
+    return ErrnoError(error, absl::StrCat("read link '", sys, "'"));
+  }
+  std::string name(target.data(), static_cast<size_t>(size));
+  name.erase(0, name.find_last_of('/') + 1);
+  // "sda" and "sda1", but "nvme0n1" and "nvme0n1p1".
+  const bool digit = name.back() >= '0' && name.back() <= '9';
+  name.append(digit ? "p" : "").append(std::to_string(number));
+  if (::access(absl::StrCat(sys, "/", name).c_str(), F_OK) != 0) {
+    return absl::NotFoundError(
+        absl::StrCat("the kernel knows no partition ", number, " of '", path, "'"));
+  }
+  return "/dev/" + name;
+}
+
+absl::StatusOr<UniqueFd> HoldPartition(const std::string& path, int number) {
+  KEELSON_ASSIGN_OR_RETURN(const std::string device, PartitionDevicePath(path, number));
+  if (device.empty()) return UniqueFd();
+  UniqueFd fd(::open(device.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  if (fd.ok()) return fd;
+  const int error = errno;
+  if (error == EBUSY) return HeldError(device);
+  return ErrnoError(error, absl::StrCat("open '", device, "'"));
+}
+
 absl::StatusOr<std::unique_ptr<BlockDevice>> OpenBlockDevice(const std::string& path,
                                                              const DeviceOptions& options) {
   struct stat info = {};
@@ -166,7 +204,7 @@ absl::StatusOr<std::unique_ptr<BlockDevice>> OpenBlockDevice(const std::string& 
         absl::StrCat("open '", path, "': neither a file nor a block device"));
   }
   int flags = O_CLOEXEC | (options.write ? O_RDWR : O_RDONLY);
-  if (options.write && S_ISBLK(info.st_mode)) flags |= O_EXCL;
+  if (options.write && !options.in_use && S_ISBLK(info.st_mode)) flags |= O_EXCL;
   UniqueFd fd(::open(path.c_str(), flags));
   if (!fd.ok()) {
     const int error = errno;

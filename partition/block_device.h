@@ -18,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/unique_fd.h"
 
 namespace keelson::partition {
 
@@ -63,6 +64,9 @@ class BlockDevice {
 struct DeviceOptions {
   // Else Write and Flush fail with PERMISSION_DENIED. A writer is alone: see OpenBlockDevice.
   bool write = false;
+  // Its partitions may be mounted or mapped meanwhile: for whoever writes the table alone, or a
+  // partition that is held by HoldPartition. Writers still exclude each other.
+  bool in_use = false;
   // 0: ask the disk; for a file, where its partition table is found, and 512 without one.
   uint32_t sector_bytes = 0;
 };
@@ -80,6 +84,14 @@ struct DeviceOptions {
 //   INVALID_ARGUMENT     neither file nor block device, or a sector size that is not 512 or 4096.
 absl::StatusOr<std::unique_ptr<BlockDevice>> OpenBlockDevice(const std::string& path,
                                                              const DeviceOptions& options);
+
+// The device of partition `number` of the disk at `path`, such as "/dev/vda3"; empty if that is not
+// a block device. NOT_FOUND: the kernel knows no such partition.
+absl::StatusOr<std::string> PartitionDevicePath(const std::string& path, int number);
+
+// Keeps a partition from being mounted or mapped until the result is closed. Holds nothing for a
+// plain file. FAILED_PRECONDITION: it is in use; the message names by whom. NOT_FOUND: as above.
+absl::StatusOr<UniqueFd> HoldPartition(const std::string& path, int number);
 
 // Who uses the file or device `path`, as far as /proc and /sys show to this user: "process 71
 // (sfdisk), mounted on /boot". Empty when nobody is seen.

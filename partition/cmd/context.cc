@@ -8,8 +8,9 @@
 
 namespace keelson::partition {
 
-absl::StatusOr<std::unique_ptr<BlockDevice>> Context::OpenForChange(const std::string& path) const {
-  return OpenBlockDevice(path, {.write = !dry_run, .sector_bytes = sector_bytes});
+absl::StatusOr<std::unique_ptr<BlockDevice>> Context::OpenForChange(const std::string& path,
+                                                                    bool in_use) const {
+  return OpenBlockDevice(path, {.write = !dry_run, .in_use = in_use, .sector_bytes = sector_bytes});
 }
 
 absl::StatusOr<std::unique_ptr<BlockDevice>> Context::OpenForReading(

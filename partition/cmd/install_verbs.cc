@@ -112,6 +112,16 @@ absl::StatusOr<ExitCode> DoInstall(const Context& context, const InstallOptions&
                                   .tries = options.tries,
                                   .force = options.force};
   if (context.dry_run) return DryRun(context, options, target, *open.source, request);
+  const int slot = options.slot.value_or(PassiveSlot(slots.view).value_or(0));
+  UniqueFd held_slot;
+  UniqueFd held_tree;
+  // Without one, the installer says why.
+  if (slot != 0) {
+    KEELSON_ASSIGN_OR_RETURN(held_slot, HoldPartition(options.disk, slot));
+  }
+  if (options.hash_partition != 0) {
+    KEELSON_ASSIGN_OR_RETURN(held_tree, HoldPartition(options.disk, options.hash_partition));
+  }
   std::unique_ptr<Progress> line;
   std::optional<InstallPhase> shown;
   const InstallObserver observer = {

@@ -54,7 +54,8 @@ void AddSlotOptions(CLI::App& verb, SlotOptions& options) {
 absl::StatusOr<OpenSlots> OpenSlotsOf(const Context& context, const SlotOptions& options,
                                       bool for_change) {
   OpenSlots slots;
-  KEELSON_ASSIGN_OR_RETURN(slots.disk, for_change ? context.OpenForChange(options.disk)
+  // The running system is mounted from it.
+  KEELSON_ASSIGN_OR_RETURN(slots.disk, for_change ? context.OpenForChange(options.disk, true)
                                                   : context.OpenForReading(options.disk));
   KEELSON_ASSIGN_OR_RETURN(slots.reading, ReadGpt(*slots.disk));
   if (for_change) KEELSON_RETURN_IF_ERROR(PlanRepair(slots.reading).status());

@@ -16,6 +16,7 @@
 #include "base/unique_fd.h"
 #include "partition/cmd/verbs.h"
 #include "partition/gpt_disk.h"
+#include "partition/growth/growth.h"
 #include "partition/layout.h"
 #include "partition/partition_types.h"
 
@@ -165,9 +166,42 @@ struct GrowOptions {
   std::string path;
   int number = 0;
   std::string size;
+  std::string mount;
 };
 
+// With the file system that is mounted from it, so the disk is in use.
+absl::StatusOr<ExitCode> GrowMounted(const Context& context, const GrowOptions& options) {
+  if (!options.size.empty() || context.dry_run) {
+    return absl::InvalidArgumentError("--mount: neither with --size nor with --dry-run");
+  }
+  KEELSON_ASSIGN_OR_RETURN(const auto disk, context.OpenForChange(options.path, true));
+  const auto say = [&](const DiskWrite& write) {
+    if (context.json()) return;
+    absl::FPrintF(stderr, "writing '%s': %s, %d bytes at byte %d\n", disk->name(), write.what,
+                  write.data.size(), write.offset);
+  };
+  KEELSON_ASSIGN_OR_RETURN(
+      const Growth growth,
+      Grow(*disk, {.partition = options.number, .mount = options.mount}, RealGrowthSystem(), say));
+  const Json answer = {{"disk", options.path},
+                       {"partition", options.number},
+                       {"partition_bytes_before", growth.partition_bytes_before},
+                       {"partition_bytes", growth.partition_bytes},
+                       {"file_system_bytes_before", growth.file_system_bytes_before.value_or(0)},
+                       {"file_system_bytes", growth.file_system_bytes.value_or(0)}};
+  if (context.json()) {
+    std::printf("%s\n", answer.dump(2).c_str());
+  } else {
+    absl::PrintF("partition %d: %s, was %s; file system: %s, was %s\n", options.number,
+                 SizeText(growth.partition_bytes), SizeText(growth.partition_bytes_before),
+                 SizeText(growth.file_system_bytes.value_or(0)),
+                 SizeText(growth.file_system_bytes_before.value_or(0)));
+  }
+  return ExitCode::kDone;
+}
+
 absl::StatusOr<ExitCode> Grow(const Context& context, const GrowOptions& options) {
+  if (!options.mount.empty()) return GrowMounted(context, options);
   KEELSON_ASSIGN_OR_RETURN(const auto disk, context.OpenForChange(options.path));
   KEELSON_ASSIGN_OR_RETURN(const GptReading reading, ReadGpt(*disk));
   // Before anything that only a sound table can answer.
@@ -287,12 +321,14 @@ void AddTableVerbs(CLI::App& app, Context& context) {
   });
 
   const auto grow = std::make_shared<GrowOptions>();
-  verb = app.add_subcommand(
-      "grow",
-      "Let a partition grow into the free space behind it. Its file system stays as it is.");
+  verb = app.add_subcommand("grow",
+                            "Let a partition grow into the free space behind it, with --mount the "
+                            "file system in it too.");
   verb->add_option("DISK", grow->path, "Block device or file.")->required();
   verb->add_option("NUMBER", grow->number, "Partition number, from 1.")->required();
   verb->add_option("--size", grow->size, "New size; default: as far as it can.");
+  verb->add_option("--mount", grow->mount,
+                   "Where its file system (ext4, btrfs or xfs) is mounted: grows too.");
   verb->callback(
       [&context, grow] { context.run = [&context, grow] { return Grow(context, *grow); }; });
 }

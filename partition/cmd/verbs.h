@@ -30,9 +30,9 @@ struct Context {
 
   [[nodiscard]] bool json() const { return output == "json"; }
 
-  // Opens `path`: for writing unless this is a dry run.
+  // Opens `path`: for writing unless this is a dry run. `in_use`: as in DeviceOptions.
   [[nodiscard]] absl::StatusOr<std::unique_ptr<BlockDevice>> OpenForChange(
-      const std::string& path) const;
+      const std::string& path, bool in_use = false) const;
   [[nodiscard]] absl::StatusOr<std::unique_ptr<BlockDevice>> OpenForReading(
       const std::string& path) const;
 };
@@ -55,7 +55,6 @@ void AddVerityVerbs(CLI::App& app, Context& context);
 
 // slots list, next, mark-good, mark-bad, prioritize, why
 void AddSlotVerbs(CLI::App& app, Context& context);
-
 
 // install, delta
 void AddInstallVerbs(CLI::App& app, Context& context);
