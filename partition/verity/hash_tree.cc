@@ -14,8 +14,9 @@
 namespace keelson::partition {
 namespace {
 
-// What one thread hashes at a time: long enough that taking turns costs nothing.
-constexpr uint64_t kPieceBytes = 1 << 20;
+// What one thread reads and hashes at a time: long enough that taking turns costs nothing, and short
+// enough to be in the second-level cache still when it is hashed.
+constexpr uint64_t kPieceBytes = 256 << 10;
 
 // The levels above the data: takes digests of data blocks in order.
 class Levels {
@@ -96,8 +97,12 @@ struct HashTreeStream::State {
   BlockHasher hasher;
   std::string partial;  // the start of a data block
   uint64_t bytes = 0;   // appended so far
+  std::string digest;   // room for one
 
-  absl::Status AddBlock(std::string_view block) { return levels->Add(hasher.Hash(block)); }
+  absl::Status AddBlock(std::string_view block) {
+    hasher.Hash(block, digest.data());
+    return levels->Add(digest);
+  }
 };
 
 HashTreeStream::HashTreeStream(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -109,8 +114,11 @@ absl::StatusOr<HashTreeStream> HashTreeStream::Create(const VerityParams& params
                                                       HashBlockSink sink) {
   KEELSON_ASSIGN_OR_RETURN(auto levels, MakeLevels(params, std::move(sink)));
   KEELSON_ASSIGN_OR_RETURN(BlockHasher hasher, BlockHasher::Create(params));
-  return HashTreeStream(std::make_unique<State>(
-      State{.params = params, .levels = std::move(levels), .hasher = std::move(hasher)}));
+  std::string digest(levels->shape().digest_bytes, '\0');
+  return HashTreeStream(std::make_unique<State>(State{.params = params,
+                                                      .levels = std::move(levels),
+                                                      .hasher = std::move(hasher),
+                                                      .digest = std::move(digest)}));
 }
 
 absl::Status HashTreeStream::Append(std::string_view bytes) {
@@ -165,10 +173,11 @@ absl::StatusOr<std::string> BuildHashTree(const BlockDevice& data, const VerityP
     workers.push_back({.hasher = std::move(hasher)});
   }
   const uint32_t digest_bytes = levels->shape().digest_bytes;
+  const uint64_t piece_bytes = std::max<uint64_t>(kPieceBytes, params.data_block_bytes);
   const auto work = [&](uint64_t piece, int who) -> absl::StatusOr<std::string> {
     auto& [hasher, buffer] = workers[who];
-    const uint64_t offset = piece * kPieceBytes;
-    buffer.resize(std::min(kPieceBytes, total - offset));
+    const uint64_t offset = piece * piece_bytes;
+    buffer.resize(std::min(piece_bytes, total - offset));
     KEELSON_RETURN_IF_ERROR(data.Read(offset, {buffer.data(), buffer.size()}));
     const uint64_t blocks = buffer.size() / params.data_block_bytes;
     std::string digests(blocks * digest_bytes, '\0');
@@ -179,10 +188,10 @@ absl::StatusOr<std::string> BuildHashTree(const BlockDevice& data, const VerityP
     return digests;
   };
   const auto commit = [&](uint64_t piece, std::string digests) {
-    if (options.progress) options.progress(std::min(total, (piece + 1) * kPieceBytes), total);
+    if (options.progress) options.progress(std::min(total, (piece + 1) * piece_bytes), total);
     return levels->Add(digests);
   };
-  const uint64_t pieces = (total + kPieceBytes - 1) / kPieceBytes;
+  const uint64_t pieces = (total + piece_bytes - 1) / piece_bytes;
   KEELSON_RETURN_IF_ERROR(OrderedParallel<std::string>::Run(pieces, threads, work, commit));
   return levels->Finish();
 }

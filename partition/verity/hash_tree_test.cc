@@ -125,6 +125,17 @@ TEST_CASE("A tree made while data arrives, by many threads, and by hand is the s
   CHECK(built.EachOnce(blocks));
 }
 
+TEST_CASE("Data blocks may be larger than what is read at a time", "[verity][tree]") {
+  Random random(8);
+  const VerityParams params = {.data_block_bytes = 512 << 10, .data_blocks = 3};
+  const std::string data = RandomBytes(random, params.data_bytes());
+  const NaiveTree naive = MakeNaiveTree(data, params);
+  Collector built(naive.bytes.size());
+  const FakeDisk disk = DiskOf(data);
+  CHECK(*BuildHashTree(disk, params, built.sink(), {.threads = 2}) == naive.root_hash);
+  CHECK(built.bytes() == naive.bytes);
+}
+
 // By (printf salt; head -c 4096 /dev/zero) | sha256sum, and the other way round.
 TEST_CASE("The salt stands before the block, in ChromeOS's type behind it", "[verity][tree]") {
   VerityParams params = {.data_blocks = 1, .salt = "salt"};
