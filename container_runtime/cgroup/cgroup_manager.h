@@ -90,6 +90,10 @@ struct SubCgroup {
   std::string path;
   // v1 only: the controllers for which `path` counts; empty means all.
   std::vector<std::string> controllers;
+  // v2 only, with an empty path: where this process of the container is. A container whose init has
+  // moved itself down (systemd does) takes no processes at its own level any more, and clone3
+  // fails with EBUSY there. 0: the container's own cgroup.
+  pid_t same_as = 0;
 };
 
 // Tells when the kernel killed a process of the cgroup for want of memory.
@@ -97,8 +101,10 @@ class OomWatch {
  public:
   virtual ~OomWatch() = default;
 
-  // Readable (poll POLLIN) when something happened; owned by this object.
+  // To be polled for `poll_events` (EPOLLIN or EPOLLPRI) when something happened; owned by this
+  // object.
   [[nodiscard]] virtual int fd() const = 0;
+  [[nodiscard]] virtual uint32_t poll_events() const = 0;
 
   // Takes what happened since the last call: the number of OOM events, 0 if the descriptor woke for
   // another reason. NOT_FOUND when the cgroup is gone; no more events follow.
