@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "container_runtime/config/spec.h"
 #include "container_runtime/plan/step.h"
 
 namespace keelson::container {
@@ -35,7 +36,14 @@ class Plan {
 
   std::vector<Step> outside, bridge, child, ready;
   uint64_t clone_flags = 0;  // CLONE_NEW* of the child
-  bool joins_pid_namespace = false;
+  // User namespaces with these maps go into registers before anything runs (id-mapped mounts).
+  struct IdMap {
+    int16_t out = kNone;
+    std::vector<IdMapping> uids, gids;
+  };
+  std::vector<IdMap> id_maps;
+  // What was asked for and will be left out, one line each: for the log.
+  std::vector<std::string> warnings;
   int16_t registers = kFirstFree;
 
   [[nodiscard]] int16_t NewRegister() { return registers++; }

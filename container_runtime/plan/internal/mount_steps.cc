@@ -103,7 +103,7 @@ int HideFile(Machine& machine, int target) {
 }  // namespace
 
 int OpenPath(Machine& machine, const Step& step) {
-  const int flags = O_PATH | O_CLOEXEC | static_cast<int>(step.flags & ~kIgnoreFailure);
+  const int flags = O_CLOEXEC | static_cast<int>(step.flags & ~kIgnoreFailure);
   return Keep(machine, step.out,
               Named(machine, "open", calls::Openat(machine.kernel, AT_FDCWD, step.path, flags)));
 }

@@ -191,6 +191,11 @@ int WaitStart(Machine& machine, const Step&) {
 int Execute(Machine& machine, const Step& step) {
   Kernel& kernel = machine.kernel;
   const auto& call = *static_cast<const ProgramCall*>(step.data);
+  if ((step.flags & kDirect) != 0) {
+    return Named(machine, "execve",
+                 kernel.Call(SYS_execve, calls::Pointer(call.argv[0]),
+                             calls::Pointer(call.argv + 1), calls::Pointer(call.envp)));
+  }
   if ((step.flags & kByPath) != 0) {
     char name[48];
     ProcName(name, "/proc/self/fd/", machine.registers[kTrampoline]);
