@@ -19,21 +19,21 @@ namespace keelson::container {
 struct ProgramOptions {
   std::string id;
   bool no_new_keyring = false;
-  int preserve_fds = 0;         // descriptors after the standard ones that the program keeps
-  bool wait_for_start = false;  // the program waits for `start`
-  bool cgroup_by_call = false;  // the child cannot move itself into its cgroup
-  bool deny_setgroups = false;  // the user namespace allows no setgroups
+  int preserve_fds = 0;            // descriptors after the standard ones that the program keeps
+  bool wait_for_start = false;     // the program waits for `start`
+  bool cgroup_by_call = false;     // the child cannot move itself into its cgroup
+  bool deny_setgroups = false;     // the user namespace allows no setgroups
   bool has_attr_apparmor = false;  // /proc/self/attr/apparmor is there
 };
 
 struct ContainerOptions {
   ProgramOptions program;
-  std::string rootfs;      // absolute, of the host
+  std::string rootfs;  // absolute, of the host
   // May copy mounts of its own namespace. Sources of binds are then copied before the container's
   // user namespace, which may have no access to them, is entered.
   bool privileged = true;
   bool no_pivot = false;
-  bool has_kcore = true;   // /proc/kcore is there
+  bool has_kcore = true;             // /proc/kcore is there
   const HostLayout* host = nullptr;  // for cgroup mounts
   const CgroupLocation* location = nullptr;
   // Whether a bind's source is a directory, which decides what is made for its target.

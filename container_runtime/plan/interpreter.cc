@@ -206,8 +206,7 @@ Outcome RunSteps(Machine& machine, std::span<const Step> list) {
   return {};
 }
 
-void RunChild(Machine& machine, std::span<const Step> list) {
-  const Outcome outcome = RunSteps(machine, list);
+void ReportFailure(Machine& machine, const Outcome& outcome) {
   Report report;
   report.kind = Report::kFailed;
   report.value = outcome.index;
@@ -217,6 +216,10 @@ void RunChild(Machine& machine, std::span<const Step> list) {
   std::memcpy(report.detail, machine.detail, sizeof(report.detail));
   (void)calls::Write(machine.kernel, machine.registers[kSync], &report, sizeof(report));
   while (true) (void)machine.kernel.Call(SYS_exit_group, 1);
+}
+
+void RunChild(Machine& machine, std::span<const Step> list) {
+  ReportFailure(machine, RunSteps(machine, list));
 }
 
 }  // namespace keelson::container

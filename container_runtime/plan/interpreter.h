@@ -48,7 +48,10 @@ struct Outcome {
 // Runs `steps` in order up to the first that fails. kExecute does not return when it succeeds.
 Outcome RunSteps(Machine& machine, std::span<const Step> steps);
 
-// RunSteps, with a failure reported over kSync; then the process ends. Never returns.
+// Says over kSync that `outcome` was a failure and ends the process.
+[[noreturn]] void ReportFailure(Machine& machine, const Outcome& outcome);
+
+// RunSteps; a failure is reported.
 [[noreturn]] void RunChild(Machine& machine, std::span<const Step> steps);
 
 }  // namespace keelson::container

@@ -22,6 +22,7 @@ enum Register : int16_t {
   kDev,         // the container's /dev
   kEmptyMount,  // a read-only tmpfs, cloned over every masked directory
   kTrampoline,  // the sealed program that executes the user's
+  kProcess,     // a process of the container that `exec` joins (pidfd)
   kFirstFree,
 };
 
@@ -41,7 +42,7 @@ enum class Op : uint8_t {
   kJoinKeyring,  // text: name of the session keyring
 
   // Mounts.
-  kOpenPath,       // out = O_PATH of the host's `path`; flags: more open flags
+  kOpenPath,       // out = the host's `path`; flags: of open
   kCloneTree,      // out = a detached copy of the host's `path`; flags: AT_RECURSIVE
   kCloneAt,        // out = a detached copy of what is at `path` in root `in`; flags: AT_RECURSIVE
   kNewMount,       // out = a new file system `text` with `options`, attributes `value`; at: target
@@ -107,7 +108,9 @@ enum StepFlag : uint64_t {
   kModeOfTarget = 1,   // kNewMount: the root gets the mode of the directory it covers
   kBindIfRefused = 2,  // kNewMount: `path` of the host is bound instead when that is refused
   kNoPivot = 1,        // kPivot
+  kOnlyStdio = 1,      // kConsole: /dev/console is left alone
   kByPath = 1,         // kExecute: execveat is filtered, the trampoline is named by procfs
+  kDirect = 2,         // kExecute: no trampoline, as a label must go to the program itself
   kIgnoreFailure = 1ULL << 63,
 };
 

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <linux/sched/types.h>
 #include <sched.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
@@ -21,6 +20,15 @@ namespace {
 
 constexpr uint64_t kCloneNewTime = 0x80;
 constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// <linux/sched/types.h> does not go together with <sched.h>.
+struct SchedulerAttributes {
+  uint32_t size, sched_policy;
+  uint64_t sched_flags;
+  int32_t sched_nice;
+  uint32_t sched_priority;
+  uint64_t sched_runtime, sched_deadline, sched_period;
+};
 
 struct Named {
   const char* name;
@@ -88,7 +96,8 @@ absl::StatusOr<std::vector<uint64_t>> ParseList(const std::string& text, std::st
     return absl::InvalidArgumentError(
         absl::StrCat(std::string(place), ": '", text, "' is no list such as 0-3,7"));
   };
-  for (const std::string part : absl::StrSplit(text, ',')) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ',');
+  for (const std::string& part : parts) {
     unsigned first = 0;
     unsigned last = 0;
     const char* end = part.data() + part.size();
@@ -183,7 +192,7 @@ absl::Status ProcessCompiler::Attributes(const std::optional<Personality>& perso
                                          const std::optional<MemoryPolicy>& policy) {
   if (process_.scheduler.has_value()) {
     const Scheduler& in = *process_.scheduler;
-    sched_attr attributes = {};
+    SchedulerAttributes attributes = {};
     attributes.size = sizeof(attributes);
     KEELSON_ASSIGN_OR_RETURN(attributes.sched_policy,
                              ValueOf(kPolicies, in.policy, "process.scheduler.policy"));
@@ -199,7 +208,7 @@ absl::Status ProcessCompiler::Attributes(const std::optional<Personality>& perso
     }
     plan_.child.push_back({.op = Op::kScheduler,
                            .what = "scheduler",
-                           .data = plan_.Array(std::vector<sched_attr>{attributes}),
+                           .data = plan_.Array(std::vector<SchedulerAttributes>{attributes}),
                            .count = 1});
   }
   if (process_.io_priority.has_value()) {
