@@ -44,7 +44,7 @@ absl::Status Carry(const Context& context, BlockDevice& disk, std::span<const Di
 // show, verify, create, repair, grow
 void AddTableVerbs(CLI::App& app, Context& context);
 
-// verity format, verify, repair, dump
+// verity format, verify, repair, dump, open, close, status
 void AddVerityVerbs(CLI::App& app, Context& context);
 
 }  // namespace keelson::partition

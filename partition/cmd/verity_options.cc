@@ -1,5 +1,7 @@
 #include "partition/cmd/verity_options.h"
 
+#include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -133,6 +135,37 @@ absl::StatusOr<OpenVerity> OpenVerityArea(const Context& context, const VerityOp
     area.format.uuid = superblock.uuid;
   }
   return area;
+}
+
+void AddVerityAreaOptions(CLI::App& app, VerityOptions& options) {
+  app.add_option("--hash-offset", options.hash_offset, "Start of the verity area, in bytes.");
+  app.add_flag("--no-superblock", options.no_superblock, "The options below say what it would.");
+  app.add_option("--format", options.hash_type, "1, or 0 for ChromeOS. Default: 1.");
+  app.add_option("-h,--hash", options.algorithm, "Hash algorithm. Default: sha256.");
+  app.add_option("--data-block-size", options.data_block_bytes, "In bytes. Default: 4096.");
+  app.add_option("--hash-block-size", options.hash_block_bytes, "In bytes. Default: 4096.");
+  app.add_option("--data-blocks", options.data_blocks, "Default: all of DATA.");
+  app.add_option("-s,--salt", options.salt, "Hexadecimal, - for none. Default: 32 random bytes.");
+  app.add_option("--fec-device", options.fec_device, "Parity for error correction.");
+  app.add_option("--fec-offset", options.fec_offset, "Start of the parity, in bytes.");
+  app.add_option("--fec-roots", options.fec_roots, "Parity bytes in 255: 2 to 24. Default: 2.");
+  app.add_option("--threads", options.threads, "Default: one a processor.")
+      ->check(CLI::Range(0, 1024));
+}
+
+std::pair<CLI::App*, std::shared_ptr<VerityOptions>> AddVerityVerb(CLI::App& verity,
+                                                                   Context& context,
+                                                                   const std::string& name,
+                                                                   const std::string& what,
+                                                                   VerityVerb run) {
+  auto options = std::make_shared<VerityOptions>();
+  CLI::App* verb = verity.add_subcommand(name, what);
+  // -h is --hash, as veritysetup has it.
+  verb->set_help_flag("--help", "Say this and stop.");
+  verb->callback([&context, options, run] {
+    context.run = [&context, options, run] { return run(context, *options); };
+  });
+  return {verb, options};
 }
 
 }  // namespace keelson::partition

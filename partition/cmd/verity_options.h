@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "partition/block_device.h"
@@ -71,6 +72,20 @@ absl::StatusOr<std::string> RootHashOf(const VerityOptions& options);
 absl::StatusOr<std::string> ParseSalt(const std::string& text);
 
 std::string Hex(std::string_view bytes);
+
+// Options that say where and what a verity area is.
+void AddVerityAreaOptions(CLI::App& app, VerityOptions& options);
+
+// A verb below `verity` that runs `run`, and its options, which live as long as the program.
+using VerityVerb = absl::StatusOr<ExitCode> (*)(const Context&, const VerityOptions&);
+std::pair<CLI::App*, std::shared_ptr<VerityOptions>> AddVerityVerb(CLI::App& verity,
+                                                                   Context& context,
+                                                                   const std::string& name,
+                                                                   const std::string& what,
+                                                                   VerityVerb run);
+
+// open, close, status
+void AddVerityDeviceVerbs(CLI::App& verity, Context& context);
 
 }  // namespace keelson::partition
 

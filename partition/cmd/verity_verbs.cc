@@ -279,7 +279,8 @@ absl::StatusOr<ExitCode> Repair(const Context& context, const VerityOptions& opt
   return repair.beyond_repair.empty() ? ExitCode::kDone : ExitCode::kFailed;
 }
 
-absl::StatusOr<ExitCode> Dump(const Context& context, VerityOptions options) {
+absl::StatusOr<ExitCode> Dump(const Context& context, const VerityOptions& given) {
+  VerityOptions options = given;
   options.data = options.hash;  // Only its superblock is looked at.
   KEELSON_ASSIGN_OR_RETURN(const OpenVerity area,
                            OpenVerityArea(context, options, VerityAccess::kRead));
@@ -293,58 +294,35 @@ absl::StatusOr<ExitCode> Dump(const Context& context, VerityOptions options) {
   return ExitCode::kDone;
 }
 
-void AddAreaOptions(CLI::App& app, VerityOptions& options) {
-  app.add_option("--hash-offset", options.hash_offset, "Start of the verity area, in bytes.");
-  app.add_flag("--no-superblock", options.no_superblock, "The options below say what it would.");
-  app.add_option("--format", options.hash_type, "1, or 0 for ChromeOS. Default: 1.");
-  app.add_option("-h,--hash", options.algorithm, "Hash algorithm. Default: sha256.");
-  app.add_option("--data-block-size", options.data_block_bytes, "In bytes. Default: 4096.");
-  app.add_option("--hash-block-size", options.hash_block_bytes, "In bytes. Default: 4096.");
-  app.add_option("--data-blocks", options.data_blocks, "Default: all of DATA.");
-  app.add_option("-s,--salt", options.salt, "Hexadecimal, - for none. Default: 32 random bytes.");
-  app.add_option("--fec-device", options.fec_device, "Parity for error correction.");
-  app.add_option("--fec-offset", options.fec_offset, "Start of the parity, in bytes.");
-  app.add_option("--fec-roots", options.fec_roots, "Parity bytes in 255: 2 to 24. Default: 2.");
-  app.add_option("--threads", options.threads, "Default: one a processor.")
-      ->check(CLI::Range(0, 1024));
-}
-
 }  // namespace
 
 void AddVerityVerbs(CLI::App& app, Context& context) {
   CLI::App* verity = app.add_subcommand("verity", "Hash trees and error correction of dm-verity.");
   verity->require_subcommand(1);
   verity->fallthrough();
-  const auto add = [&](const char* name, const char* what, auto run) {
-    // Lives as long as the program.
-    auto options = std::make_shared<VerityOptions>();
-    CLI::App* verb = verity->add_subcommand(name, what);
-    // -h is --hash, as veritysetup has it.
-    verb->set_help_flag("--help", "Say this and stop.");
-    verb->callback([&context, options, run] {
-      context.run = [&context, options, run] { return run(context, *options); };
-    });
-    return std::pair(verb, options);
-  };
-  const auto [format, f] = add("format", "Make the tree; says the root hash.", Format);
+  const auto [format, f] =
+      AddVerityVerb(*verity, context, "format", "Make the tree; says the root hash.", Format);
   format->add_option("data_device", f->data)->required();
   format->add_option("hash_device", f->hash, "Made if it is missing.")->required();
   format->add_option("--uuid", f->uuid, "Default: random.");
   format->add_option("--root-hash-file", f->root_hash_file, "Written.");
-  AddAreaOptions(*format, *f);
+  AddVerityAreaOptions(*format, *f);
 
-  const auto [verify, v] = add("verify", "Check all data; names the first damaged block.", Verify);
-  const auto [repair, r] = add("repair", "Restore damaged blocks by their parity.", Repair);
+  const auto [verify, v] = AddVerityVerb(*verity, context, "verify",
+                                         "Check all data; names the first damaged block.", Verify);
+  const auto [repair, r] =
+      AddVerityVerb(*verity, context, "repair", "Restore damaged blocks by their parity.", Repair);
   for (const auto& [verb, options] : {std::pair(verify, v), std::pair(repair, r)}) {
     verb->add_option("data_device", options->data)->required();
     verb->add_option("hash_device", options->hash)->required();
     verb->add_option("root_hash", options->root_hash, "Hexadecimal.");
     verb->add_option("--root-hash-file", options->root_hash_file, "Read.");
-    AddAreaOptions(*verb, *options);
+    AddVerityAreaOptions(*verb, *options);
   }
-  const auto [dump, d] = add("dump", "Show a superblock.", Dump);
+  const auto [dump, d] = AddVerityVerb(*verity, context, "dump", "Show a superblock.", Dump);
   dump->add_option("hash_device", d->hash)->required();
   dump->add_option("--hash-offset", d->hash_offset, "Start of the verity area, in bytes.");
+  AddVerityDeviceVerbs(*verity, context);
 }
 
 }  // namespace keelson::partition
