@@ -93,11 +93,26 @@ TEST_CASE("On v2 every controller reaches the container, and on a hybrid host no
 TEST_CASE("A controller that cannot be enabled does not keep the others out", "[cgroup][manager]") {
   World world(FakeHost::kUnified);
   // The write of all together fails at the root, and so does the first one alone.
-  world.system.FailWrite("cgroup.subtree_control", EBUSY, 2);
+  world.system.FailWrite("cgroup.subtree_control", ENOENT, 2);
 
   auto manager = world.Created();
 
   CHECK(absl::StrContains(world.system.Contents("unified", "/a", "cgroup.controllers"), "memory"));
+}
+
+TEST_CASE("A level with processes is not made a threaded one for the sake of some controllers",
+          "[cgroup][manager]") {
+  World world(FakeHost::kUnified);
+  world.system.FailWrite("cgroup.subtree_control", EBUSY, 2);  // at the root, and at "/a"
+  auto manager = world.Created();
+  CHECK(world.system.Contents("unified", "", "cgroup.subtree_control").empty());
+  CHECK(world.system.writes.empty());
+
+  Resources r;
+  r.memory = MemoryLimits{.limit = 1000};
+  world.system.FailWrite("cgroup.subtree_control", EBUSY, 2);
+  KEELSON_CHECK_ERROR(manager->Apply(r), Code::kFailedPrecondition,
+                      "controller 'memory' is not enabled there");
 }
 
 TEST_CASE("A v1 cpuset copies processors and nodes from the parent, level by level",

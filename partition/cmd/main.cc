@@ -50,6 +50,8 @@ ExitCode Main(int argc, char** argv) {
       "--sector-size", context.sector_bytes,
       "512 or 4096. Default: the disk's own; for an image, that of its table, else 512.");
   AddTableVerbs(app, context);
+  AddVerityVerbs(app, context);
+  AddSlotVerbs(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

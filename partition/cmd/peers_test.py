@@ -170,6 +170,34 @@ class PeersTest(unittest.TestCase):
                          [(p["number"], p["first_lba"], p["last_lba"] - p["first_lba"] + 1, p["guid"])
                           for p in show(disk)["partitions"]])
 
+    def test_slot_bits_are_cgpts_and_prioritize_does_what_cgpt_does(self):
+        for i in range(max(20, LAYOUTS // 5)):
+            dice = random.Random(SEED * 7919 + i)
+            count = dice.randrange(1, 18)
+            partitions = [{"number": n + 1, "type": "chromeos-kernel", "size": "4KiB", "label": f"v{n + 1}"}
+                          for n in range(count)]
+            disk = self.create("slots.img", {"alignment": "4KiB", "partitions": partitions}, 4 << 20)
+            for n in range(1, count + 1):
+                run("cgpt", "add", "-i", str(n), "-P", str(dice.randrange(dice.choice([2, 4, 16]))),
+                    "-T", str(dice.randrange(16)), "-S", str(dice.randrange(2)), disk)
+            chosen = dice.choice([None, dice.randrange(1, count + 1)])
+            friends = chosen is not None and dice.random() < 0.3
+            highest = dice.choice([None, None, dice.randrange(1, 16)])
+            twin = disk + ".cgpt"
+            shutil.copyfile(disk, twin)
+            ours = ([str(chosen)] if chosen else []) + (["--friends"] if friends else []) \
+                + ([f"--highest={highest}"] if highest else [])
+            theirs = (["-i", str(chosen)] if chosen else []) + (["-f"] if friends else []) \
+                + (["-P", str(highest)] if highest else [])
+            with self.subTest(seed=SEED, disk=i, options=ours):
+                slotctl("slots", "prioritize", disk, *ours)
+                run("cgpt", "prioritize", *theirs, twin)
+                slots = json.loads(slotctl("slots", "list", disk, "--output=json"))["slots"]
+                for slot in slots:
+                    bits = [int(run("cgpt", "show", "-i", str(slot["number"]), flag, twin)) for flag in ("-P", "-T", "-S")]
+                    self.assertEqual([slot["priority"], slot["tries"], int(slot["successful"])], bits)
+                self.expect_agreement(disk)
+
     def test_a_boot_loader_in_the_mbr_stays(self):
         disk = self.create("mbr.img", {"partitions": []}, 8 << 20)
         damage(disk, 0, 440)

@@ -142,6 +142,34 @@ class SlotctlTest(unittest.TestCase):
             self.assertIn(text, out)
         self.assertIn("layout file", slotctl("create", "--help")[1])
 
+    def test_the_life_of_two_slots(self):
+        disk, ledger = new_disk("slots.img"), os.path.join(TMP, "failed.json")
+        options = ["--failed-versions", ledger]
+
+        def slots(*arguments, code=0):
+            result = slotctl("slots", *arguments)
+            self.assertEqual(result[0], code, result)
+            return result[1] + result[2]
+
+        self.assertIn("does not boot: its priority is 0", slots("why", disk))
+        self.assertIn("neither running nor bootable", slots("mark-good", disk, "4", code=6))
+        self.assertEqual(slots("next", disk), "3\n")
+        slots("prioritize", disk, "4")
+        slots("mark-good", disk, "4", "--running=4")
+        self.assertEqual(slots("next", disk, "--take").splitlines()[0], "4")
+        before = ends(disk)
+        self.assertIn("would be: slot 4 is bad", slots("mark-bad", disk, "4", *options, "--dry-run"))
+        self.assertEqual(ends(disk), before)
+        self.assertFalse(os.path.exists(ledger))
+        slots("mark-bad", disk, "4", "--reason=it hangs", *options)
+        self.assertIn("failed: it hangs", slots("why", disk, *options))
+        self.assertIn("boots next: priority 1", slots("why", disk))
+        self.assertIn("no other slot is marked good", slots("mark-bad", disk, "3", code=6))
+        self.assertIn("partition 1 is not a slot; slots are: 3, 4", slots("mark-good", disk, "1", code=1))
+        listing = json.loads(slots("list", disk, "--output=json"))
+        self.assertEqual([(s["number"], s["state"], s["next"]) for s in listing["slots"]],
+                         [(3, "good", True), (4, "failed", False)])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -44,6 +44,12 @@ absl::Status Carry(const Context& context, BlockDevice& disk, std::span<const Di
 // show, verify, create, repair, grow
 void AddTableVerbs(CLI::App& app, Context& context);
 
+// verity format, verify, repair, dump, open, close, status
+void AddVerityVerbs(CLI::App& app, Context& context);
+
+// slots list, next, mark-good, mark-bad, prioritize, why
+void AddSlotVerbs(CLI::App& app, Context& context);
+
 }  // namespace keelson::partition
 
 #endif  // KEELSON_PARTITION_CMD_VERBS_H_

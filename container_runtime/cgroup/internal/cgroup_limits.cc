@@ -50,6 +50,19 @@ absl::Status Verify(CgroupFolder& folder, const Setting& setting) {
                                                  asked));
 }
 
+// Says why a v2 file is missing, when it is for want of its controller.
+absl::Status WithoutController(CgroupFolder& folder, const SettingGroup& group,
+                               const absl::Status& status) {
+  std::string text;
+  if (folder.TryRead("cgroup.controllers", &text) != 0 ||
+      Words(text).count(group.controller) != 0) {
+    return status;
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      std::string(status.message()), "; controller '", group.controller,
+      "' is not enabled there, as a cgroup above has processes of its own, or lacks it"));
+}
+
 absl::Status MemoryBusy(CgroupFolder& folder, const std::string& value) {
   std::string usage, peak;
   (void)folder.TryRead("memory.usage_in_bytes", &usage);  // only for the message
@@ -89,6 +102,7 @@ absl::Status CgroupLimits::WriteGroup(CgroupFolder& folder, const SettingGroup& 
       if (error == EBUSY && file == "memory.limit_in_bytes") return MemoryBusy(folder, value);
       absl::Status status =
           folder.Error(error, absl::StrCat("write '", value, "' to '", file, "'"));
+      if (error == ENOENT && folder.unified()) status = WithoutController(folder, group, status);
       if (error != EINVAL) return status;
       if (refused.empty()) first = std::move(status);
       refused.push_back(setting);
@@ -188,7 +202,11 @@ absl::Status CgroupLimits::EnableControllers(CgroupFolder& folder,
   UniqueFd current;
   int fd = root;
   for (const std::string& name : folder.components()) {
-    if (system_.Write(fd, "cgroup.subtree_control", together) != 0) {
+    const int error = -system_.Write(fd, "cgroup.subtree_control", together);
+    // EBUSY: processes live at this level. One by one, the kernel would take those controllers that
+    // threads can have, make the level the root of a threaded subtree, and no folder below it would
+    // accept a process any more (EOPNOTSUPP). So none.
+    if (error != 0 && error != EBUSY) {
       // One that is not available here must not keep the others out.
       for (const std::string& c : missing) {
         (void)system_.Write(fd, "cgroup.subtree_control", absl::StrCat("+", c));

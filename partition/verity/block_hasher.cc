@@ -1,0 +1,74 @@
+#include "partition/verity/block_hasher.h"
+
+#include <openssl/evp.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status.h"
+
+namespace keelson::partition {
+namespace {
+
+struct Free {
+  void operator()(EVP_MD* md) const { EVP_MD_free(md); }
+  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+};
+
+}  // namespace
+
+struct BlockHasher::State {
+  std::unique_ptr<EVP_MD, Free> md;
+  // With the salt in it where that comes first: copying it is cheaper than to set up a context.
+  std::unique_ptr<EVP_MD_CTX, Free> start;
+  std::unique_ptr<EVP_MD_CTX, Free> work;
+  std::string salt_behind;
+  uint32_t digest_bytes = 0;
+};
+
+BlockHasher::BlockHasher(std::unique_ptr<State> state) : state_(std::move(state)) {}
+BlockHasher::BlockHasher(BlockHasher&&) noexcept = default;
+BlockHasher& BlockHasher::operator=(BlockHasher&&) noexcept = default;
+BlockHasher::~BlockHasher() = default;
+
+absl::StatusOr<BlockHasher> BlockHasher::Create(const VerityParams& params) {
+  KEELSON_RETURN_IF_ERROR(ShapeOf(params).status());
+  auto state = std::make_unique<State>();
+  state->digest_bytes = DigestBytes(params.algorithm);
+  state->md.reset(EVP_MD_fetch(nullptr, params.algorithm.c_str(), nullptr));
+  state->start.reset(EVP_MD_CTX_new());
+  state->work.reset(EVP_MD_CTX_new());
+  if (state->md == nullptr ||
+      EVP_DigestInit_ex2(state->start.get(), state->md.get(), nullptr) != 1) {
+    return absl::UnavailableError(
+        absl::StrCat("hash algorithm '", params.algorithm, "' is not offered by OpenSSL here"));
+  }
+  if (params.hash_type == 1) {
+    KEELSON_CHECK(EVP_DigestUpdate(state->start.get(), params.salt.data(), params.salt.size()) ==
+                  1);
+  } else {
+    state->salt_behind = params.salt;
+  }
+  return BlockHasher(std::move(state));
+}
+
+void BlockHasher::Hash(std::string_view block, char* digest) {
+  EVP_MD_CTX* work = state_->work.get();
+  unsigned int size = 0;
+  // Can only fail for want of memory.
+  const bool ok =
+      EVP_MD_CTX_copy_ex(work, state_->start.get()) == 1 &&
+      EVP_DigestUpdate(work, block.data(), block.size()) == 1 &&
+      EVP_DigestUpdate(work, state_->salt_behind.data(), state_->salt_behind.size()) == 1 &&
+      EVP_DigestFinal_ex(work, reinterpret_cast<unsigned char*>(digest), &size) == 1;
+  KEELSON_CHECK(ok && size == state_->digest_bytes) << size;
+}
+
+std::string BlockHasher::Hash(std::string_view block) {
+  std::string digest(state_->digest_bytes, '\0');
+  Hash(block, digest.data());
+  return digest;
+}
+
+}  // namespace keelson::partition
