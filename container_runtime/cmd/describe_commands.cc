@@ -51,7 +51,7 @@ Json SeccompFeatures() {
 
 CommandResult Features(const Context&, const Args&) {
   const Json cgroup = {
-      {"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}};
+      {"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}};
   const Json on = {{"enabled", true}};
   const Json json = {
       {"ociVersionMin", "1.0.0"},
@@ -102,7 +102,7 @@ CommandResult ShowPlan(const Context& context, const Args& args) {
 std::string VersionText() {
   return absl::StrCat("cradle version ", std::string(Version()),
                       "\ncommit: ", std::string(Commit()), "\nspec: ", kOciVersion,
-                      "\n+SELINUX +APPARMOR +CAP +SECCOMP\n");
+                      "\n+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP\n");
 }
 
 std::vector<Command> DescribeCommands() {

@@ -1,5 +1,6 @@
 #include "container_runtime/runtime/bundle.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -7,8 +8,11 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "base/unique_fd.h"
 #include "container_runtime/config/parser.h"
+#include "container_runtime/path/in_root.h"
 #include "container_runtime/state/state.h"
 
 namespace keelson::container {
@@ -33,7 +37,35 @@ bool IsBind(const Mount& mount) {
   return mount.type == "bind";
 }
 
+// Text of /etc/passwd below `root`; empty when there is none. Never a device or a pipe, which an
+// image may have in its place.
+std::string ReadPasswords(int root) {
+  constexpr size_t kBytesMax = size_t{1} << 20;
+  const UniqueFd file(OpenInRoot(RealKernel(), root, "etc/passwd"));
+  struct stat status = {};
+  if (!file.ok() || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return "";
+  const std::string path = absl::StrCat("/proc/self/fd/", file.get());
+  return ReadHostFile(path, kBytesMax).value_or("");
+}
+
 }  // namespace
+
+std::string HomeOf(int root, uint32_t uid) {
+  const std::string wanted = absl::StrCat(uid);
+  const std::vector<std::string> lines = absl::StrSplit(ReadPasswords(root), '\n');
+  for (const std::string& line : lines) {
+    const std::vector<std::string> fields = absl::StrSplit(line, ':');
+    if (fields.size() >= 6 && fields[2] == wanted && !fields[5].empty()) return fields[5];
+  }
+  return "/";
+}
+
+void AddHome(int root, Process& process) {
+  for (const std::string& entry : process.env) {
+    if (entry.rfind("HOME=", 0) == 0 && entry.size() > 5) return;
+  }
+  process.env.push_back(absl::StrCat("HOME=", HomeOf(root, process.user.uid)));
+}
 
 absl::StatusOr<Bundle> LoadBundle(const std::string& folder, const std::string& config) {
   Bundle bundle;
@@ -61,6 +93,8 @@ absl::StatusOr<Bundle> LoadBundle(const std::string& folder, const std::string& 
     return absl::InvalidArgumentError(
         absl::StrCat("root.path: '", bundle.rootfs, "' is not a directory"));
   }
+  const UniqueFd root(::open(bundle.rootfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (bundle.spec.process.has_value()) AddHome(root.get(), *bundle.spec.process);
   return bundle;
 }
 

@@ -2,6 +2,7 @@
 #ifndef KEELSON_CONTAINER_RUNTIME_RUNTIME_BUNDLE_H_
 #define KEELSON_CONTAINER_RUNTIME_RUNTIME_BUNDLE_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,6 +19,13 @@ struct Bundle {
 
 // Errors: NOT_FOUND and others by errno; INVALID_ARGUMENT as config/parser.h has it.
 absl::StatusOr<Bundle> LoadBundle(const std::string& folder, const std::string& config);
+
+// The home folder of `uid` by /etc/passwd below `root`, a descriptor of a directory; "/" when it is
+// not listed there.
+std::string HomeOf(int root, uint32_t uid);
+
+// Puts HOME into the environment unless it is there.
+void AddHome(int root, Process& process);
 
 }  // namespace keelson::container
 

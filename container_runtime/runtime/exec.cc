@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,7 +73,11 @@ absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const Cont
   options.join = NamespacesToJoin(state.pid);
   options.seccomp = spec.linux_.seccomp.has_value() ? &*spec.linux_.seccomp : nullptr;
   options.personality = spec.linux_.personality;
-  KEELSON_ASSIGN_OR_RETURN(Plan plan, CompileExec(request.process, options));
+  Process process = request.process;
+  const UniqueFd root(
+      ::open(absl::StrCat("/proc/", state.pid, "/root").c_str(), O_PATH | O_CLOEXEC));
+  AddHome(root.get(), process);
+  KEELSON_ASSIGN_OR_RETURN(Plan plan, CompileExec(process, options));
 
   UniqueFd console;
   UniqueFd pidfd_socket;

@@ -66,14 +66,20 @@ long Clone(uint64_t flags, int* pidfd, int clone_into) {
   return RealKernel().Call(SYS_clone3, calls::Pointer(&args), sizeof(args));
 }
 
-void UnblockSignals(Kernel& kernel) {
+// Handlers were reset by the clone; what is ignored stays ignored, even past execve.
+void ResetSignals(Kernel& kernel) {
+  constexpr int kSignals = 64;
   const uint64_t none = 0;
+  const uint64_t default_action[4] = {};
+  for (int signal = 1; signal <= kSignals; ++signal) {
+    (void)kernel.Call(SYS_rt_sigaction, signal, calls::Pointer(default_action), 0, sizeof(none));
+  }
   (void)kernel.Call(SYS_rt_sigprocmask, SIG_SETMASK, calls::Pointer(&none), 0, sizeof(none));
 }
 
 // In the child: everything from here on is async-signal-safe.
 [[noreturn]] void BecomeChild(Machine& machine, std::span<const Step> steps, int parents_end) {
-  UnblockSignals(machine.kernel);
+  ResetSignals(machine.kernel);
   // The socket must end when the parent does, so nobody else may hold its end.
   (void)calls::Close(machine.kernel, parents_end);
   RunChild(machine, steps);
@@ -193,7 +199,7 @@ class Spawner {
   }
 
   [[noreturn]] void BecomeBridge(Machine& machine, volatile Shared* result) {
-    UnblockSignals(machine.kernel);
+    ResetSignals(machine.kernel);
     const Outcome outcome = RunSteps(machine, plan_.bridge);
     if (outcome.index >= 0) {
       machine.registers[kSync] = child_end_.get();

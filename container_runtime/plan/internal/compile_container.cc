@@ -278,14 +278,14 @@ void ContainerCompiler::HidePaths() {
   }
   if (config_.masked_paths.empty()) return;
   // One empty file system for all: hosts mask hundreds of directories.
-  const auto* options = plan_.Array(std::vector<MountOption>{{"ro", nullptr}});
+  const auto* options = plan_.Array(std::vector<MountOption>{{"source", "tmpfs"}, {"ro", nullptr}});
   plan_.child.push_back({.op = Op::kNewMount,
                          .what = "maskedPaths",
                          .out = kEmptyMount,
                          .value = kAttributeReadonly,
                          .text = "tmpfs",
                          .options = options,
-                         .count = 1});
+                         .count = 2});
   for (const std::string& path : config_.masked_paths) {
     plan_.child.push_back({.op = Op::kMask,
                            .what = plan_.Text(absl::StrCat("maskedPaths '", path, "'")),

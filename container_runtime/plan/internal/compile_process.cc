@@ -123,11 +123,6 @@ std::string SearchPath(const Process& process) {
   return kDefaultPath;
 }
 
-bool HasName(const std::vector<std::string>& env, std::string_view name) {
-  return std::any_of(env.begin(), env.end(),
-                     [name](const std::string& entry) { return entry.rfind(name, 0) == 0; });
-}
-
 }  // namespace
 
 void ProcessCompiler::Keyring() {
@@ -326,13 +321,11 @@ absl::Status ProcessCompiler::Security(const Seccomp* seccomp) {
   }
   std::vector<std::string> argv = {""};
   argv.insert(argv.end(), process_.args.begin(), process_.args.end());
-  std::vector<std::string> env = process_.env;
-  if (!HasName(env, "HOME=")) env.push_back("HOME=/");
   std::vector<const char*> pointers;
   for (const std::string& arg : argv) pointers.push_back(plan_.Text(arg));
   pointers.push_back(nullptr);
   const ProgramCall call = {.argv = const_cast<const char**>(plan_.Array(pointers)),
-                            .envp = plan_.Texts(env),
+                            .envp = plan_.Texts(process_.env),
                             .search_path = plan_.Text(SearchPath(process_))};
   plan_.child.push_back({.op = Op::kFindProgram,
                          .what = plan_.Text(absl::StrCat("exec: \"", process_.args[0], "\"")),
