@@ -107,7 +107,10 @@ std::vector<std::pair<std::string, std::string>> Fields(const Step& step) {
                                   ? static_cast<const HookCall*>(step.data)->argv
                                   : static_cast<const ProgramCall*>(step.data)->argv;
     std::string list;
-    for (size_t i = 1; argv[i] != nullptr; ++i) absl::StrAppend(&list, i > 1 ? " " : "", argv[i]);
+    const size_t first = step.op == Op::kHook ? 1 : 2;
+    for (size_t i = first; argv[i] != nullptr; ++i) {
+      absl::StrAppend(&list, i > first ? " " : "", argv[i]);
+    }
     fields.emplace_back("args", Quoted(list));
   } else if (step.count > 0) {
     fields.emplace_back("count", absl::StrCat(step.count));

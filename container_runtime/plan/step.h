@@ -128,8 +128,8 @@ struct HookCall {
 };
 
 struct ProgramCall {
-  // argv[0] is where the path of the program is put; its own arguments, name first, follow. So the
-  // whole is what the trampoline takes (trampoline.c).
+  // What the trampoline takes (trampoline.c): its mark, the program's path (put in when it is
+  // found), then the program's own arguments, name first.
   const char** argv;
   const char* const* envp;
   const char* search_path;  // $PATH

@@ -210,7 +210,6 @@ unsigned FlagsOf(const Seccomp& config) {
 
 absl::StatusOr<SeccompFilter> CompileSeccomp(const Seccomp& config) {
   SeccompFilter filter;
-  if (config.default_action == "SCMP_ACT_ALLOW" && config.syscalls.empty()) return filter;
   KEELSON_ASSIGN_OR_RETURN(const uint32_t default_action,
                            ActionOf(config.default_action, config.default_errno_ret));
   const Context context(seccomp_init(default_action));

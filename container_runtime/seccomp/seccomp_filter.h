@@ -18,9 +18,9 @@
 namespace keelson::container {
 
 struct SeccompFilter {
-  std::vector<sock_filter> code;  // empty: everything is allowed, no filter is needed
-  unsigned flags = 0;             // SECCOMP_FILTER_FLAG_*
-  bool has_listener = false;      // some rule notifies; flags has NEW_LISTENER
+  std::vector<sock_filter> code;
+  unsigned flags = 0;         // SECCOMP_FILTER_FLAG_*
+  bool has_listener = false;  // some rule notifies; flags has NEW_LISTENER
   std::vector<std::string> warnings;
 };
 

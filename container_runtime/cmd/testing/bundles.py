@@ -21,6 +21,11 @@ def make_rootfs(path):
     for program in PROGRAMS:
         os.symlink("busybox", os.path.join(path, "bin", program))
     os.symlink("../run", os.path.join(path, "var/run"))
+    os.makedirs(os.path.join(path, "etc/conf/inner"))
+    os.symlink("a", os.path.join(path, "etc/conf/link"))
+    for name in ("etc/conf/a", "etc/conf/inner/b"):
+        with open(os.path.join(path, name), "w") as file:
+            file.write(name)
     with open(os.path.join(path, "etc/passwd"), "w") as file:
         file.write("root:x:0:0:root:/root:/bin/sh\n")
 

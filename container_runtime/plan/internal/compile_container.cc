@@ -92,6 +92,9 @@ void ContainerCompiler::Namespaces() {
     const bool later = space.type == NamespaceType::kCgroup || space.type == NamespaceType::kTime;
     if (space.path.empty() && !later) plan_.clone_flags |= CloneFlag(space.type);
   }
+  // The file system of message queues belongs to who makes the IPC namespace: the container's root.
+  const bool ipc_later = user != nullptr && (plan_.clone_flags & CLONE_NEWIPC) != 0;
+  if (ipc_later) plan_.clone_flags &= ~uint64_t{CLONE_NEWIPC};
   JoinFromBridge();
   if (user != nullptr && user->path.empty()) {
     plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kMapIds)});
@@ -100,6 +103,9 @@ void ContainerCompiler::Namespaces() {
     plan_.child.push_back({.op = Op::kBecomeRoot,
                            .what = "become root of the user namespace",
                            .flags = options_.program.deny_setgroups ? 1U : 0U});
+  }
+  if (ipc_later) {
+    plan_.child.push_back({.op = Op::kUnshare, .what = "IPC namespace", .flags = CLONE_NEWIPC});
   }
   if (options_.program.cgroup_by_call) {
     plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kCgroup)});

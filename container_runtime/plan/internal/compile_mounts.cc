@@ -145,7 +145,8 @@ void ContainerCompiler::FileSystemMount(const Mount& mount, const MountRequest& 
   const bool late = (dev || request.copy_up) && (request.set & MOUNT_ATTR_RDONLY) != 0;
   for (const MountOption& option : Options(request)) {
     has_mode |= std::string_view(option.key) == "mode";
-    if (!late || std::string_view(option.key) != "ro") options.push_back(option);
+    // A tmpfs is read only by its mount alone, as with other runtimes; it may have been filled before.
+    if (!tmpfs || std::string_view(option.key) != "ro") options.push_back(option);
   }
   const bool labelled = tmpfs || mount.type == "devpts" || mount.type == "mqueue";
   if (!config_.mount_label.empty() && labelled) {
@@ -207,7 +208,9 @@ void ContainerCompiler::UnifiedMount(const std::string& destination, const Mount
                            .flags = kBindIfRefused,
                            .value = request.set,
                            .path = plan_.Text(folder),
-                           .text = "cgroup2"});
+                           .text = "cgroup2",
+                           .options = plan_.Array(std::vector<MountOption>{{"source", "cgroup"}}),
+                           .count = 1});
   }
   Attach(made, destination, true, what, kNoSymlinks);
   AfterMount(made, request, what);
@@ -241,8 +244,8 @@ void ContainerCompiler::CgroupV1Mount(const Mount& mount, const MountRequest& re
     if (own) {
       std::vector<MountOption> flags = {{"source", "cgroup"}};
       if (hierarchy.controllers.empty()) {
-        flags.push_back({"none", nullptr});
-        flags.push_back({"name", plan_.Text(hierarchy.name.substr(hierarchy.name.find('=') + 1))});
+        const char* label = plan_.Text(hierarchy.name.substr(hierarchy.name.find('=') + 1));
+        flags = {{"source", label}, {"none", nullptr}, {"name", label}};
       }
       for (const std::string& controller : hierarchy.controllers) {
         flags.push_back({plan_.Text(controller), nullptr});

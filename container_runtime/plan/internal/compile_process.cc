@@ -264,7 +264,6 @@ void ProcessCompiler::Labels() {
 absl::Status ProcessCompiler::LoadSeccomp(const Seccomp& seccomp) {
   KEELSON_ASSIGN_OR_RETURN(const SeccompFilter filter, CompileSeccomp(seccomp));
   for (const std::string& warning : filter.warnings) plan_.warnings.push_back(warning);
-  if (filter.code.empty()) return absl::OkStatus();
   if (!AllowsExecveat(filter)) execute_flags_ |= kByPath;
   plan_.child.push_back({.op = Op::kSeccomp,
                          .what = "seccomp",
@@ -319,7 +318,7 @@ absl::Status ProcessCompiler::Security(const Seccomp* seccomp) {
   if (ambient != 0) {
     plan_.child.push_back({.op = Op::kAmbient, .what = "ambient capabilities", .value = ambient});
   }
-  std::vector<std::string> argv = {""};
+  std::vector<std::string> argv = {"cradle-trampoline", ""};
   argv.insert(argv.end(), process_.args.begin(), process_.args.end());
   std::vector<const char*> pointers;
   for (const std::string& arg : argv) pointers.push_back(plan_.Text(arg));

@@ -154,7 +154,7 @@ int RemountBind(Machine& machine, const Step& step) {
   // What is neither asked for nor asked against goes too, as mount(2) with MS_REMOUNT | MS_BIND
   // has it; `value2` is what was asked against.
   mount_attr attributes = {.attr_set = step.value,
-                           .attr_clr = (kLockable | step.value2) & ~step.value};
+                           .attr_clr = (kLockable & ~step.value) | step.value2};
   const int result =
       Named(machine, "mount_setattr", calls::MountSetattr(machine.kernel, fd, 0, attributes));
   if (result != -EPERM) return result;

@@ -157,7 +157,7 @@ int RunHook(Machine& machine, const Step& step) {
 
 int FindProgram(Machine& machine, const Step& step) {
   const auto& call = *static_cast<const ProgramCall*>(step.data);
-  const char* name = call.argv[1];
+  const char* name = call.argv[2];
   int result = 0;
   if (std::strchr(name, '/') == nullptr) {
     result = SearchPath(machine, name, call.search_path);
@@ -168,7 +168,7 @@ int FindProgram(Machine& machine, const Step& step) {
     result = CheckProgram(machine, name);
     if (result == -ENOENT) machine.call = "stat";
   }
-  call.argv[0] = machine.program;
+  call.argv[1] = machine.program;
   return result;
 }
 
@@ -193,8 +193,8 @@ int Execute(Machine& machine, const Step& step) {
   const auto& call = *static_cast<const ProgramCall*>(step.data);
   if ((step.flags & kDirect) != 0) {
     return Named(machine, "execve",
-                 kernel.Call(SYS_execve, calls::Pointer(call.argv[0]),
-                             calls::Pointer(call.argv + 1), calls::Pointer(call.envp)));
+                 kernel.Call(SYS_execve, calls::Pointer(call.argv[1]),
+                             calls::Pointer(call.argv + 2), calls::Pointer(call.envp)));
   }
   if ((step.flags & kByPath) != 0) {
     char name[48];
