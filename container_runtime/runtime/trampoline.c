@@ -1,9 +1,11 @@
-// The last program before the user's: executes argv[0] with the arguments after it.
+// The last program before the user's: executes argv[1] with the arguments after it.
 //
 // A process that executes a program of the container's choice must not itself be our program: the
 // name /proc/self/exe, as the program, as the interpreter of a script or of a binary, would run ours
 // inside the container, from where the host's file could be opened for writing (CVE-2019-5736). So
 // the child becomes this file first, which lives in a sealed memfd of its own and holds nothing.
+//
+// argv[0] is a mark, so that this does nothing when it is what /proc/self/exe named.
 //
 // No libc: the start code is here, and the file stays below a page or two.
 #include <errno.h>
@@ -37,13 +39,23 @@ static void Say(const char *text) {
   Call(SYS_write, 2, (long)text, size);
 }
 
+static int IsMark(const char *text) {
+  const char *mark = "cradle-trampoline";
+  while (*mark != 0 && *mark == *text) ++mark, ++text;
+  return *mark == *text;
+}
+
 __attribute__((noreturn, used)) void Main(long *stack) {
   const long count = stack[0];
   char **argv = (char **)(stack + 1);
   char **envp = argv + count + 1;
-  const long error = -Call(SYS_execve, (long)argv[0], (long)(argv + 1), (long)envp);
+  if (count < 3 || !IsMark(argv[0])) {
+    Say("exec /proc/self/exe: permission denied\n");
+    for (;;) Call(SYS_exit_group, 126, 0, 0);
+  }
+  const long error = -Call(SYS_execve, (long)argv[1], (long)(argv + 2), (long)envp);
   Say("exec ");
-  Say(argv[0]);
+  Say(argv[1]);
   Say(error == ENOENT    ? ": no such file or directory\n"
       : error == EACCES  ? ": permission denied\n"
       : error == ENOEXEC ? ": exec format error\n"
