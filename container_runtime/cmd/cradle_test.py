@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
-from bundles import Bundle, Runtime, make_rootfs  # noqa: E402
+from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
 
 CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
 REASON = None
@@ -35,7 +35,7 @@ def cgroups_named(name):
 class Cradle(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.tmp = tempfile.mkdtemp(prefix="cradle", dir=os.environ.get("TEST_TMPDIR", "/tmp"))
+        cls.tmp = tempfile.mkdtemp(prefix="cradle", dir=TMP)
         os.chmod(cls.tmp, 0o755)
         cls.rootfs = os.path.join(cls.tmp, "rootfs")
         make_rootfs(cls.rootfs)

@@ -15,7 +15,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
-from bundles import Bundle, Runtime, make_rootfs  # noqa: E402
+from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
 
 CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
 SWAPS = int(os.environ.get("KEELSON_SWAPS", "100000"))
@@ -59,7 +59,7 @@ class Racer:
 @unittest.skipIf(REASON, REASON)
 class Escapes(unittest.TestCase):
     def setUp(self):
-        self.tmp = tempfile.mkdtemp(prefix="escape", dir=os.environ.get("TEST_TMPDIR", "/tmp"))
+        self.tmp = tempfile.mkdtemp(prefix="escape", dir=TMP)
         self.rootfs = os.path.join(self.tmp, "rootfs")
         make_rootfs(self.rootfs)
         self.canary = os.path.join(self.tmp, "canary")

@@ -13,10 +13,9 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
-from bundles import Bundle, Runtime, make_rootfs  # noqa: E402
+from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"
-TMP = os.environ.get("TEST_TMPDIR", "/tmp")
 CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
 ONLY = os.environ.get("KEELSON_CASE")
 

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import tempfile
 
+# Not the test's own folder: names of sockets are short, and containers in user namespaces must get there.
+TMP = "/tmp"
 BUSYBOX = "/bin/busybox"
 PROGRAMS = ("sh cat ls id mount ps sleep true false echo env hostname pwd mkdir touch chmod grep sed sort head tail "
             "stat readlink kill tty stty wc dd test ip df mknod ln umount unshare find cut tr uname nproc").split()
@@ -72,7 +74,7 @@ class Bundle:
     """A folder with config.json, and the containers made from it."""
 
     def __init__(self, rootfs, config=None):
-        self.path = tempfile.mkdtemp(prefix="bundle", dir=os.environ.get("TEST_TMPDIR", "/tmp"))
+        self.path = tempfile.mkdtemp(prefix="bundle", dir=TMP)
         self.config = config or new_config()
         self.config["root"]["path"] = rootfs
 
