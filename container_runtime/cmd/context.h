@@ -41,7 +41,8 @@ std::vector<Command> ExecCommands();
 std::vector<Command> ResourceCommands();
 std::vector<Command> DescribeCommands();
 
-// Reports a failure (or, with `level` "warning", less) on standard error and in the log.
+// Reports a failure on standard error and in the log; with `level` "warning", something less, in the
+// log alone unless messages for debugging were asked for.
 void Log(const Context& context, const char* level, const absl::Status& status);
 
 // Text of "runc version"-like lines.

@@ -228,6 +228,33 @@ class Cradle(unittest.TestCase):
         self.assertEqual(text.split(), [b"/dev/pts/0", b"17", b"71"])
         os.close(descriptors[0])
 
+    def test_run_in_the_foreground_joins_the_terminals(self):
+        self.bundle.config["process"]["terminal"] = True
+        self.bundle.shell("tty; read line; echo got $line; exit 6").write()
+        ours, theirs = os.openpty()
+        run = subprocess.Popen([*self.run_.command, "run", "--bundle", self.bundle.path, self.id], stdin=theirs,
+                               stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        text = b""
+        while b"/dev/pts/0" not in text:
+            text += os.read(ours, 1000)
+        os.write(ours, b"words\r")
+        while b"got words" not in text:
+            text += os.read(ours, 1000)
+        self.assertEqual(run.wait(30), 6)
+        os.close(ours)
+
+    def test_what_is_left_out_is_logged(self):
+        log = os.path.join(self.bundle.path, "log.json")
+        self.bundle.config["process"]["capabilities"]["bounding"].append("CAP_NONSENSE")
+        self.bundle.shell("true").write()
+        runtime = Runtime(CRADLE, os.path.join(self.tmp, "state"), "--log", log, "--log-format", "json")
+        reply = runtime("run", "--bundle", self.bundle.path, self.id)
+        self.assertEqual((reply.returncode, reply.stderr), (0, ""))
+        with open(log) as file:
+            entry = json.loads(file.readline())
+        self.assertEqual((entry["level"], entry["msg"]), ("warning", "ignoring unknown capability CAP_NONSENSE"))
+
     def test_hooks_run_in_order_with_the_state_on_their_input(self):
         log = os.path.join(self.bundle.path, "log")
         phases = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")

@@ -126,7 +126,7 @@ CommandResult Exec(const Context& context, const Args& args) {
   KEELSON_ASSIGN_OR_RETURN(const Child child, runtime.Exec(request));
   UniqueFd master;
   if (ours.ok()) {
-    KEELSON_ASSIGN_OR_RETURN(master, ReceiveFd(ours.get()));
+    KEELSON_ASSIGN_OR_RETURN(master, ReceiveFd(ours.get(), /*wait=*/true));
   }
   return foreground.Await(child, std::move(master));
 }

@@ -51,42 +51,36 @@ absl::StatusOr<CreateOptions> ReadCreateOptions(const Args& args) {
   return options;
 }
 
-CommandResult Create(const Context& context, const Args& args) {
-  KEELSON_ASSIGN_OR_RETURN(const CreateOptions options, ReadCreateOptions(args));
-  Runtime runtime(context.runtime);
-  KEELSON_RETURN_IF_ERROR(runtime.Create(options));
-  return 0;
+// Logs what was left out of what the config asks for.
+void LogWarnings(const Context& context, const std::vector<std::string>& warnings) {
+  for (const std::string& text : warnings) Log(context, "warning", absl::UnknownError(text));
 }
 
-// Whether the bundle wants a terminal; errors are left to the runtime, which has the words.
-bool WantsTerminal(Runtime& runtime, const CreateOptions& options) {
-  const auto plan = runtime.MakePlan(options);
-  if (!plan.ok()) return false;
-  for (const Step& step : plan->child) {
-    if (step.op == Op::kConsole) return true;
-  }
-  return false;
+CommandResult Create(const Context& context, const Args& args) {
+  KEELSON_ASSIGN_OR_RETURN(CreateOptions options, ReadCreateOptions(args));
+  std::vector<std::string> warnings;
+  options.warnings = &warnings;
+  Runtime runtime(context.runtime);
+  const absl::StatusOr<Child> child = runtime.Create(options);
+  LogWarnings(context, warnings);
+  KEELSON_RETURN_IF_ERROR(child);
+  return 0;
 }
 
 CommandResult RunForeground(Runtime& runtime, CreateOptions options, const Args& args) {
   Foreground foreground;
   if (!args.Bool("no-subreaper")) foreground.BecomeSubreaper();
-  UniqueFd ours;
-  UniqueFd theirs;
-  if (WantsTerminal(runtime, options)) {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-      return ErrnoError(errno, "socketpair");
-    }
-    ours.Reset(ends[0]);
-    theirs.Reset(ends[1]);
-    options.console_fd = theirs.get();
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return ErrnoError(errno, "socketpair");
   }
+  const UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  options.console_fd = options.console_socket.empty() ? theirs.get() : -1;
   KEELSON_ASSIGN_OR_RETURN(const Child child, runtime.Run(options));
-  UniqueFd master;
-  if (ours.ok()) {
-    KEELSON_ASSIGN_OR_RETURN(master, ReceiveFd(ours.get()));
-  }
+  theirs.Reset();
+  // A terminal was sent before the program was let go, if there is one.
+  UniqueFd master = ReceiveFd(ours.get(), /*wait=*/false).value_or(UniqueFd());
   absl::StatusOr<int> status = foreground.Await(child, std::move(master));
   if (!args.Bool("keep")) {
     const absl::Status removed = runtime.Delete(options.id, /*force=*/true);
@@ -97,10 +91,18 @@ CommandResult RunForeground(Runtime& runtime, CreateOptions options, const Args&
 
 CommandResult Run(const Context& context, const Args& args) {
   KEELSON_ASSIGN_OR_RETURN(CreateOptions options, ReadCreateOptions(args));
+  std::vector<std::string> warnings;
+  options.warnings = &warnings;
   Runtime runtime(context.runtime);
-  if (!args.Bool("detach")) return RunForeground(runtime, std::move(options), args);
-  KEELSON_RETURN_IF_ERROR(runtime.Run(options));
-  return 0;
+  CommandResult result = 0;
+  if (args.Bool("detach")) {
+    const absl::StatusOr<Child> child = runtime.Run(options);
+    if (!child.ok()) result = child.status();
+  } else {
+    result = RunForeground(runtime, std::move(options), args);
+  }
+  LogWarnings(context, warnings);
+  return result;
 }
 
 CommandResult Start(const Context& context, const Args& args) {

@@ -42,7 +42,7 @@ std::string Now() {
 void Log(const Context& context, const char* level, const absl::Status& status) {
   const std::string message(status.message());
   const bool error = std::string_view(level) == "error";
-  if (error || context.log_file.empty()) {
+  if (error || context.debug) {
     (void)std::fprintf(stderr, "cradle: %s%s\n", error ? "" : "warning: ", message.c_str());
   }
   if (context.log_file.empty()) return;

@@ -53,8 +53,8 @@ std::string NowText() {
 
 absl::Status Creation::CheckTerminal() const {
   const bool terminal = bundle_.spec.process.has_value() && bundle_.spec.process->terminal;
-  const bool socket = !options_.console_socket.empty() || options_.console_fd >= 0;
-  if (terminal && !socket) {
+  const bool socket = !options_.console_socket.empty();
+  if (terminal && !socket && options_.console_fd < 0) {
     return absl::InvalidArgumentError(
         "cannot allocate tty if runc will detach without setting console socket");
   }
@@ -88,10 +88,6 @@ absl::StatusOr<Plan> Creation::Prepare() {
   state_.systemd_cgroup = runtime_.cgroup_driver == CgroupDriver::kSystemd;
   state_.own_pid_namespace = pid != nullptr && pid->path.empty();
   state_.rootless = runtime_.rootless;
-  if (spec.linux_.intel_rdt.has_value() && !Exists("/sys/fs/resctrl/schemata")) {
-    return absl::FailedPreconditionError(
-        "linux.intelRdt: this machine has no resctrl file system mounted");
-  }
   ContainerOptions compile;
   compile.program = {.id = options_.id,
                      .no_new_keyring = options_.no_new_keyring,
@@ -111,7 +107,9 @@ absl::StatusOr<Plan> Creation::Prepare() {
   const size_t mark = json.find(kPidMark) + std::string_view(kPidMark).size();
   compile.state_head = json.substr(0, mark);
   compile.state_tail = json.substr(mark + 1);
-  return CompileContainer(spec, compile);
+  KEELSON_ASSIGN_OR_RETURN(Plan plan, CompileContainer(spec, compile));
+  if (options_.warnings != nullptr) *options_.warnings = plan.warnings;
+  return plan;
 }
 
 absl::StatusOr<Child> Creation::Make(Plan plan) {

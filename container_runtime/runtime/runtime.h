@@ -61,11 +61,12 @@ struct CreateOptions {
   std::string config = "config.json";  // absolute or relative to the bundle
   std::string pid_file;
   std::string console_socket;  // path of a listening socket
-  int console_fd = -1;         // or a connected one, not owned
+  int console_fd = -1;         // or a connected one, used if there is a terminal; not owned
   std::string pidfd_socket;
   bool no_pivot = false;
   bool no_new_keyring = false;
   int preserve_fds = 0;
+  std::vector<std::string>* warnings = nullptr;  // takes what was left out of what was asked for
 };
 
 struct ExecRequest {

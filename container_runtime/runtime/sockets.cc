@@ -59,7 +59,7 @@ absl::Status SendFd(int socket, int fd, std::string_view text) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<UniqueFd> ReceiveFd(int socket) {
+absl::StatusOr<UniqueFd> ReceiveFd(int socket, bool wait) {
   char text[256];
   iovec data = {.iov_base = text, .iov_len = sizeof(text)};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
@@ -70,8 +70,9 @@ absl::StatusOr<UniqueFd> ReceiveFd(int socket) {
   message.msg_controllen = sizeof(control);
   ssize_t size = -1;
   do {
-    size = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    size = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
   } while (size < 0 && errno == EINTR);
+  if (size < 0 && errno == EAGAIN) return absl::UnavailableError("no descriptor was sent");
   if (size < 0) return ErrnoError(errno, "receive a descriptor");
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
   if (header == nullptr || header->cmsg_type != SCM_RIGHTS) {

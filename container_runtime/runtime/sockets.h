@@ -17,8 +17,8 @@ absl::StatusOr<UniqueFd> ConnectSocket(const std::string& path);
 // Sends `fd` with `text` in one message.
 absl::Status SendFd(int socket, int fd, std::string_view text);
 
-// Takes one descriptor from a message.
-absl::StatusOr<UniqueFd> ReceiveFd(int socket);
+// Takes one descriptor from a message. Without `wait`, UNAVAILABLE when none has been sent.
+absl::StatusOr<UniqueFd> ReceiveFd(int socket, bool wait);
 
 }  // namespace keelson::container
 

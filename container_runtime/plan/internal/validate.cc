@@ -136,6 +136,9 @@ absl::Status ValidateContainer(const Spec& spec) {
   KEELSON_RETURN_IF_ERROR(ValidateNames(spec));
   KEELSON_RETURN_IF_ERROR(ValidateNamespaces(spec.linux_));
   KEELSON_RETURN_IF_ERROR(ValidatePaths(spec.linux_));
+  if (spec.linux_.intel_rdt.has_value()) {
+    return absl::UnimplementedError("linux.intelRdt: resource control by resctrl is not supported");
+  }
   if (!spec.linux_.net_devices.empty()) {
     return absl::UnimplementedError("linux.netDevices: moving network devices is not supported");
   }
