@@ -10,7 +10,7 @@ import os
 import time
 
 import common
-from checks import commands, docs, format, layering, packages, shell, size, tidy
+from checks import commands, docs, format, layering, mount_calls, packages, shell, size, tidy
 from common import Failure
 
 CHECKS = {
@@ -21,6 +21,7 @@ CHECKS = {
     "packages": packages,
     "commands": commands,
     "layering": layering,
+    "mount_calls": mount_calls,
     "tidy": tidy,
 }
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree
 
 import check
 import common
-from checks import commands, cpp_functions, docs, layering, packages, size, tidy
+from checks import commands, cpp_functions, docs, layering, mount_calls, packages, size, tidy
 from common import Failure
 
 
@@ -226,6 +226,23 @@ class Commands(unittest.TestCase):
 
     def test_help_is_split_into_pages(self):
         self.assertEqual(commands.pages("intro\n== a\none\n== b\ntwo\n"), {"a": "one\n", "b": "two\n"})
+
+
+class MountCalls(unittest.TestCase):
+    def test_calls_by_path_are_found_outside_of_the_path_layer(self):
+        for line in ("  ::mount(a, b, c, 0, nullptr);", "if (umount2(path, 2) != 0) {", "#include <sys/mount.h>",
+                     "kernel.Call(SYS_move_mount, fd);", "syscall(SYS_pivot_root, a, b);"):
+            self.assertEqual(len(mount_calls.judge("container_runtime/plan/x.cc", line)), 1, line)
+
+    def test_comments_texts_and_names_that_only_contain_the_word_are_none(self):
+        for line in ("// mount(2) would do this", 'Named(m, "umount2", calls::X(k));', "void BindMount(int fd);",
+                     "int AfterMount(int a);", "config.mount_label"):
+            self.assertEqual(mount_calls.judge("container_runtime/plan/x.cc", line), [], line)
+
+    def test_the_path_layer_and_tests_are_left_out(self):
+        self.assertFalse(mount_calls.is_judged("container_runtime/path/calls.h"))
+        self.assertFalse(mount_calls.is_judged("container_runtime/plan/x_test.cc"))
+        self.assertTrue(mount_calls.is_judged("container_runtime/plan/x.cc"))
 
 
 if __name__ == "__main__":
