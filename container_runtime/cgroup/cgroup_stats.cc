@@ -140,11 +140,18 @@ absl::Status ParseCpuStatV2(const std::string& file, std::string_view text, Cgro
   });
 }
 
+// Of v1 the totals with all cgroups below, of v2 there is nothing else.
+void TakeMemoryStat(absl::string_view key, uint64_t value, MemoryStats& memory) {
+  if (key == "cache" || key == "file") memory.cache = value;
+  if (key == "total_rss" || key == "anon") memory.anonymous = value;
+  if (key == "total_inactive_file" || key == "inactive_file") memory.inactive_file = value;
+}
+
 absl::Status ParseMemoryStat(const std::string& file, std::string_view text, CgroupStats& stats) {
   stats.memory.raw.clear();
   return ForPairs(file, text, [&](absl::string_view key, uint64_t value) {
     stats.memory.raw.emplace(std::string(key), value);
-    if (key == "cache" || key == "file") stats.memory.cache = value;
+    TakeMemoryStat(key, value, stats.memory);
   });
 }
 
@@ -345,11 +352,11 @@ std::vector<StatFile> MakeStatFiles() {
 
 }  // namespace
 
-uint64_t MemoryStats::WorkingSet() const {
-  const auto total = raw.find("total_inactive_file");
-  const auto it = total != raw.end() ? total : raw.find("inactive_file");
-  const uint64_t inactive = it == raw.end() ? 0 : it->second;
-  return usage.usage - std::min(inactive, usage.usage);
+absl::Status ParseMemoryStatBriefly(const std::string& file, std::string_view text,
+                                    CgroupStats& stats) {
+  return ForPairs(file, text, [&](absl::string_view key, uint64_t value) {
+    TakeMemoryStat(key, value, stats.memory);
+  });
 }
 
 const std::vector<StatFile>& StatFiles() {
