@@ -278,10 +278,8 @@ absl::Status ParseRdma(const std::string& file, std::string_view text, CgroupSta
   return absl::OkStatus();
 }
 
-std::vector<StatFile> MakeStatFiles() {
+std::vector<StatFile> FilesOfV1() {
   return {
-      // First, so that a v1 hierarchy, where there is one, has the last word.
-      {"", true, "cpu.stat", ParseCpuStatV2},
       {"cpuacct", false, "cpuacct.usage", KEELSON_NUMBER(cpu.total)},
       {"cpuacct", false, "cpuacct.stat", ParseCpuacctStat},
       {"cpuacct", false, "cpuacct.usage_percpu", ParsePerCpu, true},
@@ -333,6 +331,12 @@ std::vector<StatFile> MakeStatFiles() {
       {"blkio", false, "blkio.throttle.io_serviced_recursive", KEELSON_BLOCK(serviced)},
       {"blkio", false, "blkio.throttle.io_service_bytes_recursive", KEELSON_BLOCK(service_bytes)},
       {"rdma", false, "rdma.current", ParseRdma, true},
+  };
+}
+
+std::vector<StatFile> FilesOfV2() {
+  return {
+      {"", true, "cpu.stat", ParseCpuStatV2},
       {"memory", true, "memory.stat", ParseMemoryStat},
       {"memory", true, "memory.current", KEELSON_NUMBER(memory.usage.usage)},
       {"memory", true, "memory.peak", KEELSON_NUMBER(memory.usage.max)},
@@ -360,7 +364,13 @@ absl::Status ParseMemoryStatBriefly(const std::string& file, std::string_view te
 }
 
 const std::vector<StatFile>& StatFiles() {
-  static const auto* const files = new std::vector<StatFile>(MakeStatFiles());
+  static const auto* const files = [] {
+    auto* all = new std::vector<StatFile>(FilesOfV2());
+    // Last, so that a v1 hierarchy, where there is one, has the last word on what both count.
+    const std::vector<StatFile> v1 = FilesOfV1();
+    all->insert(all->end(), v1.begin(), v1.end());
+    return all;
+  }();
   return *files;
 }
 
