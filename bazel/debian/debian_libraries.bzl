@@ -36,6 +36,7 @@ _LIBRARIES = {
     "openssl": ("libssl-dev", "openssl/ssl.h", ["libssl", "libcrypto"], []),
     "protobuf": ("libprotobuf-dev", "google/protobuf/message.h", ["protobuf"], []),
     "rocksdb": ("librocksdb-dev", "rocksdb/db.h", [], ["-lrocksdb"]),
+    "seccomp": ("libseccomp-dev", "seccomp.h", [], ["-lseccomp"]),
     "spdlog": ("libspdlog-dev", "spdlog/spdlog.h", [], ["-lspdlog", "-lfmt"]),
 }
 

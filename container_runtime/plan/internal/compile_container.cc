@@ -1,0 +1,304 @@
+#include <fcntl.h>
+#include <sched.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "base/status.h"
+#include "container_runtime/path/in_root.h"
+#include "container_runtime/plan/internal/container_compiler.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
+namespace keelson::container {
+namespace {
+
+constexpr uint64_t kRecursive = AT_RECURSIVE;
+constexpr uint64_t kMsRec = 0x4000, kMsShared = 1 << 20, kMsPrivate = 1 << 18, kMsSlave = 1 << 19;
+constexpr uint64_t kAttributeReadonly = 1;  // MOUNT_ATTR_RDONLY
+
+}  // namespace
+
+uint64_t CloneFlag(NamespaceType type) {
+  switch (type) {
+    case NamespaceType::kPid:
+      return CLONE_NEWPID;
+    case NamespaceType::kNetwork:
+      return CLONE_NEWNET;
+    case NamespaceType::kMount:
+      return CLONE_NEWNS;
+    case NamespaceType::kIpc:
+      return CLONE_NEWIPC;
+    case NamespaceType::kUts:
+      return CLONE_NEWUTS;
+    case NamespaceType::kUser:
+      return CLONE_NEWUSER;
+    case NamespaceType::kCgroup:
+      return CLONE_NEWCGROUP;
+    case NamespaceType::kTime:
+      return CLONE_NEWTIME;
+  }
+  return 0;
+}
+
+const Namespace* FindNamespace(const Linux& config, NamespaceType type) {
+  for (const Namespace& space : config.namespaces) {
+    if (space.type == type) return &space;
+  }
+  return nullptr;
+}
+
+ContainerCompiler::ContainerCompiler(const Spec& spec, const ContainerOptions& options, Plan& plan)
+    : spec_(spec),
+      config_(spec.linux_),
+      options_(options),
+      plan_(plan),
+      user_namespace_(FindNamespace(spec.linux_, NamespaceType::kUser) != nullptr) {}
+
+absl::Status ContainerCompiler::Compile() {
+  ProcessCompiler process(*spec_.process, options_.program, plan_);
+  Namespaces();
+  process.Keyring();
+  Identity();
+  plan_.child.push_back({.op = Op::kUmask, .value = 0});
+  RootMount();
+  KEELSON_RETURN_IF_ERROR(Mounts());
+  KEELSON_RETURN_IF_ERROR(Devices());
+  Hooks();
+  plan_.child.push_back({.op = Op::kPivot,
+                         .what = "pivot_root",
+                         .flags = options_.no_pivot ? uint64_t{kNoPivot} : 0});
+  FinishRoot();
+  process.Stdio(/*exec=*/false);
+  KEELSON_RETURN_IF_ERROR(Sysctls());
+  HidePaths();
+  process.Limits(user_namespace_);
+  KEELSON_RETURN_IF_ERROR(process.Attributes(config_.personality, config_.memory_policy));
+  const Seccomp* seccomp = config_.seccomp.has_value() ? &*config_.seccomp : nullptr;
+  KEELSON_RETURN_IF_ERROR(process.Security(seccomp));
+  plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kGo)});
+  if (options_.program.wait_for_start) plan_.child.push_back({.op = Op::kWaitStart});
+  HookSteps(spec_.hooks.start_container, "startContainer");
+  process.Start();
+  return absl::OkStatus();
+}
+
+void ContainerCompiler::Namespaces() {
+  const Namespace* user = FindNamespace(config_, NamespaceType::kUser);
+  for (const Namespace& space : config_.namespaces) {
+    const bool later = space.type == NamespaceType::kCgroup || space.type == NamespaceType::kTime;
+    if (space.path.empty() && !later) plan_.clone_flags |= CloneFlag(space.type);
+  }
+  JoinFromBridge();
+  if (user != nullptr && user->path.empty()) {
+    plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kMapIds)});
+  }
+  if (user != nullptr) {
+    plan_.child.push_back({.op = Op::kBecomeRoot,
+                           .what = "become root of the user namespace",
+                           .flags = options_.program.deny_setgroups ? 1U : 0U});
+  }
+  if (options_.program.cgroup_by_call) {
+    plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kCgroup)});
+  } else if (plan_.bridge.empty()) {
+    plan_.child.push_back({.op = Op::kAttachCgroup, .what = "join the container's cgroup"});
+  }
+  JoinFromChild();
+  plan_.child.push_back({.op = Op::kNotDumpable});
+}
+
+// Only a process that is not yet born can get into these.
+void ContainerCompiler::JoinFromBridge() {
+  for (const NamespaceType type : {NamespaceType::kUser, NamespaceType::kPid}) {
+    const Namespace* space = FindNamespace(config_, type);
+    if (space == nullptr || space->path.empty()) continue;
+    if (plan_.bridge.empty() && !options_.program.cgroup_by_call) {
+      plan_.bridge.push_back({.op = Op::kAttachCgroup, .what = "join the container's cgroup"});
+    }
+    const int16_t fd = plan_.NewRegister();
+    const char* what = plan_.Text(absl::StrCat("join namespace '", space->path, "'"));
+    plan_.outside.push_back({.op = Op::kOpenPath,
+                             .what = what,
+                             .out = fd,
+                             .flags = O_RDONLY,
+                             .path = plan_.Text(space->path)});
+    plan_.bridge.push_back({.op = Op::kSetNs, .what = what, .in = fd, .flags = CloneFlag(type)});
+  }
+}
+
+void ContainerCompiler::JoinFromChild() {
+  for (const Namespace& space : config_.namespaces) {
+    const bool in_bridge = space.type == NamespaceType::kUser || space.type == NamespaceType::kPid;
+    if (space.path.empty() || in_bridge) continue;
+    const int16_t fd = plan_.NewRegister();
+    const char* what = plan_.Text(absl::StrCat("join namespace '", space.path, "'"));
+    plan_.outside.push_back({.op = Op::kOpenPath,
+                             .what = what,
+                             .out = fd,
+                             .flags = O_RDONLY,
+                             .path = plan_.Text(space.path)});
+    plan_.child.push_back(
+        {.op = Op::kSetNs, .what = what, .in = fd, .flags = CloneFlag(space.type)});
+  }
+  const Namespace* cgroup = FindNamespace(config_, NamespaceType::kCgroup);
+  if (cgroup != nullptr && cgroup->path.empty()) {
+    plan_.child.push_back(
+        {.op = Op::kUnshare, .what = "cgroup namespace", .flags = CLONE_NEWCGROUP});
+  }
+  const Namespace* time = FindNamespace(config_, NamespaceType::kTime);
+  if (time != nullptr && time->path.empty()) {
+    std::string lines;
+    for (const auto& [clock, offset] : config_.time_offsets) {
+      absl::StrAppend(&lines, clock, " ", offset.secs, " ", offset.nanosecs, "\n");
+    }
+    plan_.child.push_back(
+        {.op = Op::kTimeOffsets, .what = "time namespace", .text = plan_.Text(lines)});
+  }
+}
+
+void ContainerCompiler::Identity() {
+  plan_.child.push_back({.op = Op::kNewSession});
+  if (!spec_.hostname.empty()) {
+    plan_.child.push_back(
+        {.op = Op::kSetHostname, .what = "hostname", .text = plan_.Text(spec_.hostname)});
+  }
+  if (!spec_.domainname.empty()) {
+    plan_.child.push_back(
+        {.op = Op::kSetDomainname, .what = "domainname", .text = plan_.Text(spec_.domainname)});
+  }
+  const Namespace* network = FindNamespace(config_, NamespaceType::kNetwork);
+  if (network != nullptr && network->path.empty()) {
+    plan_.child.push_back({.op = Op::kLoopbackUp, .what = "loopback interface"});
+  }
+}
+
+// The root goes on top of "/": nothing of the host's tree has to be found again, and pivot_root (or
+// chroot) only takes away what is below.
+void ContainerCompiler::RootMount() {
+  const uint64_t propagation =
+      ParsePropagation(config_.rootfs_propagation).value_or(kMsSlave | kMsRec);
+  plan_.child.push_back(
+      {.op = Op::kOpenPath, .out = kOldRoot, .flags = O_PATH | O_DIRECTORY, .path = "/"});
+  plan_.child.push_back({.op = Op::kPropagation,
+                         .what = "rootfsPropagation",
+                         .in = kOldRoot,
+                         .flags = (propagation & kMsRec) != 0 ? kRecursive : 0,
+                         .value = propagation & ~kMsRec});
+  // On a shared "/" the container's root would appear in the host as well.
+  if ((propagation & kMsShared) != 0) {
+    plan_.child.push_back({.op = Op::kPropagation, .in = kOldRoot, .value = kMsPrivate});
+  }
+  const char* what = plan_.Text(absl::StrCat("rootfs '", options_.rootfs, "'"));
+  std::vector<Step>& list = CloneList();
+  list.push_back({.op = Op::kCloneTree,
+                  .what = what,
+                  .out = kRoot,
+                  .flags = kRecursive,
+                  .path = plan_.Text(options_.rootfs)});
+  if (&list == &plan_.outside) {
+    list.push_back({.op = Op::kPropagation,
+                    .what = what,
+                    .in = kRoot,
+                    .flags = kRecursive,
+                    .value = propagation & ~kMsRec});
+  }
+  plan_.child.push_back({.op = Op::kMove, .what = what, .in = kRoot, .at = kOldRoot});
+}
+
+void ContainerCompiler::HookSteps(const std::vector<Hook>& hooks, const char* phase) {
+  for (size_t i = 0; i < hooks.size(); ++i) {
+    const Hook& hook = hooks[i];
+    std::vector<std::string> argv = {hook.path};
+    if (hook.args.empty()) argv.push_back(hook.path);
+    argv.insert(argv.end(), hook.args.begin(), hook.args.end());
+    const bool inside = std::string_view(phase) == "startContainer";
+    const HookCall call = {
+        .argv = plan_.Texts(argv),
+        .envp = plan_.Texts(hook.env.empty() && inside ? spec_.process->env : hook.env),
+        .state_head = plan_.Text(options_.state_head),
+        .state_tail = plan_.Text(options_.state_tail),
+        .timeout_ms = hook.timeout_s.has_value() ? *hook.timeout_s * 1000 : -1};
+    plan_.child.push_back({.op = Op::kHook,
+                           .what = plan_.Text(absl::StrCat("error running ", phase, " hook #", i,
+                                                           " '", hook.path, "'")),
+                           .data = plan_.Array(std::vector<HookCall>{call}),
+                           .count = 1});
+  }
+}
+
+void ContainerCompiler::Hooks() {
+  if (!spec_.hooks.prestart.empty() || !spec_.hooks.create_runtime.empty()) {
+    plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kHooks)});
+  }
+  HookSteps(spec_.hooks.create_container, "createContainer");
+}
+
+void ContainerCompiler::FinishRoot() {
+  if (const auto propagation = ParsePropagation(config_.rootfs_propagation);
+      propagation.has_value()) {
+    plan_.child.push_back({.op = Op::kPropagation,
+                           .what = "rootfsPropagation",
+                           .in = kRoot,
+                           .flags = (*propagation & kMsRec) != 0 ? kRecursive : 0,
+                           .value = *propagation & ~kMsRec});
+  }
+  if (readonly_dev_ != kNone) {
+    plan_.child.push_back({.op = Op::kSetAttributes,
+                           .what = "read-only /dev",
+                           .in = readonly_dev_,
+                           .value = kAttributeReadonly});
+  }
+  if (spec_.root->readonly) {
+    plan_.child.push_back({.op = Op::kSetAttributes,
+                           .what = "read-only root",
+                           .in = kRoot,
+                           .value = kAttributeReadonly});
+  }
+}
+
+absl::Status ContainerCompiler::Sysctls() {
+  for (const auto& [name, value] : config_.sysctl) {
+    KEELSON_ASSIGN_OR_RETURN(const std::string path, SysctlPath(name, config_));
+    plan_.child.push_back({.op = Op::kWriteProc,
+                           .what = plan_.Text(absl::StrCat("sysctl '", name, "'")),
+                           .path = plan_.Text("sys/" + path),
+                           .text = plan_.Text(value)});
+  }
+  return absl::OkStatus();
+}
+
+void ContainerCompiler::HidePaths() {
+  for (const std::string& path : config_.readonly_paths) {
+    plan_.child.push_back({.op = Op::kReadonly,
+                           .what = plan_.Text(absl::StrCat("readonlyPaths '", path, "'")),
+                           .path = plan_.Text(path)});
+  }
+  if (config_.masked_paths.empty()) return;
+  // One empty file system for all: hosts mask hundreds of directories.
+  const auto* options = plan_.Array(std::vector<MountOption>{{"source", "tmpfs"}, {"ro", nullptr}});
+  plan_.child.push_back({.op = Op::kNewMount,
+                         .what = "maskedPaths",
+                         .out = kEmptyMount,
+                         .value = kAttributeReadonly,
+                         .text = "tmpfs",
+                         .options = options,
+                         .count = 2});
+  for (const std::string& path : config_.masked_paths) {
+    plan_.child.push_back({.op = Op::kMask,
+                           .what = plan_.Text(absl::StrCat("maskedPaths '", path, "'")),
+                           .path = plan_.Text(path)});
+  }
+}
+
+absl::StatusOr<Plan> CompileContainer(const Spec& spec, const ContainerOptions& options) {
+  KEELSON_RETURN_IF_ERROR(ValidateContainer(spec));
+  Plan plan;
+  ContainerCompiler compiler(spec, options, plan);
+  KEELSON_RETURN_IF_ERROR(compiler.Compile());
+  return plan;
+}
+
+}  // namespace keelson::container

@@ -1,0 +1,246 @@
+#include "container_runtime/runtime/creation.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "container_runtime/plan/compiler.h"
+#include "container_runtime/runtime/command.h"
+#include "container_runtime/runtime/id_maps.h"
+#include "container_runtime/runtime/process_id.h"
+#include "container_runtime/runtime/sockets.h"
+
+namespace keelson::container {
+namespace {
+
+constexpr const char* kFifoName = "exec.fifo";
+constexpr const char* kPidMark = "\"pid\":";
+
+const Namespace* Find(const Spec& spec, NamespaceType type) {
+  for (const Namespace& space : spec.linux_.namespaces) {
+    if (space.type == type) return &space;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<bool> IsDirectory(const std::string& path) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) == 0) return S_ISDIR(status.st_mode);
+  return absl::Status(absl::ErrnoToStatusCode(errno),
+                      absl::StrCat("mount source '", path, "': ", ErrnoText(errno)));
+}
+
+bool Exists(const char* path) { return ::access(path, F_OK) == 0; }
+
+}  // namespace
+
+std::string NowText() {
+  timespec now = {};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  tm parts = {};
+  ::gmtime_r(&now.tv_sec, &parts);
+  return absl::StrFormat("%04d-%02d-%02dT%02d:%02d:%02d.%09dZ", parts.tm_year + 1900,
+                         parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                         now.tv_nsec);
+}
+
+absl::Status Creation::CheckTerminal() const {
+  const bool terminal = bundle_.spec.process.has_value() && bundle_.spec.process->terminal;
+  const bool socket = !options_.console_socket.empty() || options_.console_fd >= 0;
+  if (terminal && !socket) {
+    return absl::InvalidArgumentError(
+        "cannot allocate tty if runc will detach without setting console socket");
+  }
+  if (!terminal && socket) {
+    return absl::InvalidArgumentError(
+        "cannot use console socket if runc will not detach or allocate tty");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Creation::Locate() {
+  KEELSON_ASSIGN_OR_RETURN(host_, DetectHost());
+  KEELSON_ASSIGN_OR_RETURN(
+      state_.cgroup, LocateFor(host_, runtime_, options_.id, bundle_.spec.linux_.cgroups_path));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Plan> Creation::Prepare() {
+  KEELSON_RETURN_IF_ERROR(ValidateId(options_.id));
+  KEELSON_ASSIGN_OR_RETURN(bundle_, LoadBundle(options_.bundle, options_.config));
+  KEELSON_RETURN_IF_ERROR(Locate());
+  const Spec& spec = bundle_.spec;
+  const Namespace* pid = Find(spec, NamespaceType::kPid);
+  state_.id = options_.id;
+  state_.oci_version = spec.oci_version;
+  state_.bundle = bundle_.path;
+  state_.rootfs = bundle_.rootfs;
+  state_.created = NowText();
+  state_.owner = ::geteuid();
+  state_.annotations = spec.annotations;
+  state_.systemd_cgroup = runtime_.cgroup_driver == CgroupDriver::kSystemd;
+  state_.own_pid_namespace = pid != nullptr && pid->path.empty();
+  state_.rootless = runtime_.rootless;
+  if (spec.linux_.intel_rdt.has_value() && !Exists("/sys/fs/resctrl/schemata")) {
+    return absl::FailedPreconditionError(
+        "linux.intelRdt: this machine has no resctrl file system mounted");
+  }
+  ContainerOptions compile;
+  compile.program = {.id = options_.id,
+                     .no_new_keyring = options_.no_new_keyring,
+                     .preserve_fds = options_.preserve_fds,
+                     .wait_for_start = wait_for_start_,
+                     .cgroup_by_call = state_.systemd_cgroup,
+                     .deny_setgroups = MustDenySetgroups(spec.linux_.gid_mappings),
+                     .has_attr_apparmor = Exists("/proc/self/attr/apparmor/exec")};
+  compile.rootfs = bundle_.rootfs;
+  compile.privileged = ::geteuid() == 0;
+  compile.no_pivot = options_.no_pivot;
+  compile.has_kcore = Exists("/proc/kcore");
+  compile.host = &host_;
+  compile.location = &state_.cgroup;
+  compile.is_directory = IsDirectory;
+  const std::string json = Runtime::StateJson(state_, ContainerStatus::kCreating, 1);
+  const size_t mark = json.find(kPidMark) + std::string_view(kPidMark).size();
+  compile.state_head = json.substr(0, mark);
+  compile.state_tail = json.substr(mark + 1);
+  return CompileContainer(spec, compile);
+}
+
+absl::StatusOr<Child> Creation::Make(Plan plan) {
+  KEELSON_RETURN_IF_ERROR(CheckTerminal());
+  KEELSON_RETURN_IF_ERROR(store_.Create(options_.id));
+  absl::StatusOr<Child> child = MakeClaimed(plan);
+  if (!child.ok()) Undo();
+  return child;
+}
+
+absl::Status Creation::OpenDescriptors() {
+  if (wait_for_start_) {
+    const std::string path = store_.PathOf(options_.id) + "/" + kFifoName;
+    if (::mkfifo(path.c_str(), 0622) != 0) return ErrnoError(errno, "mkfifo '" + path + "'");
+    (void)::chmod(path.c_str(), 0622);  // The umask must not stop the container's user.
+    fifo_.Reset(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!fifo_.ok()) return ErrnoError(errno, "open '" + path + "'");
+  }
+  if (!options_.console_socket.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(console_, ConnectSocket(options_.console_socket));
+  }
+  if (!options_.pidfd_socket.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(pidfd_socket_, ConnectSocket(options_.pidfd_socket));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Child> Creation::MakeClaimed(Plan& plan) {
+  // Whoever finds this after a crash knows from here on which cgroups to remove.
+  KEELSON_RETURN_IF_ERROR(store_.Save(state_));
+  KEELSON_RETURN_IF_ERROR(store_.WriteFile(options_.id, "config.json", bundle_.config_text));
+  KEELSON_RETURN_IF_ERROR(OpenDescriptors());
+  const bool user_namespace = Find(bundle_.spec, NamespaceType::kUser) != nullptr;
+  KEELSON_ASSIGN_OR_RETURN(cgroup_, NewManager(host_, state_, user_namespace));
+  KEELSON_RETURN_IF_ERROR(cgroup_->Create());
+  KEELSON_RETURN_IF_ERROR(cgroup_->Apply(bundle_.spec.linux_.resources));
+  KEELSON_RETURN_IF_ERROR(DelegateCgroup());
+  KEELSON_ASSIGN_OR_RETURN(const Attachment attachment, cgroup_->PrepareAttach({}));
+
+  SpawnRequest request;
+  const int console = options_.console_fd >= 0 ? options_.console_fd : console_.get();
+  request.registers = {{Register::kFifo, fifo_.get()}, {Register::kConsole, console}};
+  request.clone_into = attachment.clone_into.get();
+  for (const auto& file : attachment.tasks) request.cgroup_tasks.push_back(file.fd.get());
+  request.reached = [this](SyncPoint point, const Child& child) { return Reached(point, child); };
+  request.listener = [this](const Child& child, UniqueFd fd) {
+    return SendListener(child, std::move(fd));
+  };
+  return Spawn(plan, request);
+}
+
+// A container that owns its cgroup namespace and may write to its cgroup2 mount manages what is
+// below by itself: the files become its root's.
+absl::Status Creation::DelegateCgroup() {
+  if (host_.mode() != HostMode::kUnified) return absl::OkStatus();
+  const Namespace* space = Find(bundle_.spec, NamespaceType::kCgroup);
+  if (space == nullptr || !space->path.empty() || !bundle_.spec.process.has_value()) {
+    return absl::OkStatus();
+  }
+  for (const Mount& mount : bundle_.spec.mounts) {
+    const bool read_only =
+        std::find(mount.options.begin(), mount.options.end(), "ro") != mount.options.end();
+    if (mount.destination != "/sys/fs/cgroup" || mount.type.rfind("cgroup", 0) != 0 || read_only) {
+      continue;
+    }
+    const auto host_id = [](const std::vector<IdMapping>& map, uint32_t id) {
+      for (const IdMapping& line : map) {
+        if (id >= line.container_id && id - line.container_id < line.size) {
+          return line.host_id + (id - line.container_id);
+        }
+      }
+      return id;
+    };
+    return cgroup_->Delegate(
+        host_id(bundle_.spec.linux_.uid_mappings, bundle_.spec.process->user.uid),
+        host_id(bundle_.spec.linux_.gid_mappings, bundle_.spec.process->user.gid));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Creation::Reached(SyncPoint point, const Child& child) {
+  const Spec& spec = bundle_.spec;
+  switch (point) {
+    case SyncPoint::kMapIds:
+      return WriteIdMaps(child.pid, spec.linux_.uid_mappings, spec.linux_.gid_mappings,
+                         MustDenySetgroups(spec.linux_.gid_mappings));
+    case SyncPoint::kCgroup:
+      return cgroup_->Attach(child.pid);
+    case SyncPoint::kHooks: {
+      const std::string json = Runtime::StateJson(state_, ContainerStatus::kCreating, child.pid);
+      KEELSON_RETURN_IF_ERROR(RunHooks(spec.hooks.prestart, "prestart", json));
+      return RunHooks(spec.hooks.create_runtime, "createRuntime", json);
+    }
+    case SyncPoint::kReady:
+      return absl::OkStatus();
+    case SyncPoint::kGo:
+      return Finish(child);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Creation::Finish(const Child& child) {
+  KEELSON_ASSIGN_OR_RETURN(const ProcessInfo info, ReadProcessInfo(child.pid));
+  state_.pid = child.pid;
+  state_.start_time = info.start_time;
+  state_.cgroup = cgroup_->location();
+  KEELSON_RETURN_IF_ERROR(store_.Save(state_));
+  if (pidfd_socket_.ok()) {
+    KEELSON_RETURN_IF_ERROR(SendFd(pidfd_socket_.get(), child.pidfd.get(), "pidfd"));
+  }
+  if (options_.pid_file.empty()) return absl::OkStatus();
+  return ReplaceFile(options_.pid_file, absl::StrCat(child.pid), 0644);
+}
+
+absl::Status Creation::SendListener(const Child& child, UniqueFd listener) {
+  const Seccomp& seccomp = *bundle_.spec.linux_.seccomp;
+  KEELSON_ASSIGN_OR_RETURN(const UniqueFd socket, ConnectSocket(seccomp.listener_path));
+  const std::string state = Runtime::StateJson(state_, ContainerStatus::kCreating, child.pid);
+  return SendFd(socket.get(), listener.get(),
+                ListenerMessage(state_.oci_version, child.pid, seccomp.listener_metadata, state));
+}
+
+void Creation::Undo() {
+  // Best effort: what is left is found by `delete --force` through the state file, which goes last.
+  if (cgroup_ != nullptr) {
+    (void)cgroup_->Kill(absl::Seconds(10));
+    if (!cgroup_->Destroy().ok()) return;
+  }
+  (void)store_.Remove(options_.id);
+}
+
+}  // namespace keelson::container

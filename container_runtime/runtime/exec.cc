@@ -1,0 +1,132 @@
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "container_runtime/plan/compiler.h"
+#include "container_runtime/runtime/creation.h"
+#include "container_runtime/runtime/process_id.h"
+#include "container_runtime/runtime/sockets.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
+namespace keelson::container {
+namespace {
+
+constexpr std::array<std::pair<const char*, uint64_t>, 8> kNamespaces = {
+    {{"user", CLONE_NEWUSER},
+     {"mnt", CLONE_NEWNS},
+     {"pid", CLONE_NEWPID},
+     {"net", CLONE_NEWNET},
+     {"ipc", CLONE_NEWIPC},
+     {"uts", CLONE_NEWUTS},
+     {"cgroup", CLONE_NEWCGROUP},
+     {"time", CLONE_NEWTIME}}};
+
+// The namespaces of `pid` that are not ours. Joining one's own user namespace is an error.
+uint64_t NamespacesToJoin(pid_t pid) {
+  uint64_t join = 0;
+  for (const auto& [name, flag] : kNamespaces) {
+    struct stat ours = {};
+    struct stat theirs = {};
+    if (::stat(absl::StrCat("/proc/self/ns/", name).c_str(), &ours) != 0) continue;
+    if (::stat(absl::StrCat("/proc/", pid, "/ns/", name).c_str(), &theirs) != 0) continue;
+    if (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev) join |= flag;
+  }
+  return join;
+}
+
+absl::Status CheckConsole(const ExecRequest& request) {
+  const bool socket = !request.console_socket.empty() || request.console_fd >= 0;
+  if (request.process.terminal && !socket) {
+    return absl::InvalidArgumentError(
+        "cannot allocate tty if runc will detach without setting console socket");
+  }
+  if (!request.process.terminal && socket) {
+    return absl::InvalidArgumentError(
+        "cannot use console socket if runc will not detach or allocate tty");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const ContainerState& state) {
+  KEELSON_ASSIGN_OR_RETURN(const UniqueFd init, OpenProcess(state.pid, state.start_time));
+  KEELSON_ASSIGN_OR_RETURN(const Spec spec, LoadConfig(request.id));
+  KEELSON_ASSIGN_OR_RETURN(const auto cgroup, Cgroup(state));
+  KEELSON_ASSIGN_OR_RETURN(const Attachment attachment, cgroup->PrepareAttach(request.cgroup));
+  ExecOptions options;
+  options.program = {.id = state.id,
+                     .no_new_keyring = true,
+                     .preserve_fds = request.preserve_fds,
+                     .cgroup_by_call = attachment.by_call,
+                     .deny_setgroups = false,
+                     .has_attr_apparmor = ::access("/proc/self/attr/apparmor/exec", F_OK) == 0};
+  options.join = NamespacesToJoin(state.pid);
+  options.seccomp = spec.linux_.seccomp.has_value() ? &*spec.linux_.seccomp : nullptr;
+  options.personality = spec.linux_.personality;
+  Process process = request.process;
+  const UniqueFd root(
+      ::open(absl::StrCat("/proc/", state.pid, "/root").c_str(), O_PATH | O_CLOEXEC));
+  AddHome(root.get(), process);
+  KEELSON_ASSIGN_OR_RETURN(Plan plan, CompileExec(process, options));
+
+  UniqueFd console;
+  UniqueFd pidfd_socket;
+  if (!request.console_socket.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(console, ConnectSocket(request.console_socket));
+  }
+  if (!request.pidfd_socket.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(pidfd_socket, ConnectSocket(request.pidfd_socket));
+  }
+  SpawnRequest spawn;
+  spawn.registers = {{kProcess, init.get()},
+                     {kConsole, request.console_fd >= 0 ? request.console_fd : console.get()}};
+  spawn.clone_into = attachment.clone_into.get();
+  for (const auto& file : attachment.tasks) spawn.cgroup_tasks.push_back(file.fd.get());
+  spawn.reached = [&](SyncPoint point, const Child& child) -> absl::Status {
+    if (point == SyncPoint::kCgroup) return cgroup->Attach(child.pid);
+    if (point != SyncPoint::kGo) return absl::OkStatus();
+    if (pidfd_socket.ok()) {
+      KEELSON_RETURN_IF_ERROR(SendFd(pidfd_socket.get(), child.pidfd.get(), "pidfd"));
+    }
+    if (request.pid_file.empty()) return absl::OkStatus();
+    return ReplaceFile(request.pid_file, absl::StrCat(child.pid), 0644);
+  };
+  spawn.listener = [&](const Child& child, UniqueFd listener) -> absl::Status {
+    KEELSON_ASSIGN_OR_RETURN(const UniqueFd socket,
+                             ConnectSocket(spec.linux_.seccomp->listener_path));
+    return SendFd(
+        socket.get(), listener.get(),
+        ListenerMessage(state.oci_version, child.pid, spec.linux_.seccomp->listener_metadata,
+                        StateJson(state, ContainerStatus::kRunning, state.pid)));
+  };
+  return Spawn(plan, spawn);
+}
+
+absl::StatusOr<Child> Runtime::Exec(const ExecRequest& request) {
+  KEELSON_RETURN_IF_ERROR(CheckConsole(request));
+  KEELSON_ASSIGN_OR_RETURN(const ContainerState state, store_.Load(request.id));
+  const ContainerStatus status = StatusOf(state);
+  if (status == ContainerStatus::kStopped) {
+    return absl::FailedPreconditionError("cannot exec in a stopped container");
+  }
+  if (status == ContainerStatus::kCreating) {
+    return absl::FailedPreconditionError("cannot exec in a container that is being created");
+  }
+  if (status == ContainerStatus::kPaused && !request.ignore_paused) {
+    return absl::FailedPreconditionError(
+        "cannot exec in a paused container (use --ignore-paused to override)");
+  }
+  return ExecLocked(request, state);
+}
+
+}  // namespace keelson::container
