@@ -140,11 +140,18 @@ absl::Status ParseCpuStatV2(const std::string& file, std::string_view text, Cgro
   });
 }
 
+// Of v1 the totals with all cgroups below, of v2 there is nothing else.
+void TakeMemoryStat(absl::string_view key, uint64_t value, MemoryStats& memory) {
+  if (key == "cache" || key == "file") memory.cache = value;
+  if (key == "total_rss" || key == "anon") memory.anonymous = value;
+  if (key == "total_inactive_file" || key == "inactive_file") memory.inactive_file = value;
+}
+
 absl::Status ParseMemoryStat(const std::string& file, std::string_view text, CgroupStats& stats) {
   stats.memory.raw.clear();
   return ForPairs(file, text, [&](absl::string_view key, uint64_t value) {
     stats.memory.raw.emplace(std::string(key), value);
-    if (key == "cache" || key == "file") stats.memory.cache = value;
+    TakeMemoryStat(key, value, stats.memory);
   });
 }
 
@@ -271,10 +278,8 @@ absl::Status ParseRdma(const std::string& file, std::string_view text, CgroupSta
   return absl::OkStatus();
 }
 
-std::vector<StatFile> MakeStatFiles() {
+std::vector<StatFile> FilesOfV1() {
   return {
-      // First, so that a v1 hierarchy, where there is one, has the last word.
-      {"", true, "cpu.stat", ParseCpuStatV2},
       {"cpuacct", false, "cpuacct.usage", KEELSON_NUMBER(cpu.total)},
       {"cpuacct", false, "cpuacct.stat", ParseCpuacctStat},
       {"cpuacct", false, "cpuacct.usage_percpu", ParsePerCpu, true},
@@ -326,6 +331,12 @@ std::vector<StatFile> MakeStatFiles() {
       {"blkio", false, "blkio.throttle.io_serviced_recursive", KEELSON_BLOCK(serviced)},
       {"blkio", false, "blkio.throttle.io_service_bytes_recursive", KEELSON_BLOCK(service_bytes)},
       {"rdma", false, "rdma.current", ParseRdma, true},
+  };
+}
+
+std::vector<StatFile> FilesOfV2() {
+  return {
+      {"", true, "cpu.stat", ParseCpuStatV2},
       {"memory", true, "memory.stat", ParseMemoryStat},
       {"memory", true, "memory.current", KEELSON_NUMBER(memory.usage.usage)},
       {"memory", true, "memory.peak", KEELSON_NUMBER(memory.usage.max)},
@@ -345,15 +356,21 @@ std::vector<StatFile> MakeStatFiles() {
 
 }  // namespace
 
-uint64_t MemoryStats::WorkingSet() const {
-  const auto total = raw.find("total_inactive_file");
-  const auto it = total != raw.end() ? total : raw.find("inactive_file");
-  const uint64_t inactive = it == raw.end() ? 0 : it->second;
-  return usage.usage - std::min(inactive, usage.usage);
+absl::Status ParseMemoryStatBriefly(const std::string& file, std::string_view text,
+                                    CgroupStats& stats) {
+  return ForPairs(file, text, [&](absl::string_view key, uint64_t value) {
+    TakeMemoryStat(key, value, stats.memory);
+  });
 }
 
 const std::vector<StatFile>& StatFiles() {
-  static const auto* const files = new std::vector<StatFile>(MakeStatFiles());
+  static const auto* const files = [] {
+    auto* all = new std::vector<StatFile>(FilesOfV2());
+    // Last, so that a v1 hierarchy, where there is one, has the last word on what both count.
+    const std::vector<StatFile> v1 = FilesOfV1();
+    all->insert(all->end(), v1.begin(), v1.end());
+    return all;
+  }();
   return *files;
 }
 

@@ -13,8 +13,8 @@ namespace keelson::container {
 
 // cpu.weight in [1, 10000] of cpu.shares in [2, 262144]; values outside are taken as the nearest.
 // The curve goes through (2, 1), (1024, 100) and (262144, 10000), so that the defaults match:
-// ceil(10^((log2(x)^2 + 125 log2(x)) / 612 - 7/34)), as runc since 1.3 and crun since 1.20. Older
-// ones were linear and made 39 of 1024.
+// ceil(10^((log2(x)^2 + 125 log2(x)) / 612 - 7/34)), as the newest runc and crun. Older ones were
+// linear and made 39 of 1024.
 uint64_t CpuWeightOfShares(uint64_t shares);
 
 // io.weight in [1, 10000] of blkio.weight in [10, 1000], linear. 0 stays 0, which means unset.

@@ -87,6 +87,13 @@ TEST_CASE("Types within one another end somewhere", "[cgroup][dbus]") {
   CHECK_FALSE(reader.ok());
 }
 
+TEST_CASE("An array of nothing ends", "[cgroup][dbus]") {
+  std::string_view signature = "a()";
+  DBusReader reader(std::string_view("\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16));
+  reader.Skip(signature);
+  CHECK_FALSE(reader.ok());
+}
+
 TEST_CASE("A message of more than 16 MiB is refused by its head", "[cgroup][dbus]") {
   std::string head = absl::HexStringToBytes("6c010001ffffffff0700000000000000");
   CHECK(DBusMessageSize(head).status().code() == absl::StatusCode::kResourceExhausted);

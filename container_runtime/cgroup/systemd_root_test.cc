@@ -42,6 +42,18 @@ std::string ReadText(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
+// A child that does nothing, and is not a test when a signal ends it.
+pid_t StartWaiter() {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    (void)::signal(SIGTERM, SIG_DFL);
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (true) (void)::pause();
+  }
+  REQUIRE(pid > 0);
+  return pid;
+}
+
 class Scope {
  public:
   explicit Scope(const std::string& name, std::vector<UnitProperty> properties = {}) {
@@ -68,12 +80,7 @@ class Scope {
     KEELSON_REQUIRE_OK(manager->Apply(resources));
     KEELSON_ASSIGN_OR_FAIL(const Attachment attachment, manager->PrepareAttach({}));
     REQUIRE(attachment.by_call);
-    child = ::fork();
-    if (child == 0) {
-      (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      while (true) (void)::pause();
-    }
-    REQUIRE(child > 0);
+    child = StartWaiter();
     KEELSON_REQUIRE_OK(manager->Attach(child));
   }
 
@@ -163,11 +170,7 @@ TEST_CASE("systemd's words reach the caller", "[systemd]") {
 TEST_CASE("A process can be attached through systemd", "[systemd]") {
   Scope scope("attach");
   scope.Start({});
-  const pid_t other = ::fork();
-  if (other == 0) {
-    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while (true) (void)::pause();
-  }
+  const pid_t other = StartWaiter();
   KEELSON_ASSIGN_OR_FAIL(const auto control, ConnectUnitControl({}));
 
   KEELSON_REQUIRE_OK(control->AttachProcesses(scope.unit, "", {static_cast<uint32_t>(other)}));
@@ -176,6 +179,28 @@ TEST_CASE("A process can be attached through systemd", "[systemd]") {
   CHECK(control->ManagerCgroup().ok());
   KEELSON_REQUIRE_OK(scope.manager->Kill(kLimit));
   (void)::waitpid(other, nullptr, 0);
+}
+
+TEST_CASE("The message bus serves as well as the private socket", "[systemd]") {
+  const std::string socket = "/run/dbus/system_bus_socket";
+  if (::access(socket.c_str(), F_OK) != 0) {
+    std::cout << "SKIPPED: the message bus: this machine has no dbus-daemon\n";
+    return;
+  }
+  KEELSON_ASSIGN_OR_FAIL(const auto control, ConnectUnitControl({.socket = socket, .bus = true}));
+  const pid_t child = StartWaiter();
+
+  KEELSON_REQUIRE_OK(
+      control->Start("bus.scope", {{"PIDs", std::vector<uint32_t>{static_cast<uint32_t>(child)}}}));
+  CHECK(Show("bus.scope", "ActiveState") == "active");
+  KEELSON_CHECK_ERROR(control->Start("bus.scope", {}), absl::StatusCode::kAlreadyExists,
+                      "bus.scope");
+  KEELSON_REQUIRE_OK(control->Set("bus.scope", {{"TasksMax", uint64_t{5}}}));
+  CHECK(Show("bus.scope", "TasksMax") == "5");
+  KEELSON_REQUIRE_OK(control->Stop("bus.scope"));
+  CHECK(Show("bus.scope", "ActiveState") == "inactive");
+  KEELSON_REQUIRE_OK(control->Stop("bus.scope"));  // There is none any more.
+  (void)::waitpid(child, nullptr, 0);
 }
 
 TEST_CASE("Nobody at the socket is said so", "[systemd]") {

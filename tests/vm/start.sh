@@ -2,6 +2,7 @@
 # Second half of init.sh, in the machine's own root. /keelson/options sets INIT, CGROUPS and MODULES.
 set -u
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin
+# shellcheck disable=SC1091  # It is in the machine.
 . /keelson/options
 mount -t proc -o nosuid,nodev,noexec proc /proc
 mount -t sysfs -o nosuid,nodev,noexec sysfs /sys

@@ -204,8 +204,9 @@ class Machine:
         for name in names:
             if name != "busybox":
                 image.add_link(f"/bin/{name}", "busybox")
-        image.add_text("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
-        image.add_text("/etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")
+        image.add_text("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nmessagebus:x:100:101::/:/bin/false\n"
+                       "nobody:x:65534:65534:nobody:/:/bin/false\n")
+        image.add_text("/etc/group", "root:x:0:\ntty:x:5:\nmessagebus:x:101:\nnogroup:x:65534:\n")
         for script in ("start.sh", "run.sh"):
             image.add_file(f"/keelson/{script}", os.path.join(_HERE, script), 0o755)
 
@@ -233,6 +234,19 @@ class Machine:
         image.add_text("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
         image.add_text("/etc/os-release", "ID=keelson-vm\nNAME=keelson-vm\n")
         image.add_text("/etc/nsswitch.conf", "passwd: files\ngroup: files\n")
+        if os.path.exists("/usr/bin/dbus-daemon"):
+            self._add_dbus()
+
+    def _add_dbus(self):
+        """The message bus, started by systemd when someone connects."""
+        image = self.image
+        image.add_program("/usr/bin/dbus-daemon")
+        for unit in ("dbus.service", "dbus.socket"):
+            image.add_file(f"/lib/systemd/system/{unit}", f"/lib/systemd/system/{unit}")
+        image.add_link("/etc/systemd/system/sockets.target.wants/dbus.socket", "/lib/systemd/system/dbus.socket")
+        for file in ("system.conf", "system.d/org.freedesktop.systemd1.conf"):
+            image.add_file(f"/usr/share/dbus-1/{file}", f"/usr/share/dbus-1/{file}")
+        image.add_folder("/usr/share/dbus-1/system-services")
 
     def _write_initramfs(self, path, command):
         image = self.image

@@ -267,37 +267,40 @@ void DBusReader::Skip(std::string_view& signature, int depth) {
       return;
     }
     case '(':
-    case '{': {
-      Align(8);
-      const char end = type == '(' ? ')' : '}';
-      while (ok_ && !signature.empty() && signature.front() != end) Skip(signature, depth + 1);
-      if (signature.empty()) ok_ = false;
-      if (ok_) signature.remove_prefix(1);
-      return;
-    }
-    case 'a': {
-      const size_t size = Uint32();
-      if (signature.empty()) ok_ = false;
-      if (ok_) Align(AlignmentOf(signature.front()));
-      if (!Need(size)) return;
-      const size_t end = at_ + size;
-      std::string_view element = signature;
-      // Of an empty array, too, the signature has to be passed over: by a reader of nothing.
-      if (size == 0) {
-        SkipType(signature, depth + 1);
-        return;
-      }
-      while (ok_ && at_ < end) {
-        element = signature;
-        Skip(element, depth + 1);
-      }
-      if (at_ != end) ok_ = false;
-      signature = element;
-      return;
-    }
+    case '{':
+      return SkipStruct(type == '(' ? ')' : '}', signature, depth);
+    case 'a':
+      return SkipArray(signature, depth);
     default:
       ok_ = false;
   }
+}
+
+// Of a struct or a dictionary entry, after its opening bracket.
+void DBusReader::SkipStruct(char end, std::string_view& signature, int depth) {
+  Align(8);
+  while (ok_ && !signature.empty() && signature.front() != end) Skip(signature, depth + 1);
+  if (signature.empty()) ok_ = false;
+  if (ok_) signature.remove_prefix(1);
+}
+
+void DBusReader::SkipArray(std::string_view& signature, int depth) {
+  const size_t size = Uint32();
+  if (signature.empty()) ok_ = false;
+  if (ok_) Align(AlignmentOf(signature.front()));
+  if (!Need(size)) return;
+  // Of an empty array, too, the type has to be passed over.
+  if (size == 0) return SkipType(signature, depth + 1);
+  const size_t end = at_ + size;
+  std::string_view after = signature;
+  while (ok_ && at_ < end) {
+    const size_t before = at_;
+    after = signature;
+    Skip(after, depth + 1);
+    if (at_ == before) ok_ = false;  // "a()": there is no empty struct, and no end to them
+  }
+  if (at_ != end) ok_ = false;
+  signature = after;
 }
 
 void DBusReader::SkipType(std::string_view& signature, int depth) {

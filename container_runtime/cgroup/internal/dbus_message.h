@@ -86,6 +86,8 @@ class DBusReader {
 
  private:
   bool Need(size_t bytes);
+  void SkipStruct(char end, std::string_view& signature, int depth);
+  void SkipArray(std::string_view& signature, int depth);
   // Passes over a type without a value, for an array without elements.
   void SkipType(std::string_view& signature, int depth);
   std::string_view bytes_;
