@@ -171,12 +171,13 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
        {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
         "socket-reuse-address", "enable-grpc-gateway", "strict-reconfig-check", "enable-pprof",
         "enable-log-rotation", "enable-distributed-tracing", "discovery-insecure-transport",
-        "debug", "peer-skip-client-san-verification"}) {
+        "debug", "peer-skip-client-san-verification", "initial-corrupt-check"}) {
     flags.WithoutEffect(name, true);
   }
-  for (const char* name : {"corrupt-check-time", "compaction-batch-limit", "memory-mlock",
-                           "warning-apply-duration", "downgrade-check-time", "max-learners",
-                           "bootstrap-defrag-threshold-megabytes", "enable-distributed-tracing"}) {
+  for (const char* name :
+       {"corrupt-check-time", "compaction-batch-limit", "memory-mlock", "warning-apply-duration",
+        "downgrade-check-time", "max-learners", "bootstrap-defrag-threshold-megabytes",
+        "enable-distributed-tracing", "initial-corrupt-check"}) {
     flags.Alias(absl::StrCat("experimental-", name), name);
   }
 }
