@@ -33,6 +33,9 @@ struct Raw {
   std::string initial_cluster_state = "new";
   std::string compaction_mode = "periodic";
   std::string compaction_retention = "0";
+  std::string auth_token = "simple";
+  uint64_t bcrypt_cost = 10;
+  uint64_t auth_token_ttl_s = 300;
   std::string log_level = "info";
   std::string log_format = "console";
   std::string log_outputs = "default";
@@ -98,8 +101,12 @@ void RegisterClusterFlags(FlagSet& flags, Raw& raw, Options& options) {
                "compaction off.");
 }
 
-void RegisterTlsFlags(FlagSet& flags, Options& options) {
+void RegisterSecurityFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Section("Security");
+  flags.String("auth-token", &raw.auth_token, "Kind of token of users: 'simple'.");
+  flags.Uint64("auth-token-ttl", &raw.auth_token_ttl_s,
+               "Seconds after its last use that a token is good for.");
+  flags.Uint64("bcrypt-cost", &raw.bcrypt_cost, "Cost of hashing passwords, from 4 to 31.");
   const auto side = [&flags](const std::string& prefix, const std::string& what, TlsFiles& files) {
     flags.String(prefix + "cert-file", &files.cert_file, "Certificate for " + what + " traffic.");
     flags.String(prefix + "key-file", &files.key_file, "Key for " + what + " traffic.");
@@ -138,9 +145,6 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
                            "raft-read-timeout",
                            "raft-write-timeout",
                            "feature-gates",
-                           "auth-token",
-                           "bcrypt-cost",
-                           "auth-token-ttl",
                            "metrics",
                            "logger",
                            "discovery-fallback",
@@ -311,6 +315,21 @@ absl::Status SetLimits(const Raw& raw, Options& options, std::vector<std::string
   return absl::OkStatus();
 }
 
+absl::Status SetAuth(const Raw& raw, Options& options) {
+  if (raw.auth_token != "simple") {
+    return Bad("auth-token",
+               absl::StrCat("'", raw.auth_token, "' is not supported, only 'simple'"));
+  }
+  if (raw.bcrypt_cost < 4 || raw.bcrypt_cost > 31) return Bad("bcrypt-cost", "must be 4 to 31");
+  constexpr uint64_t kYear = 365 * 86400;
+  if (raw.auth_token_ttl_s == 0 || raw.auth_token_ttl_s > kYear) {
+    return Bad("auth-token-ttl", absl::StrCat("must be 1 to ", kYear));
+  }
+  options.bcrypt_cost = static_cast<int>(raw.bcrypt_cost);
+  options.auth_token_ttl = absl::Seconds(static_cast<int64_t>(raw.auth_token_ttl_s));
+  return absl::OkStatus();
+}
+
 absl::Status SetCompaction(const Raw& raw, Options& options) {
   const std::string& retention = raw.compaction_retention;
   if (raw.compaction_mode != "periodic" && raw.compaction_mode != "revision") {
@@ -457,7 +476,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> argume
   FlagSet flags;
   RegisterMemberFlags(flags, raw, line.options);
   RegisterClusterFlags(flags, raw, line.options);
-  RegisterTlsFlags(flags, line.options);
+  RegisterSecurityFlags(flags, raw, line.options);
   RegisterMonitoringFlags(flags, raw, line.options);
   RegisterFlagsWithoutEffect(flags);
   RegisterRefusedFlags(flags);
@@ -484,6 +503,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> argume
   KEELSON_RETURN_IF_ERROR(SetTimes(raw, options));
   KEELSON_RETURN_IF_ERROR(SetLimits(raw, options, line.warnings));
   KEELSON_RETURN_IF_ERROR(SetCompaction(raw, options));
+  KEELSON_RETURN_IF_ERROR(SetAuth(raw, options));
   KEELSON_RETURN_IF_ERROR(SetLogging(raw, options));
   KEELSON_RETURN_IF_ERROR(CheckTls(options.client_tls, ""));
   KEELSON_RETURN_IF_ERROR(CheckTls(options.peer_tls, "peer-"));

@@ -68,6 +68,9 @@ struct Options {
   absl::Duration compaction_period;       // kPeriodic
   int64_t compaction_keep_revisions = 0;  // kRevision
 
+  int bcrypt_cost = 10;
+  absl::Duration auth_token_ttl = absl::Seconds(300);
+
   TlsFiles client_tls;
   TlsFiles peer_tls;
 

@@ -77,6 +77,8 @@ Server::Options ServerOptionsOf(const Options& options) {
   server.max_txn_ops = options.max_txn_ops;
   server.max_request_bytes = options.max_request_bytes;
   server.watch_progress_interval = options.watch_progress_interval;
+  server.bcrypt_cost = options.bcrypt_cost;
+  server.auth_token_ttl = options.auth_token_ttl;
   server.space.directories = {paths.member, paths.wal};
   server.space.quota_bytes = options.quota_backend_bytes;
   server.compaction.keep_time = options.compaction_period;
