@@ -66,6 +66,8 @@ void RegisterMemberFlags(FlagSet& flags, Raw& raw, Options& options) {
               "negative no limit.");
   flags.Uint64("max-txn-ops", &options.max_txn_ops, "Operations allowed in one transaction.");
   flags.Uint64("max-request-bytes", &options.max_request_bytes, "Largest client request in bytes.");
+  flags.Bool("enable-grpc-gateway", &options.enable_gateway,
+             "Serve the API as JSON over HTTP, below /v3.");
   flags.Bool("enable-v2", &options.enable_v2, "Serve the version 2 API: /v2/keys and its like.");
   flags.Uint64("max-concurrent-streams", &options.max_concurrent_streams,
                "Streams that one client connection may have open.");
@@ -173,9 +175,9 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
   }
   for (const char* name :
        {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
-        "socket-reuse-address", "enable-grpc-gateway", "strict-reconfig-check", "enable-pprof",
-        "enable-log-rotation", "enable-distributed-tracing", "discovery-insecure-transport",
-        "debug", "peer-skip-client-san-verification", "initial-corrupt-check"}) {
+        "socket-reuse-address", "strict-reconfig-check", "enable-pprof", "enable-log-rotation",
+        "enable-distributed-tracing", "discovery-insecure-transport", "debug",
+        "peer-skip-client-san-verification", "initial-corrupt-check"}) {
     flags.WithoutEffect(name, true);
   }
   for (const char* name :

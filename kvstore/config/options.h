@@ -40,6 +40,7 @@ struct Options {
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
   absl::Duration election_timeout = absl::Milliseconds(1000);
   bool pre_vote = true;
+  bool enable_gateway = true;  // JSON, below /v3
   bool enable_v2 = true;
   bool unsafe_no_fsync = false;
 
