@@ -44,5 +44,63 @@ absl::Status Stopped() { return absl::UnavailableError("etcdserver: server stopp
 absl::Status Timeout() { return absl::UnavailableError("etcdserver: request timed out"); }
 absl::Status Unhealthy() { return absl::UnavailableError("etcdserver: unhealthy cluster"); }
 absl::Status Corrupt() { return absl::DataLossError("etcdserver: corrupt cluster"); }
+absl::Status PermissionDenied() {
+  return absl::PermissionDeniedError("etcdserver: permission denied");
+}
+absl::Status InvalidAuthToken() {
+  return absl::UnauthenticatedError("etcdserver: invalid auth token");
+}
+absl::Status InvalidAuthManagement() {
+  return absl::InvalidArgumentError("etcdserver: invalid auth management");
+}
+absl::Status AuthOldRevision() {
+  return absl::InvalidArgumentError("etcdserver: revision of auth store is old");
+}
+absl::Status AuthNotEnabled() {
+  return absl::FailedPreconditionError("etcdserver: authentication is not enabled");
+}
+absl::Status AuthFailed() {
+  return absl::InvalidArgumentError(
+      "etcdserver: authentication failed, invalid user ID or password");
+}
+absl::Status RootUserNotExist() {
+  return absl::FailedPreconditionError("etcdserver: root user does not exist");
+}
+absl::Status RootRoleNotExist() {
+  return absl::FailedPreconditionError("etcdserver: root user does not have root role");
+}
+absl::Status UserAlreadyExists() {
+  return absl::FailedPreconditionError("etcdserver: user name already exists");
+}
+absl::Status UserEmpty() { return absl::InvalidArgumentError("etcdserver: user name is empty"); }
+absl::Status UserNotFound() {
+  return absl::FailedPreconditionError("etcdserver: user name not found");
+}
+absl::Status RoleAlreadyExists() {
+  return absl::FailedPreconditionError("etcdserver: role name already exists");
+}
+absl::Status RoleNotFound() {
+  return absl::FailedPreconditionError("etcdserver: role name not found");
+}
+absl::Status RoleEmpty() { return absl::InvalidArgumentError("etcdserver: role name is empty"); }
+absl::Status RoleNotGranted() {
+  return absl::FailedPreconditionError("etcdserver: role is not granted to the user");
+}
+absl::Status PermissionNotGiven() {
+  return absl::InvalidArgumentError("etcdserver: permission not given");
+}
+absl::Status PermissionNotGranted() {
+  return absl::FailedPreconditionError("etcdserver: permission is not granted to the role");
+}
+absl::Status BadLeaderTransferee() {
+  return absl::FailedPreconditionError("etcdserver: bad leader transferee");
+}
+// Without etcd's prefix, and a code that says nothing: so it is there.
+absl::Status LeaderTransferTimeout() {
+  return absl::UnknownError("etcdserver: request timed out, leader transfer took too long");
+}
+absl::Status NoPasswordUser() {
+  return absl::UnknownError("auth: authentication failed, password was given for no password user");
+}
 
 }  // namespace keelson::kvstore::errors

@@ -29,6 +29,27 @@ absl::Status Stopped();
 absl::Status Timeout();
 absl::Status Unhealthy();
 absl::Status Corrupt();
+absl::Status PermissionDenied();
+absl::Status InvalidAuthToken();
+absl::Status InvalidAuthManagement();
+absl::Status AuthOldRevision();
+absl::Status AuthNotEnabled();
+absl::Status AuthFailed();
+absl::Status RootUserNotExist();
+absl::Status RootRoleNotExist();
+absl::Status UserAlreadyExists();
+absl::Status UserEmpty();
+absl::Status UserNotFound();
+absl::Status RoleAlreadyExists();
+absl::Status RoleNotFound();
+absl::Status RoleEmpty();
+absl::Status RoleNotGranted();
+absl::Status PermissionNotGiven();
+absl::Status PermissionNotGranted();
+absl::Status BadLeaderTransferee();
+absl::Status LeaderTransferTimeout();
+// A user who is known by certificate only gave a password; etcd has no code for it.
+absl::Status NoPasswordUser();
 
 }  // namespace keelson::kvstore::errors
 

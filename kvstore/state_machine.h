@@ -26,12 +26,13 @@ using CommandResponse =
 
 struct CommandResult {
   uint64_t request_id = 0;
+  uint64_t index = 0;        // of the log entry
   absl::Status status;       // etcd's code and text
   CommandResponse response;  // header.revision set, the other header fields not
 };
 
 // Hears what applying did. Called on the apply executor after the whole batch is visible
-// to readers, in this order: OnChanges, OnLeases, OnResults. Must not block.
+// to readers, in this order: OnChanges, OnLeases, OnAuth, OnResults. Must not block.
 class ApplyListener {
  public:
   virtual ~ApplyListener() = default;
@@ -50,6 +51,14 @@ class ApplyListener {
     int64_t ttl_seconds = 0;  // granted, or remaining for a checkpoint
   };
   virtual void OnLeases(std::vector<LeaseChange> changes) = 0;
+
+  struct AuthChange {
+    enum class Kind { kToken, kUserChanged, kDisabled } kind = Kind::kToken;
+    std::string user = {};
+    std::string token = {};  // kToken: from now on it stands for the user
+  };
+  // Before OnResults: who asked for a token may use it at once.
+  virtual void OnAuth(std::vector<AuthChange> /*changes*/) {}
 
   virtual void OnResults(std::vector<CommandResult> results) = 0;
 

@@ -22,6 +22,9 @@
 #include "absl/status/statusor.h"
 #include "kvstore/api/rpc.pb.h"
 
+namespace keelson::kvstore::auth {
+class AuthStore;
+}
 namespace keelson::kvstore::v2 {
 class KeyStore;
 }
@@ -101,6 +104,9 @@ class Store {
   };
   // What members have published, by ascending id.
   [[nodiscard]] virtual std::vector<MemberAttributes> Members() const = 0;
+
+  // Users, roles and rights (auth/auth_store.h); never null. A restored snapshot brings others.
+  [[nodiscard]] virtual std::shared_ptr<auth::AuthStore> Auth() const = 0;
 
   // The keys of the version 2 API (v2/key_store.h); never null. A restored snapshot brings another.
   [[nodiscard]] virtual std::shared_ptr<v2::KeyStore> V2() const = 0;

@@ -29,6 +29,7 @@ _LIBRARIES = {
     "boost": ("libboost1.81-dev", "boost/beast.hpp", [], []),
     "catch2": ("catch2", "catch2/catch.hpp", [], []),
     "cli11": ("libcli11-dev", "CLI/CLI.hpp", [], []),
+    "crypt": ("libcrypt-dev", "crypt.h", [], ["-lcrypt"]),
     "grpc": ("libgrpc++-dev", "grpcpp/grpcpp.h", [], ["-lgrpc++", "-lgrpc", "-lgpr"]),
     "jemalloc": ("libjemalloc-dev", "jemalloc/jemalloc.h", [], ["-ljemalloc"]),
     "nghttp2": ("libnghttp2-dev", "nghttp2/nghttp2.h", ["libnghttp2"], []),

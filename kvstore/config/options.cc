@@ -33,6 +33,9 @@ struct Raw {
   std::string initial_cluster_state = "new";
   std::string compaction_mode = "periodic";
   std::string compaction_retention = "0";
+  std::string auth_token = "simple";
+  uint64_t bcrypt_cost = 10;
+  uint64_t auth_token_ttl_s = 300;
   std::string log_level = "info";
   std::string log_format = "console";
   std::string log_outputs = "default";
@@ -63,6 +66,8 @@ void RegisterMemberFlags(FlagSet& flags, Raw& raw, Options& options) {
               "negative no limit.");
   flags.Uint64("max-txn-ops", &options.max_txn_ops, "Operations allowed in one transaction.");
   flags.Uint64("max-request-bytes", &options.max_request_bytes, "Largest client request in bytes.");
+  flags.Bool("enable-grpc-gateway", &options.enable_gateway,
+             "Serve the API as JSON over HTTP, below /v3.");
   flags.Bool("enable-v2", &options.enable_v2, "Serve the version 2 API: /v2/keys and its like.");
   flags.Uint64("max-concurrent-streams", &options.max_concurrent_streams,
                "Streams that one client connection may have open.");
@@ -98,8 +103,12 @@ void RegisterClusterFlags(FlagSet& flags, Raw& raw, Options& options) {
                "compaction off.");
 }
 
-void RegisterTlsFlags(FlagSet& flags, Options& options) {
+void RegisterSecurityFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Section("Security");
+  flags.String("auth-token", &raw.auth_token, "Kind of token of users: 'simple'.");
+  flags.Uint64("auth-token-ttl", &raw.auth_token_ttl_s,
+               "Seconds after its last use that a token is good for.");
+  flags.Uint64("bcrypt-cost", &raw.bcrypt_cost, "Cost of hashing passwords, from 4 to 31.");
   const auto side = [&flags](const std::string& prefix, const std::string& what, TlsFiles& files) {
     flags.String(prefix + "cert-file", &files.cert_file, "Certificate for " + what + " traffic.");
     flags.String(prefix + "key-file", &files.key_file, "Key for " + what + " traffic.");
@@ -138,9 +147,6 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
                            "raft-read-timeout",
                            "raft-write-timeout",
                            "feature-gates",
-                           "auth-token",
-                           "bcrypt-cost",
-                           "auth-token-ttl",
                            "metrics",
                            "logger",
                            "discovery-fallback",
@@ -169,14 +175,15 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
   }
   for (const char* name :
        {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
-        "socket-reuse-address", "enable-grpc-gateway", "strict-reconfig-check", "enable-pprof",
-        "enable-log-rotation", "enable-distributed-tracing", "discovery-insecure-transport",
-        "debug", "peer-skip-client-san-verification"}) {
+        "socket-reuse-address", "strict-reconfig-check", "enable-pprof", "enable-log-rotation",
+        "enable-distributed-tracing", "discovery-insecure-transport", "debug",
+        "peer-skip-client-san-verification", "initial-corrupt-check"}) {
     flags.WithoutEffect(name, true);
   }
-  for (const char* name : {"corrupt-check-time", "compaction-batch-limit", "memory-mlock",
-                           "warning-apply-duration", "downgrade-check-time", "max-learners",
-                           "bootstrap-defrag-threshold-megabytes", "enable-distributed-tracing"}) {
+  for (const char* name :
+       {"corrupt-check-time", "compaction-batch-limit", "memory-mlock", "warning-apply-duration",
+        "downgrade-check-time", "max-learners", "bootstrap-defrag-threshold-megabytes",
+        "enable-distributed-tracing", "initial-corrupt-check"}) {
     flags.Alias(absl::StrCat("experimental-", name), name);
   }
 }
@@ -307,6 +314,21 @@ absl::Status SetLimits(const Raw& raw, Options& options, std::vector<std::string
   if (raw.quota_bytes != 0) {
     options.quota_backend_bytes = raw.quota_bytes < 0 ? 0 : static_cast<uint64_t>(raw.quota_bytes);
   }
+  return absl::OkStatus();
+}
+
+absl::Status SetAuth(const Raw& raw, Options& options) {
+  if (raw.auth_token != "simple") {
+    return Bad("auth-token",
+               absl::StrCat("'", raw.auth_token, "' is not supported, only 'simple'"));
+  }
+  if (raw.bcrypt_cost < 4 || raw.bcrypt_cost > 31) return Bad("bcrypt-cost", "must be 4 to 31");
+  constexpr uint64_t kYear = 365 * 86400;
+  if (raw.auth_token_ttl_s == 0 || raw.auth_token_ttl_s > kYear) {
+    return Bad("auth-token-ttl", absl::StrCat("must be 1 to ", kYear));
+  }
+  options.bcrypt_cost = static_cast<int>(raw.bcrypt_cost);
+  options.auth_token_ttl = absl::Seconds(static_cast<int64_t>(raw.auth_token_ttl_s));
   return absl::OkStatus();
 }
 
@@ -456,7 +478,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> argume
   FlagSet flags;
   RegisterMemberFlags(flags, raw, line.options);
   RegisterClusterFlags(flags, raw, line.options);
-  RegisterTlsFlags(flags, line.options);
+  RegisterSecurityFlags(flags, raw, line.options);
   RegisterMonitoringFlags(flags, raw, line.options);
   RegisterFlagsWithoutEffect(flags);
   RegisterRefusedFlags(flags);
@@ -483,6 +505,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> argume
   KEELSON_RETURN_IF_ERROR(SetTimes(raw, options));
   KEELSON_RETURN_IF_ERROR(SetLimits(raw, options, line.warnings));
   KEELSON_RETURN_IF_ERROR(SetCompaction(raw, options));
+  KEELSON_RETURN_IF_ERROR(SetAuth(raw, options));
   KEELSON_RETURN_IF_ERROR(SetLogging(raw, options));
   KEELSON_RETURN_IF_ERROR(CheckTls(options.client_tls, ""));
   KEELSON_RETURN_IF_ERROR(CheckTls(options.peer_tls, "peer-"));

@@ -40,6 +40,7 @@ struct Options {
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
   absl::Duration election_timeout = absl::Milliseconds(1000);
   bool pre_vote = true;
+  bool enable_gateway = true;  // JSON, below /v3
   bool enable_v2 = true;
   bool unsafe_no_fsync = false;
 
@@ -67,6 +68,9 @@ struct Options {
   CompactionMode compaction_mode = CompactionMode::kOff;
   absl::Duration compaction_period;       // kPeriodic
   int64_t compaction_keep_revisions = 0;  // kRevision
+
+  int bcrypt_cost = 10;
+  absl::Duration auth_token_ttl = absl::Seconds(300);
 
   TlsFiles client_tls;
   TlsFiles peer_tls;

@@ -23,6 +23,7 @@
 #include "kvstore/daemon/storage.h"
 #include "kvstore/server/grpc_services.h"
 #include "kvstore/server/http_endpoints.h"
+#include "kvstore/server/json_gateway.h"
 #include "kvstore/server/peer_service.h"
 #include "kvstore/server/server.h"
 #include "kvstore/server/v2_endpoints.h"
@@ -44,10 +45,11 @@ struct Threads {
   ThreadExecutor catch_up{"watch-catch-up"};
   ThreadExecutor reader_1{"reader-1"};
   ThreadExecutor reader_2{"reader-2"};
+  ThreadExecutor gateway{"json-gateway"};
 
   void Stop() {
     for (ThreadExecutor* thread : {&loop, &append, &apply, &background, &timers, &delivery,
-                                   &catch_up, &reader_1, &reader_2}) {
+                                   &catch_up, &reader_1, &reader_2, &gateway}) {
       thread->Stop();
     }
   }
@@ -77,6 +79,8 @@ Server::Options ServerOptionsOf(const Options& options) {
   server.max_txn_ops = options.max_txn_ops;
   server.max_request_bytes = options.max_request_bytes;
   server.watch_progress_interval = options.watch_progress_interval;
+  server.bcrypt_cost = options.bcrypt_cost;
+  server.auth_token_ttl = options.auth_token_ttl;
   server.space.directories = {paths.member, paths.wal};
   server.space.quota_bytes = options.quota_backend_bytes;
   server.compaction.keep_time = options.compaction_period;
@@ -296,6 +300,9 @@ absl::Status MemberImpl::Serve() {
   std::unique_ptr<rpc::Server> rpc = rpc::Server::Create(rpc_options);
   RegisterGrpcServices(rpc.get(), server_.get(), &metrics_);
   http::Router client_router = router_;
+  if (options_.enable_gateway) {
+    AddJsonGateway(client_router, server_.get(), &threads_.gateway);
+  }
   if (options_.enable_v2) AddV2Endpoints(client_router, server_.get(), &RealClock());
   KEELSON_RETURN_IF_ERROR(client_ports_->Serve({.rpc = std::move(rpc), .http = client_router}));
   if (!options_.listen_metrics_urls.empty()) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kvstore/errors.h"
 
@@ -47,13 +48,15 @@ BatchApplier::BatchApplier(Generation& generation, ApplyListener& listener)
       revision_(generation.revision.load(std::memory_order_relaxed)),
       compacted_(generation.compacted.load(std::memory_order_relaxed)) {}
 
-absl::Status BatchApplier::Add(std::string_view command) {
+absl::Status BatchApplier::Add(uint64_t index, std::string_view command) {
+  index_ = index;
   command_.Clear();
   const bool readable = command_.ParseFromArray(command.data(), static_cast<int>(command.size()));
   const uint64_t id = command_.request_id();
   CommandResult result;
   const bool waiting = id != 0 && listener_.IsWaiting(id);
   result.request_id = id;
+  result.index = index;
 
   sub_ = 0;
   absl::Status status;
@@ -78,6 +81,7 @@ absl::Status BatchApplier::Add(std::string_view command) {
 }
 
 absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
+  KEELSON_RETURN_IF_ERROR(CheckRights(command));
   switch (command.operation_case()) {
     case Command::kPut:
       KEELSON_RETURN_IF_ERROR(ValidatePut(command.put()));
@@ -102,6 +106,8 @@ absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
     case Command::kMemberAttributes:
       SetMember(command.member_attributes());
       return absl::OkStatus();
+    case Command::kAuth:
+      return ApplyAuth(command.auth(), command.origin());
     case Command::kV2:
       ApplyV2(command.v2(), result);
       return absl::OkStatus();
@@ -109,6 +115,81 @@ absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
       break;
   }
   return absl::UnimplementedError("the command asks for nothing that this version knows");
+}
+
+// ---- Rights ----
+
+absl::Status BatchApplier::CheckRights(const Command& command) {
+  const auth::AuthStore& store = *generation_.auth;
+  const Origin& who = command.origin();
+  if (who.internal() || !store.Enabled()) return absl::OkStatus();
+  switch (command.operation_case()) {
+    case Command::kPut:
+      KEELSON_RETURN_IF_ERROR(store.CheckPut(who, command.put()));
+      return CheckLeaseRights(who, command.put().lease());
+    case Command::kDeleteRange:
+      return store.CheckDelete(who, command.delete_range());
+    case Command::kTxn:
+      KEELSON_RETURN_IF_ERROR(store.CheckTxn(who, command.txn()));
+      return CheckTxnLeases(who, command.txn());
+    case Command::kCompaction:
+      return store.CheckRoot(who);
+    case Command::kLeaseGrant:
+      return store.CheckUser(who);
+    case Command::kLeaseRevoke:
+      return CheckLeaseRights(who, command.lease_revoke().id());
+    default:  // Members propose the rest for themselves; changes of auth are checked there.
+      return absl::OkStatus();
+  }
+}
+
+// Who attaches a key to a lease ties its life to that of the lease's other keys.
+absl::Status BatchApplier::CheckLeaseRights(const Origin& who, int64_t lease) {
+  if (lease == 0 || !Lease(lease).has_value()) return absl::OkStatus();
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> keys, AttachedKeys(lease));
+  for (const std::string& key : keys) {
+    KEELSON_RETURN_IF_ERROR(generation_.auth->CheckKeys(who, key, "", auth::Access::kWrite));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchApplier::CheckTxnLeases(const Origin& who, const TxnRequest& request) {
+  for (const auto* branch : {&request.success(), &request.failure()}) {
+    for (const RequestOp& op : *branch) {
+      if (op.has_request_put()) {
+        KEELSON_RETURN_IF_ERROR(CheckLeaseRights(who, op.request_put().lease()));
+      } else if (op.has_request_txn()) {
+        KEELSON_RETURN_IF_ERROR(CheckTxnLeases(who, op.request_txn()));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchApplier::ApplyAuth(const AuthCommand& command, const Origin& who) {
+  using Kind = ApplyListener::AuthChange::Kind;
+  KEELSON_RETURN_IF_ERROR(generation_.auth->Apply(command, who));
+  switch (command.change_case()) {
+    case AuthCommand::kAuthenticated:
+      outcome_.auth.push_back(
+          {.kind = Kind::kToken,
+           .user = command.authenticated().name(),
+           .token = absl::StrCat(command.authenticated().token(), ".", index_)});
+      break;
+    case AuthCommand::kUserDelete:
+      outcome_.auth.push_back({.kind = Kind::kUserChanged, .user = command.user_delete().name()});
+      break;
+    case AuthCommand::kUserChangePassword:
+      outcome_.auth.push_back(
+          {.kind = Kind::kUserChanged, .user = command.user_change_password().name()});
+      break;
+    case AuthCommand::kDisable:
+      outcome_.auth.push_back({.kind = Kind::kDisabled});
+      break;
+    default:
+      break;
+  }
+  return absl::OkStatus();
 }
 
 // ---- Puts and deletions ----
@@ -397,11 +478,13 @@ void BatchApplier::ApplyV2(const V2Request& request, CommandResult* result) {
 
 WriteBatch& BatchApplier::Seal(const raft::SnapshotMetadata& after) {
   view_.reset();
-  for (const auto& [row, value] : generation_.v2->TakeRows()) {
-    if (value.has_value()) {
-      batch_->Put(Family::kMeta, row, {*value});
-    } else {
-      batch_->Delete(Family::kMeta, row);
+  for (const auto& rows : {generation_.auth->TakeRows(), generation_.v2->TakeRows()}) {
+    for (const auto& [row, value] : rows) {
+      if (value.has_value()) {
+        batch_->Put(Family::kMeta, row, {*value});
+      } else {
+        batch_->Delete(Family::kMeta, row);
+      }
     }
   }
   batch_->Put(

@@ -29,6 +29,7 @@ class BatchApplier {
   struct Outcome {
     std::vector<Store::Change> changes;
     std::vector<ApplyListener::LeaseChange> leases;
+    std::vector<ApplyListener::AuthChange> auth;
     std::vector<CommandResult> results;
     bool compacted = false;
     bool physically = false;  // someone here waits until the old versions are gone
@@ -37,9 +38,9 @@ class BatchApplier {
   // Both are borrowed.
   BatchApplier(Generation& generation, ApplyListener& listener);
 
-  // Applies one encoded Command. A command that fails, or that cannot be read, changes
+  // Applies one encoded Command, the entry `index` of the log. A command that fails, or that cannot be read, changes
   // nothing and gets an error as its result. An error returned is the engine's.
-  absl::Status Add(std::string_view command);
+  absl::Status Add(uint64_t index, std::string_view command);
 
   // Ends the batch with the row that says where the log stands, and lets go of the engine's
   // state, so that the batch can be written. No Add after this.
@@ -59,6 +60,12 @@ class BatchApplier {
   };
 
   absl::Status Execute(Command& command, CommandResult* result);
+  // What the command's origin may do, as of now.
+  absl::Status CheckRights(const Command& command);
+  // Whether `who` may write every key of the lease.
+  absl::Status CheckLeaseRights(const Origin& who, int64_t lease);
+  absl::Status CheckTxnLeases(const Origin& who, const etcdserverpb::TxnRequest& request);
+  absl::Status ApplyAuth(const AuthCommand& command, const Origin& who);
   absl::Status Put(etcdserverpb::PutRequest& request, etcdserverpb::PutResponse* response);
   absl::Status DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
                            etcdserverpb::DeleteRangeResponse* response);
@@ -100,7 +107,8 @@ class BatchApplier {
 
   int64_t revision_;  // of the last command that changed something
   int64_t compacted_;
-  uint32_t sub_ = 0;  // changes of the running command
+  uint64_t index_ = 0;  // of the running command
+  uint32_t sub_ = 0;    // changes of the running command
   LeaseChanges leases_;
   MemberChanges members_;
   std::map<int64_t, absl::btree_map<std::string, bool>> attachments_;  // true: attached

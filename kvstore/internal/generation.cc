@@ -117,6 +117,10 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Eng
                                    [&](std::string_view row, std::string_view bytes) {
                                      return generation->v2->RestoreRow(row, bytes);
                                    }));
+  KEELSON_RETURN_IF_ERROR(LoadRows(*engine, auth::AuthStore::kRowPrefix, "users and roles",
+                                   [&](std::string_view row, std::string_view bytes) {
+                                     return generation->auth->RestoreRow(row, bytes);
+                                   }));
   generation->tables.Publish(leases, members);
   generation->revision = generation->loaded.revision;
   generation->compacted = generation->loaded.compacted;

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "kvstore/auth/auth_store.h"
 #include "kvstore/engine.h"
 #include "kvstore/internal/codec.h"
 #include "kvstore/internal/latest_cache.h"
@@ -55,6 +56,7 @@ struct Generation {
   std::unique_ptr<Engine> engine;
   LatestCache latest;
   SideTables tables;
+  const std::shared_ptr<auth::AuthStore> auth = std::make_shared<auth::AuthStore>();
   const std::shared_ptr<v2::KeyStore> v2 = std::make_shared<v2::KeyStore>();
   std::atomic<int64_t> revision{1};
   std::atomic<int64_t> compacted{0};

@@ -67,7 +67,7 @@ absl::Status Machine::Apply(std::span<const raft::Entry> entries,
   BatchApplier batch(*generation, *listener_);
   for (const raft::Entry& entry : entries) {
     if (entry.type != raft::EntryType::kNormal || entry.data.empty()) continue;
-    KEELSON_RETURN_IF_ERROR(batch.Add(entry.data.view()));
+    KEELSON_RETURN_IF_ERROR(batch.Add(entry.index, entry.data.view()));
   }
   WriteBatch& writes = batch.Seal(after);
   KEELSON_RETURN_IF_ERROR(
@@ -80,6 +80,7 @@ absl::Status Machine::Apply(std::span<const raft::Entry> entries,
   if (outcome.physically) KEELSON_RETURN_IF_ERROR(SweepNow());
   if (!outcome.changes.empty()) listener_->OnChanges(std::move(outcome.changes));
   if (!outcome.leases.empty()) listener_->OnLeases(std::move(outcome.leases));
+  if (!outcome.auth.empty()) listener_->OnAuth(std::move(outcome.auth));
   if (!outcome.results.empty()) listener_->OnResults(std::move(outcome.results));
   return absl::OkStatus();
 }

@@ -169,6 +169,8 @@ std::vector<Store::MemberAttributes> StoreReader::Members() const {
   return current_.Get()->tables.Members();
 }
 
+std::shared_ptr<auth::AuthStore> StoreReader::Auth() const { return current_.Get()->auth; }
+
 std::shared_ptr<v2::KeyStore> StoreReader::V2() const { return current_.Get()->v2; }
 
 }  // namespace keelson::kvstore::internal

@@ -64,6 +64,23 @@ std::string EncodeCommand(uint64_t id, const MemberAttributes& attributes) {
   return Encode(id, Command::kMemberAttributesFieldNumber, attributes);
 }
 
+std::string EncodeCommand(uint64_t id, const AuthCommand& command) {
+  return Encode(id, Command::kAuthFieldNumber, command);
+}
+
+std::string EncodeOrigin(const Origin& who) {
+  if (who.user().empty() && who.auth_revision() == 0 && !who.internal()) return "";
+  Command command;
+  *command.mutable_origin() = who;
+  return command.SerializeAsString();
+}
+
+Origin Itself() {
+  Origin who;
+  who.set_internal(true);
+  return who;
+}
+
 uint64_t EstimatedBytes(const etcdserverpb::PutRequest& request) {
   return 256 + request.key().size() + request.value().size();
 }

@@ -19,6 +19,12 @@ std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseGrantRequest& re
 std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseRevokeRequest& request);
 std::string EncodeCommand(uint64_t id, const MemberAttributes& attributes);
 std::string EncodeCommand(uint64_t id, const V2Request& request);
+std::string EncodeCommand(uint64_t id, const AuthCommand& command);
+
+// The part of a Command that says for whom it is proposed, to be appended; empty for nobody.
+std::string EncodeOrigin(const Origin& who);
+// The member itself.
+Origin Itself();
 
 // What a request may add to the database, as etcd estimates it (kvstore.md 3.17).
 uint64_t EstimatedBytes(const etcdserverpb::PutRequest& request);

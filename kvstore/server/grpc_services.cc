@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/rpc/health.h"
+#include "kvstore/server/auth_service.h"
 #include "kvstore/server/lease_service.h"
 #include "kvstore/server/service_support.h"
 #include "kvstore/server/watch_service.h"
@@ -40,6 +41,7 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
   });
 
   RegisterLeaseService(rpc, server, metrics);
+  RegisterAuthService(rpc, server, metrics);
 
   MethodRegistrar cluster(rpc, server, metrics, "etcdserverpb.Cluster");
   cluster.Unary("MemberList", &Server::MemberList);
@@ -51,6 +53,14 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
         served->GetStatus(response);
         done(absl::OkStatus());
       });
+
+  maintenance.Unary<DefragmentRequest, DefragmentResponse>(
+      "Defragment",
+      [](Server*, const DefragmentRequest&, DefragmentResponse*, const rpc::Done& done) {
+        // RocksDB gives space back by itself; like etcd's, the answer has no header.
+        done(absl::OkStatus());
+      });
+  maintenance.Unary("MoveLeader", &Server::MoveLeader);
 
   metrics->SetCallbackCounter(
       "etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from clients.",

@@ -26,6 +26,10 @@ class KeepAliveHandler final : public rpc::CallHandler,
     if (!request_.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
       return call_->Finish(absl::InternalError("a keep-alive request cannot be decoded"));
     }
+    const absl::StatusOr<Origin> who = IdentifyCaller(server_, *call_, auth::Right::kUser);
+    if (!who.ok()) return call_->Finish(who.status());
+    const absl::Status allowed = server_->CheckLeaseKeys(request_.id(), *who, auth::Access::kWrite);
+    if (!allowed.ok()) return call_->Finish(allowed);
     call_->Pause();
     response_.Clear();
     server_->LeaseKeepAlive(
@@ -60,8 +64,15 @@ void RegisterLeaseService(rpc::Server* rpc, Server* server, MetricRegistry* metr
   lease.Unary("LeaseRevoke", &Server::LeaseRevoke);
   lease.Unary<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>(
       "LeaseTimeToLive",
-      [](Server* served, const LeaseTimeToLiveRequest& request, LeaseTimeToLiveResponse* response,
-         rpc::Done done) { served->LeaseTimeToLive(request, false, response, std::move(done)); });
+      [](Server* served, const Origin& who, const LeaseTimeToLiveRequest& request,
+         LeaseTimeToLiveResponse* response, rpc::Done done) {
+        absl::Status allowed = served->CheckRight(auth::Right::kUser, who);
+        if (allowed.ok() && request.keys()) {
+          allowed = served->CheckLeaseKeys(request.id(), who, auth::Access::kRead);
+        }
+        if (!allowed.ok()) return done(allowed);
+        served->LeaseTimeToLive(request, false, response, std::move(done));
+      });
   lease.Unary<LeaseLeasesRequest, LeaseLeasesResponse>(
       "LeaseLeases", [](Server* served, const LeaseLeasesRequest&, LeaseLeasesResponse* response,
                         const rpc::Done& done) {

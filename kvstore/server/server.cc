@@ -14,6 +14,7 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr absl::Duration kLeaseScan = absl::Milliseconds(500);
 constexpr absl::Duration kSpaceCheck = absl::Seconds(1);
+constexpr absl::Duration kTokenCheck = absl::Seconds(10);
 
 // A read of one key is not worth a change of threads.
 bool IsCheap(const etcdserverpb::RangeRequest& request) { return request.range_end().empty(); }
@@ -27,6 +28,7 @@ Server::Server(const Options& options, Env env)
       request_timeout_(absl::Seconds(5) + 2 * options.election_timeout),
       pending_(options.member_id, env_.clock->Now()),
       space_(options.space, env_.file_system),
+      tokens_(options.auth_token_ttl),
       leases_({.election_timeout = options.election_timeout}),
       random_(env_.random.Stream("lease ids")),
       compactor_(options.compaction) {}
@@ -101,19 +103,31 @@ absl::Status Server::CheckProposal() const {
 }
 
 template <typename Operation, typename Response>
-void Server::Propose(const Operation& operation, Response* response, Done done) {
-  if (const absl::Status status = CheckProposal(); !status.ok()) return done(status);
-  const auto finish = [this, response, done = std::move(done)](CommandResult result) {
+void Server::Propose(const Operation& operation, const Origin& who, Response* response, Done done) {
+  ProposeFor(operation, who, [this, response, done = std::move(done)](CommandResult result) {
     if (result.status.ok()) {
       response->Swap(&std::get<Response>(result.response));
       FillHeaderAndRevision(response->mutable_header());
-    } else if (result.status.code() == absl::StatusCode::kUnavailable) {
-      counters_.proposals_failed.fetch_add(1);
     }
     done(result.status);
-  };
-  const uint64_t id = pending_.Add(env_.clock->Monotonic() + request_timeout_, finish);
-  Submit(id, EncodeCommand(id, operation));
+  });
+}
+
+template <typename Operation>
+void Server::ProposeFor(const Operation& operation, const Origin& who,
+                        std::function<void(CommandResult)> finish) {
+  if (const absl::Status status = CheckProposal(); !status.ok()) {
+    CommandResult result;
+    result.status = status;
+    return finish(std::move(result));
+  }
+  const uint64_t id = pending_.Add(env_.clock->Monotonic() + request_timeout_,
+                                   [this, finish = std::move(finish)](CommandResult result) {
+                                     if (absl::IsUnavailable(result.status))
+                                       counters_.proposals_failed.fetch_add(1);
+                                     finish(std::move(result));
+                                   });
+  Submit(id, EncodeCommand(id, operation) + EncodeOrigin(who));
 }
 
 void Server::Submit(uint64_t id, std::string bytes) {
@@ -133,37 +147,52 @@ void Server::Submit(uint64_t id, std::string bytes) {
 }
 
 // For server_leases.cc.
-template void Server::Propose(const etcdserverpb::LeaseGrantRequest&,
+template void Server::Propose(const etcdserverpb::LeaseGrantRequest&, const Origin&,
                               etcdserverpb::LeaseGrantResponse*, Done);
-template void Server::Propose(const etcdserverpb::LeaseRevokeRequest&,
+template void Server::Propose(const etcdserverpb::LeaseRevokeRequest&, const Origin&,
                               etcdserverpb::LeaseRevokeResponse*, Done);
+// For server_auth.cc.
+template void Server::ProposeFor(const AuthCommand&, const Origin&,
+                                 std::function<void(CommandResult)>);
 
 void Server::Put(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse* response,
-                 Done done) {
+                 Done done, const Origin& who) {
   if (const absl::Status status = ValidatePut(request); !status.ok()) return done(status);
+  if (const absl::Status status = store_->Auth()->CheckPut(who, request); !status.ok()) {
+    return done(status);
+  }
   if (!space_.Allows(EstimatedBytes(request))) return done(errors::NoSpace());
   counters_.puts.fetch_add(1, std::memory_order_relaxed);
-  Propose(request, response, std::move(done));
+  Propose(request, who, response, std::move(done));
 }
 
 void Server::DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
-                         etcdserverpb::DeleteRangeResponse* response, Done done) {
+                         etcdserverpb::DeleteRangeResponse* response, Done done,
+                         const Origin& who) {
   if (const absl::Status status = ValidateDeleteRange(request); !status.ok()) return done(status);
+  if (const absl::Status status = store_->Auth()->CheckDelete(who, request); !status.ok()) {
+    return done(status);
+  }
   counters_.deletes.fetch_add(1, std::memory_order_relaxed);
-  Propose(request, response, std::move(done));
+  Propose(request, who, response, std::move(done));
 }
 
 void Server::Txn(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnResponse* response,
-                 Done done) {
+                 Done done, const Origin& who) {
   const absl::Status status = ValidateTxn(request, options_.max_txn_ops);
   if (!status.ok()) return done(status);
   counters_.txns.fetch_add(1, std::memory_order_relaxed);
   if (!IsReadOnly(request)) {
+    const absl::Status allowed = store_->Auth()->CheckTxn(who, request);
+    if (!allowed.ok()) return done(allowed);
     if (HasPut(request) && !space_.Allows(EstimatedBytes(request))) return done(errors::NoSpace());
-    return Propose(request, response, std::move(done));
+    return Propose(request, who, response, std::move(done));
   }
-  auto read = [this, &request, response, done = std::move(done)](const absl::Status& ready) {
+  auto read = [this, &request, response, done = std::move(done), who](const absl::Status& ready) {
     if (!ready.ok()) return done(ready);
+    // As of now, not as of the question: rights may have been taken away meanwhile.
+    const absl::Status allowed = store_->Auth()->CheckTxn(who, request);
+    if (!allowed.ok()) return done(allowed);
     RunRead(false, [this, &request, response, done] {
       const absl::Status result = store_->ReadTxn(request, response);
       FillHeaderAndRevision(response->mutable_header());
@@ -175,8 +204,8 @@ void Server::Txn(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnRespo
 }
 
 void Server::Compact(const etcdserverpb::CompactionRequest& request,
-                     etcdserverpb::CompactionResponse* response, Done done) {
-  Propose(request, response, std::move(done));
+                     etcdserverpb::CompactionResponse* response, Done done, const Origin& who) {
+  Propose(request, who, response, std::move(done));
 }
 
 // --- Reads ---
@@ -209,11 +238,14 @@ void Server::RunRead(bool cheap, std::function<void()> read) {
 }
 
 void Server::Range(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
-                   Done done) {
+                   Done done, const Origin& who) {
   if (const absl::Status status = ValidateRange(request); !status.ok()) return done(status);
   counters_.ranges.fetch_add(1, std::memory_order_relaxed);
-  auto read = [this, &request, response, done = std::move(done)](const absl::Status& ready) {
+  auto read = [this, &request, response, done = std::move(done), who](const absl::Status& ready) {
     if (!ready.ok()) return done(ready);
+    const absl::Status allowed =
+        store_->Auth()->CheckKeys(who, request.key(), request.range_end(), auth::Access::kRead);
+    if (!allowed.ok()) return done(allowed);
     RunRead(IsCheap(request), [this, &request, response, done] {
       const absl::Status result = store_->Range(request, response);
       FillHeaderAndRevision(response->mutable_header());
@@ -279,6 +311,27 @@ void Server::GetStatus(etcdserverpb::StatusResponse* response) {
   }
 }
 
+void Server::MoveLeader(const etcdserverpb::MoveLeaderRequest& request,
+                        etcdserverpb::MoveLeaderResponse*, Done done) {
+  if (!IsLeader()) return done(errors::NotLeader());
+  const uint64_t target = request.targetid();
+  const bool known = std::any_of(options_.members.begin(), options_.members.end(),
+                                 [target](const Member& member) { return member.id == target; });
+  if (!known) return done(errors::BadLeaderTransferee());
+  if (target == options_.member_id) return done(absl::OkStatus());
+  node_.load()->TransferLeadership(target);
+  AwaitLeader(target, env_.clock->Monotonic() + request_timeout_, std::move(done));
+}
+
+void Server::AwaitLeader(uint64_t target, absl::Duration deadline, Done done) {
+  if (leader_.load() == target) return done(absl::OkStatus());
+  if (stopped_.load()) return done(errors::Stopped());
+  if (env_.clock->Monotonic() >= deadline) return done(errors::LeaderTransferTimeout());
+  env_.timers->PostAfter(kTick, [this, target, deadline, done = std::move(done)] {
+    AwaitLeader(target, deadline, done);
+  });
+}
+
 // --- ApplyListener ---
 
 void Server::OnChanges(std::vector<Store::Change> changes) { hub_->Publish(std::move(changes)); }
@@ -334,6 +387,10 @@ void Server::Tick() {
     next_leader_check_ = now + options_.election_timeout;
     leader_monitor_.Check(HasLeader());
   }
+  if (now >= next_token_check_) {
+    next_token_check_ = now + kTokenCheck;
+    tokens_.Expire(now);
+  }
   if (!published_ && HasLeader()) PublishAttributes();
   AutoCompact();
   env_.timers->PostAfter(kTick, [this] { Tick(); });
@@ -347,7 +404,8 @@ void Server::AutoCompact() {
   etcdserverpb::CompactionRequest request;
   request.set_revision(*revision);
   // Nobody waits: when it gets lost, the next one does its work.
-  node_.load()->Propose(raft::Payload(EncodeCommand(pending_.NextId(), request)), nullptr);
+  node_.load()->Propose(
+      raft::Payload(EncodeCommand(pending_.NextId(), request) + EncodeOrigin(Itself())), nullptr);
 }
 
 bool Server::AttributesAreKnown() const {

@@ -33,7 +33,12 @@
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/random.h"
+#include "kvstore/api/auth.pb.h"
+#include "kvstore/api/maintenance.pb.h"
 #include "kvstore/api/rpc.pb.h"
+#include "kvstore/auth/auth_store.h"
+#include "kvstore/auth/rights.h"
+#include "kvstore/auth/token_table.h"
 #include "kvstore/server/auto_compactor.h"
 #include "kvstore/server/leader_monitor.h"
 #include "kvstore/server/lease_clock.h"
@@ -70,6 +75,8 @@ class Server final : public ApplyListener {
     // Proposals are refused while more entries than this are committed but not applied.
     uint64_t max_apply_lag = 5000;
     absl::Duration watch_progress_interval = absl::Minutes(10);
+    int bcrypt_cost = 10;
+    absl::Duration auth_token_ttl = absl::Seconds(300);
     SpaceGuard::Options space;
     AutoCompactor::Options compaction;
   };
@@ -105,20 +112,23 @@ class Server final : public ApplyListener {
   void SetPublished(std::function<void()> published) { published_callback_ = std::move(published); }
 
   // --- KV ---
+  // `who` is copied. An empty one has no rights when authentication is on.
   void Range(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
-             Done done);
-  void Put(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse* response, Done done);
+             Done done, const Origin& who = {});
+  void Put(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse* response, Done done,
+           const Origin& who = {});
   void DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
-                   etcdserverpb::DeleteRangeResponse* response, Done done);
-  void Txn(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnResponse* response, Done done);
+                   etcdserverpb::DeleteRangeResponse* response, Done done, const Origin& who = {});
+  void Txn(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnResponse* response, Done done,
+           const Origin& who = {});
   void Compact(const etcdserverpb::CompactionRequest& request,
-               etcdserverpb::CompactionResponse* response, Done done);
+               etcdserverpb::CompactionResponse* response, Done done, const Origin& who = {});
 
   // --- Lease ---
   void LeaseGrant(const etcdserverpb::LeaseGrantRequest& request,
-                  etcdserverpb::LeaseGrantResponse* response, Done done);
+                  etcdserverpb::LeaseGrantResponse* response, Done done, const Origin& who = {});
   void LeaseRevoke(const etcdserverpb::LeaseRevokeRequest& request,
-                   etcdserverpb::LeaseRevokeResponse* response, Done done);
+                   etcdserverpb::LeaseRevokeResponse* response, Done done, const Origin& who = {});
   // A follower asks the leader, through Env::forwarder, unless `forwarded` already.
   void LeaseKeepAlive(const etcdserverpb::LeaseKeepAliveRequest& request, bool forwarded,
                       etcdserverpb::LeaseKeepAliveResponse* response, Done done);
@@ -135,6 +145,38 @@ class Server final : public ApplyListener {
   void MemberList(const etcdserverpb::MemberListRequest& request,
                   etcdserverpb::MemberListResponse* response, Done done);
   void GetStatus(etcdserverpb::StatusResponse* response);
+  // Ends when the target leads. Only the leader takes it.
+  void MoveLeader(const etcdserverpb::MoveLeaderRequest& request,
+                  etcdserverpb::MoveLeaderResponse* response, Done done);
+
+  // --- Auth ---
+  // Who sends a request with this token: nobody without one or with authentication off.
+  // UNAUTHENTICATED when the token is not known.
+  absl::StatusOr<Origin> Identify(std::string_view token);
+  // What can be said without looking at the request.
+  [[nodiscard]] absl::Status CheckRight(auth::Right right, const Origin& who) const;
+  [[nodiscard]] absl::Status CheckWatch(const etcdserverpb::WatchCreateRequest& request,
+                                        const Origin& who) const;
+  // The rights to all keys that are attached to a lease.
+  [[nodiscard]] absl::Status CheckLeaseKeys(int64_t lease, const Origin& who,
+                                            auth::Access access) const;
+  void Authenticate(const etcdserverpb::AuthenticateRequest& request,
+                    etcdserverpb::AuthenticateResponse* response, Done done);
+  void UserAdd(const etcdserverpb::AuthUserAddRequest& request,
+               etcdserverpb::AuthUserAddResponse* response, Done done, const Origin& who);
+  void UserChangePassword(const etcdserverpb::AuthUserChangePasswordRequest& request,
+                          etcdserverpb::AuthUserChangePasswordResponse* response, Done done,
+                          const Origin& who);
+  // The other changes, all of which answer with a header only.
+  void ChangeAuth(const AuthCommand& command, const Origin& who,
+                  etcdserverpb::ResponseHeader* header, Done done);
+  // Runs `read` on the store as of now, linearizably.
+  void ReadAuth(etcdserverpb::ResponseHeader* header,
+                std::function<absl::Status(const auth::AuthStore&)> read, Done done);
+  void FillWatchHeader(etcdserverpb::ResponseHeader* header) const {
+    FillHeaderAndRevision(header);
+  }
+  void AuthStatus(etcdserverpb::AuthStatusResponse* response) const;
 
   // --- For endpoints and metrics ---
   [[nodiscard]] bool HasLeader() const { return leader_.load() != raft::kNoNode; }
@@ -162,13 +204,21 @@ class Server final : public ApplyListener {
   bool IsWaiting(uint64_t request_id) override { return pending_.Contains(request_id); }
   void OnChanges(std::vector<Store::Change> changes) override;
   void OnLeases(std::vector<LeaseChange> changes) override;
+  void OnAuth(std::vector<AuthChange> changes) override;
   void OnResults(std::vector<CommandResult> results) override;
   void OnRestored() override;
 
  private:
   // Proposes `operation` and hands the Response of its result to `response`.
   template <typename Operation, typename Response>
-  void Propose(const Operation& operation, Response* response, Done done);
+  void Propose(const Operation& operation, const Origin& who, Response* response, Done done);
+  // Proposes `operation` for `who` and hands its result on.
+  template <typename Operation>
+  void ProposeFor(const Operation& operation, const Origin& who,
+                  std::function<void(CommandResult)> finish);
+  void AssignToken(const std::string& user, uint64_t auth_revision,
+                   etcdserverpb::AuthenticateResponse* response, Done done);
+  void AwaitLeader(uint64_t target, absl::Duration deadline, Done done);
   // Hands a command to the log; what is pending as `id` hears of a refusal.
   void Submit(uint64_t id, std::string bytes);
   // Why nothing can be proposed now.
@@ -206,6 +256,7 @@ class Server final : public ApplyListener {
   PendingTable pending_;
   SpaceGuard space_;
   LeaderMonitor leader_monitor_;
+  auth::TokenTable tokens_;
   Counters counters_;
 
   absl::Mutex mu_;
@@ -220,6 +271,7 @@ class Server final : public ApplyListener {
   AutoCompactor compactor_;
   absl::Duration next_lease_scan_;
   absl::Duration next_space_check_;
+  absl::Duration next_token_check_;
   absl::Duration next_leader_check_;
 };
 

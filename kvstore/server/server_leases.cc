@@ -32,7 +32,7 @@ int64_t Server::NewLeaseId() {
 }
 
 void Server::LeaseGrant(const etcdserverpb::LeaseGrantRequest& request,
-                        etcdserverpb::LeaseGrantResponse* response, Done done) {
+                        etcdserverpb::LeaseGrantResponse* response, Done done, const Origin& who) {
   if (request.ttl() > LeaseClock::kMaxTtlSeconds) return done(errors::LeaseTtlTooLarge());
   if (!space_.Allows(kLeaseGrantBytes)) return done(errors::NoSpace());
   etcdserverpb::LeaseGrantRequest grant = request;
@@ -43,12 +43,15 @@ void Server::LeaseGrant(const etcdserverpb::LeaseGrantRequest& request,
     least = leases_.MinTtlSeconds();
   }
   grant.set_ttl(std::max(grant.ttl(), least));
-  Propose(grant, response, std::move(done));
+  Propose(grant, who, response, std::move(done));
 }
 
 void Server::LeaseRevoke(const etcdserverpb::LeaseRevokeRequest& request,
-                         etcdserverpb::LeaseRevokeResponse* response, Done done) {
-  Propose(request, response, std::move(done));
+                         etcdserverpb::LeaseRevokeResponse* response, Done done,
+                         const Origin& who) {
+  const absl::Status allowed = CheckLeaseKeys(request.id(), who, auth::Access::kWrite);
+  if (!allowed.ok()) return done(allowed);
+  Propose(request, who, response, std::move(done));
 }
 
 void Server::LeaseKeepAlive(const etcdserverpb::LeaseKeepAliveRequest& request, bool forwarded,
@@ -140,7 +143,8 @@ void Server::ExpireLeases() {
     etcdserverpb::LeaseRevokeRequest revoke;
     revoke.set_id(id);
     // Nobody waits: a revocation that gets lost is handed out again by the clock.
-    node_.load()->Propose(raft::Payload(EncodeCommand(pending_.NextId(), revoke)), nullptr);
+    node_.load()->Propose(
+        raft::Payload(EncodeCommand(pending_.NextId(), revoke) + EncodeOrigin(Itself())), nullptr);
   }
 }
 

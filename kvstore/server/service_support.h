@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -42,6 +44,18 @@ class LeaderRequirement {
   uint64_t monitor_id_ = 0;
 };
 
+// Who makes the call, if they have the right that it asks for (kvstore.md 1.6, 11.6).
+inline absl::StatusOr<Origin> IdentifyCaller(Server* server, const rpc::Call& call,
+                                             auth::Right right) {
+  if (right == auth::Right::kAnyone) return Origin();  // also with a token that is too old
+  std::string_view token = call.Metadata("token");
+  if (token.empty()) token = call.Metadata("authorization");
+  absl::StatusOr<Origin> who = server->Identify(token);
+  if (!who.ok()) return who;
+  if (absl::Status allowed = server->CheckRight(right, *who); !allowed.ok()) return allowed;
+  return who;
+}
+
 // Registers etcd's methods, each with its metrics.
 class MethodRegistrar {
  public:
@@ -62,14 +76,32 @@ class MethodRegistrar {
         name, [serve](Server* server, const Request& request, Response* response,
                       Server::Done done) { (server->*serve)(request, response, std::move(done)); });
   }
+  // A method that looks at who asks.
+  template <typename Request, typename Response>
+  void Unary(const std::string& name,
+             void (Server::*serve)(const Request&, Response*, Server::Done, const Origin&)) {
+    Unary<Request, Response>(
+        name,
+        [serve](Server* server, const Origin& who, const Request& request, Response* response,
+                Server::Done done) { (server->*serve)(request, response, std::move(done), who); });
+  }
+  // `serve` takes the server, if it likes who asks, the request, the response and Done.
   template <typename Request, typename Response, typename Serve>
   void Unary(const std::string& name, const Serve& serve) {
+    const auth::Right right = auth::RightOf(service_, name);
     Add("unary", name,
         rpc::Unary<Request, Response>(
-            [server = server_, serve](const rpc::Call& call, const Request& request,
-                                      Response* response, rpc::Done done) {
+            [server = server_, serve, right](const rpc::Call& call, const Request& request,
+                                             Response* response, rpc::Done done) {
               if (RequiresLeader(call) && !server->HasLeader()) return done(errors::NoLeader());
-              serve(server, request, response, std::move(done));
+              const absl::StatusOr<Origin> who = IdentifyCaller(server, call, right);
+              if (!who.ok()) return done(who.status());
+              if constexpr (std::is_invocable_v<Serve, Server*, const Origin&, const Request&,
+                                                Response*, rpc::Done>) {
+                serve(server, *who, request, response, std::move(done));
+              } else {
+                serve(server, request, response, std::move(done));
+              }
             }));
   }
 

@@ -5,12 +5,22 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kvstore/server/service_support.h"
 #include "kvstore/server/watch_hub.h"
 #include "kvstore/server/watch_stream.h"
 
 namespace keelson::kvstore {
 namespace {
+
+// A status as Go's gRPC prints it, which is what etcd puts into the reason.
+std::string GoText(const absl::Status& status) {
+  const char* code = "Unknown";
+  if (absl::IsPermissionDenied(status)) code = "PermissionDenied";
+  if (absl::IsUnauthenticated(status)) code = "Unauthenticated";
+  if (absl::IsInvalidArgument(status)) code = "InvalidArgument";
+  return absl::StrCat("rpc error: code = ", code, " desc = ", status.message());
+}
 
 // Whoever makes the stream's Next return nothing leaves the duty to write with the hub, which
 // passes it on by Wake; whoever is told that there is no room leaves it with OnRoom. So there is
@@ -32,6 +42,7 @@ class WatchHandler final : public rpc::CallHandler,
     if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
       return call_->Finish(absl::InternalError("a watch request cannot be decoded"));
     }
+    if (request.has_create_request() && !MayWatch(request.create_request())) return;
     stream_->Handle(request);
     // A client that asks and does not read is not listened to until it does.
     if (!stream_->Crowded()) return;
@@ -52,6 +63,21 @@ class WatchHandler final : public rpc::CallHandler,
   }
 
  private:
+  // A watch that is not allowed ends with the answer that creates it (kvstore.md 6.7).
+  bool MayWatch(const etcdserverpb::WatchCreateRequest& request) {
+    const absl::StatusOr<Origin> who = IdentifyCaller(server_, *call_, auth::Right::kOwnKeys);
+    const absl::Status allowed = who.ok() ? server_->CheckWatch(request, *who) : who.status();
+    if (allowed.ok()) return true;
+    etcdserverpb::WatchResponse response;
+    server_->FillWatchHeader(response.mutable_header());
+    response.set_watch_id(-1);
+    response.set_created(true);
+    response.set_canceled(true);
+    response.set_cancel_reason(GoText(allowed));
+    (void)call_->Send(response.SerializeAsString());  // OnRoom goes on with the rest.
+    return false;
+  }
+
   void WriteAll() {
     while (std::optional<std::string> response = stream_->Next()) {
       ReadOn();

@@ -32,6 +32,9 @@ class RecordingListener final : public ApplyListener {
     calls += 'L';
     leases.insert(leases.end(), heard.begin(), heard.end());
   }
+  void OnAuth(std::vector<AuthChange> heard) override {
+    auth.insert(auth.end(), heard.begin(), heard.end());
+  }
   void OnResults(std::vector<CommandResult> heard) override {
     calls += 'R';
     for (CommandResult& result : heard) results[result.request_id] = std::move(result);
@@ -42,6 +45,7 @@ class RecordingListener final : public ApplyListener {
   std::string calls;  // one letter a call, in order
   std::vector<Store::Change> changes;
   std::vector<LeaseChange> leases;
+  std::vector<AuthChange> auth;
   std::map<uint64_t, CommandResult> results;
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
+#include "kvstore/auth/auth_store.h"
 #include "kvstore/store.h"
 #include "kvstore/v2/key_store.h"
 
@@ -54,6 +55,7 @@ class FakeStore final : public Store {
   [[nodiscard]] int64_t LeaseTtl(int64_t id) const override;
   [[nodiscard]] std::vector<std::string> LeaseKeys(int64_t id) const override;
   [[nodiscard]] std::vector<MemberAttributes> Members() const override;
+  [[nodiscard]] std::shared_ptr<auth::AuthStore> Auth() const override { return auth_; }
   [[nodiscard]] std::shared_ptr<v2::KeyStore> V2() const override { return v2_; }
 
   // Whether `key` lies in the range that a request would spell so.
@@ -72,6 +74,7 @@ class FakeStore final : public Store {
   std::optional<Pair> GetLocked(std::string_view key, int64_t revision) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  const std::shared_ptr<auth::AuthStore> auth_ = std::make_shared<auth::AuthStore>();
   const std::shared_ptr<v2::KeyStore> v2_ = std::make_shared<v2::KeyStore>();
   mutable absl::Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_);

@@ -1,0 +1,52 @@
+#include "kvstore/auth/rights.h"
+
+namespace keelson::kvstore::auth {
+namespace {
+
+constexpr Rule kRules[] = {
+    {"etcdserverpb.KV", "Range", Right::kOwnKeys},
+    {"etcdserverpb.KV", "Put", Right::kOwnKeys},
+    {"etcdserverpb.KV", "DeleteRange", Right::kOwnKeys},
+    {"etcdserverpb.KV", "Txn", Right::kOwnKeys},
+    {"etcdserverpb.KV", "Compact", Right::kRoot},
+    {"etcdserverpb.Watch", "Watch", Right::kOwnKeys},
+    {"etcdserverpb.Lease", "LeaseGrant", Right::kUser},
+    {"etcdserverpb.Lease", "LeaseRevoke", Right::kOwnKeys},
+    {"etcdserverpb.Lease", "LeaseKeepAlive", Right::kUser},
+    {"etcdserverpb.Lease", "LeaseTimeToLive", Right::kOwnKeys},
+    {"etcdserverpb.Lease", "LeaseLeases", Right::kUser},
+    {"etcdserverpb.Cluster", "MemberList", Right::kUser},
+    {"etcdserverpb.Maintenance", "Status", Right::kUser},
+    {"etcdserverpb.Maintenance", "Defragment", Right::kRoot},
+    {"etcdserverpb.Maintenance", "MoveLeader", Right::kRoot},
+    {"etcdserverpb.Auth", "AuthEnable", Right::kRoot},
+    {"etcdserverpb.Auth", "AuthDisable", Right::kRoot},
+    {"etcdserverpb.Auth", "AuthStatus", Right::kAnyone},
+    {"etcdserverpb.Auth", "Authenticate", Right::kAnyone},
+    {"etcdserverpb.Auth", "UserAdd", Right::kRoot},
+    {"etcdserverpb.Auth", "UserGet", Right::kOwnRole},
+    {"etcdserverpb.Auth", "UserList", Right::kRoot},
+    {"etcdserverpb.Auth", "UserDelete", Right::kRoot},
+    {"etcdserverpb.Auth", "UserChangePassword", Right::kRoot},
+    {"etcdserverpb.Auth", "UserGrantRole", Right::kRoot},
+    {"etcdserverpb.Auth", "UserRevokeRole", Right::kRoot},
+    {"etcdserverpb.Auth", "RoleAdd", Right::kRoot},
+    {"etcdserverpb.Auth", "RoleGet", Right::kOwnRole},
+    {"etcdserverpb.Auth", "RoleList", Right::kRoot},
+    {"etcdserverpb.Auth", "RoleDelete", Right::kRoot},
+    {"etcdserverpb.Auth", "RoleGrantPermission", Right::kRoot},
+    {"etcdserverpb.Auth", "RoleRevokePermission", Right::kRoot},
+};
+
+}  // namespace
+
+std::span<const Rule> Rules() { return kRules; }
+
+Right RightOf(std::string_view service, std::string_view method) {
+  for (const Rule& rule : kRules) {
+    if (rule.service == service && rule.method == method) return rule.right;
+  }
+  return Right::kRoot;
+}
+
+}  // namespace keelson::kvstore::auth

@@ -1,0 +1,343 @@
+#include "kvstore/server/json_gateway.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "base/metrics.h"
+#include "base/rpc/call.h"
+#include "base/rpc/server.h"
+#include "kvstore/api/auth.pb.h"
+#include "kvstore/api/maintenance.pb.h"
+#include "kvstore/api/rpc.pb.h"
+#include "kvstore/json_string.h"
+#include "kvstore/server/grpc_services.h"
+#include "kvstore/server/json_objects.h"
+
+namespace keelson::kvstore {
+namespace {
+
+using google::protobuf::Message;
+using Start = decltype(rpc::Method::start);
+using Writer = std::shared_ptr<http::ResponseWriter>;
+
+enum class Kind : uint8_t {
+  kUnary,
+  kStream,   // ends when all requests of the body are answered
+  kEndless,  // goes on after the body, until the client leaves
+};
+
+struct Path {
+  const char* path;    // behind /v3
+  const char* method;  // of gRPC
+  const Message& request;
+  const Message& response;
+  Kind kind = Kind::kUnary;
+};
+
+template <typename Request, typename Response>
+Path Make(const char* path, const char* method, Kind kind = Kind::kUnary) {
+  return {path, method, Request::default_instance(), Response::default_instance(), kind};
+}
+
+std::vector<Path> Paths() {
+  using namespace etcdserverpb;
+  return {
+      Make<RangeRequest, RangeResponse>("/kv/range", "KV/Range"),
+      Make<PutRequest, PutResponse>("/kv/put", "KV/Put"),
+      Make<DeleteRangeRequest, DeleteRangeResponse>("/kv/deleterange", "KV/DeleteRange"),
+      Make<TxnRequest, TxnResponse>("/kv/txn", "KV/Txn"),
+      Make<CompactionRequest, CompactionResponse>("/kv/compaction", "KV/Compact"),
+      Make<WatchRequest, WatchResponse>("/watch", "Watch/Watch", Kind::kEndless),
+      Make<LeaseGrantRequest, LeaseGrantResponse>("/lease/grant", "Lease/LeaseGrant"),
+      Make<LeaseRevokeRequest, LeaseRevokeResponse>("/lease/revoke", "Lease/LeaseRevoke"),
+      Make<LeaseRevokeRequest, LeaseRevokeResponse>("/kv/lease/revoke", "Lease/LeaseRevoke"),
+      Make<LeaseKeepAliveRequest, LeaseKeepAliveResponse>("/lease/keepalive",
+                                                          "Lease/LeaseKeepAlive", Kind::kStream),
+      Make<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>("/lease/timetolive",
+                                                            "Lease/LeaseTimeToLive"),
+      Make<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>("/kv/lease/timetolive",
+                                                            "Lease/LeaseTimeToLive"),
+      Make<LeaseLeasesRequest, LeaseLeasesResponse>("/lease/leases", "Lease/LeaseLeases"),
+      Make<LeaseLeasesRequest, LeaseLeasesResponse>("/kv/lease/leases", "Lease/LeaseLeases"),
+      Make<MemberListRequest, MemberListResponse>("/cluster/member/list", "Cluster/MemberList"),
+      Make<StatusRequest, StatusResponse>("/maintenance/status", "Maintenance/Status"),
+      Make<DefragmentRequest, DefragmentResponse>("/maintenance/defragment",
+                                                  "Maintenance/Defragment"),
+      Make<MoveLeaderRequest, MoveLeaderResponse>("/maintenance/transfer-leadership",
+                                                  "Maintenance/MoveLeader"),
+      Make<AuthEnableRequest, AuthEnableResponse>("/auth/enable", "Auth/AuthEnable"),
+      Make<AuthDisableRequest, AuthDisableResponse>("/auth/disable", "Auth/AuthDisable"),
+      Make<AuthStatusRequest, AuthStatusResponse>("/auth/status", "Auth/AuthStatus"),
+      Make<AuthenticateRequest, AuthenticateResponse>("/auth/authenticate", "Auth/Authenticate"),
+      Make<AuthUserAddRequest, AuthUserAddResponse>("/auth/user/add", "Auth/UserAdd"),
+      Make<AuthUserGetRequest, AuthUserGetResponse>("/auth/user/get", "Auth/UserGet"),
+      Make<AuthUserListRequest, AuthUserListResponse>("/auth/user/list", "Auth/UserList"),
+      Make<AuthUserDeleteRequest, AuthUserDeleteResponse>("/auth/user/delete", "Auth/UserDelete"),
+      Make<AuthUserChangePasswordRequest, AuthUserChangePasswordResponse>(
+          "/auth/user/changepw", "Auth/UserChangePassword"),
+      Make<AuthUserGrantRoleRequest, AuthUserGrantRoleResponse>("/auth/user/grant",
+                                                                "Auth/UserGrantRole"),
+      Make<AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse>("/auth/user/revoke",
+                                                                  "Auth/UserRevokeRole"),
+      Make<AuthRoleAddRequest, AuthRoleAddResponse>("/auth/role/add", "Auth/RoleAdd"),
+      Make<AuthRoleGetRequest, AuthRoleGetResponse>("/auth/role/get", "Auth/RoleGet"),
+      Make<AuthRoleListRequest, AuthRoleListResponse>("/auth/role/list", "Auth/RoleList"),
+      Make<AuthRoleDeleteRequest, AuthRoleDeleteResponse>("/auth/role/delete", "Auth/RoleDelete"),
+      Make<AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse>(
+          "/auth/role/grant", "Auth/RoleGrantPermission"),
+      Make<AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse>(
+          "/auth/role/revoke", "Auth/RoleRevokePermission"),
+  };
+}
+
+// Keeps what is registered, to be called here. Its metrics are thrown away: those of gRPC are
+// counted by the server for gRPC.
+class Methods final : public rpc::Server {
+ public:
+  void Register(rpc::Method method) override { starts_[method.path] = std::move(method.start); }
+  void Start() override {}
+  void Adopt(UniqueFd, bool) override {}
+  void Stop(absl::Duration) override {}
+  [[nodiscard]] rpc::ServerStats Stats() const override { return {}; }
+
+  // By "/etcdserverpb.KV/Range".
+  [[nodiscard]] kvstore::Start Find(const std::string& path) const { return starts_.at(path); }
+
+  MetricRegistry metrics;
+
+ private:
+  std::map<std::string, kvstore::Start> starts_;
+};
+
+// kvstore.md 14.5, but for FAILED_PRECONDITION, which is 412 with etcd 3.4.23.
+int HttpStatus(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kCancelled:
+      return 408;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kOutOfRange:
+      return 400;
+    case absl::StatusCode::kFailedPrecondition:
+      return 412;
+    case absl::StatusCode::kDeadlineExceeded:
+      return 504;
+    case absl::StatusCode::kNotFound:
+      return 404;
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kAborted:
+      return 409;
+    case absl::StatusCode::kPermissionDenied:
+      return 403;
+    case absl::StatusCode::kUnauthenticated:
+      return 401;
+    case absl::StatusCode::kResourceExhausted:
+      return 429;
+    case absl::StatusCode::kUnimplemented:
+      return 501;
+    case absl::StatusCode::kUnavailable:
+      return 503;
+    default:
+      return 500;
+  }
+}
+
+// With "error" too, as gateways before etcd 3.6 have it.
+std::string ErrorJson(const absl::Status& status) {
+  const std::string text = JsonString({status.message().data(), status.message().size()});
+  return absl::StrCat("{\"error\":", text, ",\"message\":", text,
+                      ",\"code\":", static_cast<int>(status.code()), "}");
+}
+
+std::string ToJson(const Message& prototype, const std::string& bytes) {
+  const std::unique_ptr<Message> message(prototype.New());
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (!message->ParseFromString(bytes) ||
+      !google::protobuf::util::MessageToJsonString(*message, &json, options).ok()) {
+    return ErrorJson(absl::InternalError("the answer has no JSON form"));
+  }
+  return json;
+}
+
+absl::StatusOr<std::string> FromJson(const Message& prototype, const std::string& json) {
+  const std::unique_ptr<Message> message(prototype.New());
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  const auto status = google::protobuf::util::JsonStringToMessage(json, message.get(), options);
+  if (!status.ok()) return absl::InvalidArgumentError(std::string(status.message()));
+  return message->SerializeAsString();
+}
+
+// One call. The handler runs on the executor only, and so does the end of the call.
+class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<GatewayCall> {
+ public:
+  GatewayCall(const Path& path, Start start, Executor* executor, std::string token, Writer writer)
+      : path_(path),
+        start_(std::move(start)),
+        executor_(executor),
+        token_(std::move(token)),
+        writer_(std::move(writer)) {}
+
+  // `messages`: the requests, as protobuf's bytes.
+  void Run(std::deque<std::string> messages) {
+    messages_ = std::move(messages);
+    writer_->OnDisconnect([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->End();
+    });
+    executor_->Post([self = shared_from_this()] {
+      self->handler_ = self->start_(self);
+      self->Drive();
+    });
+  }
+
+  [[nodiscard]] std::string_view Metadata(std::string_view name) const override {
+    return name == "token" ? std::string_view(token_) : std::string_view();
+  }
+
+  bool Send(std::string message) override {
+    absl::MutexLock lock(&mu_);
+    if (ended_) return true;
+    Begin();
+    (void)writer_->Write(absl::StrCat("{\"result\":", ToJson(path_.response, message), "}\n"));
+    return true;
+  }
+
+  void Answer(std::string message) override {
+    {
+      absl::MutexLock lock(&mu_);
+      if (ended_) return;
+      writer_->Send(http::JsonResponse(200, ToJson(path_.response, message)));
+    }
+    End();
+  }
+
+  void Finish(const absl::Status& status) override {
+    {
+      absl::MutexLock lock(&mu_);
+      if (ended_) return;
+      if (!begun_ && !status.ok()) {
+        writer_->Send(http::JsonResponse(HttpStatus(status.code()), ErrorJson(status)));
+      } else {
+        Begin();
+        if (!status.ok())
+          (void)writer_->Write(absl::StrCat("{\"error\":", ErrorJson(status), "}\n"));
+        writer_->Finish();
+      }
+    }
+    End();
+  }
+
+  void Pause() override {
+    absl::MutexLock lock(&mu_);
+    paused_ = true;
+  }
+  void Resume() override {
+    {
+      absl::MutexLock lock(&mu_);
+      paused_ = false;
+    }
+    executor_->Post([self = shared_from_this()] { self->Drive(); });
+  }
+
+ private:
+  void Begin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (std::exchange(begun_, true)) return;
+    http::Headers headers;
+    headers.Add("Content-Type", "application/json");
+    writer_->Start(200, std::move(headers));
+  }
+
+  [[nodiscard]] bool Waits() const {
+    absl::MutexLock lock(&mu_);
+    return ended_ || paused_;
+  }
+
+  // Hands the requests to the handler as it takes them. On the executor.
+  void Drive() {
+    while (handler_ != nullptr && !Waits()) {
+      if (!messages_.empty()) {
+        const std::string message = std::move(messages_.front());
+        messages_.pop_front();
+        handler_->OnMessage(message);
+        continue;
+      }
+      if (path_.kind != Kind::kEndless && !std::exchange(closed_, true)) handler_->OnHalfClose();
+      return;
+    }
+  }
+
+  void End() {
+    {
+      absl::MutexLock lock(&mu_);
+      if (std::exchange(ended_, true)) return;
+    }
+    executor_->Post([self = shared_from_this()] {
+      if (const auto handler = std::exchange(self->handler_, nullptr)) handler->OnDone();
+    });
+  }
+
+  const Path path_;
+  const Start start_;
+  Executor* const executor_;
+  const std::string token_;
+  const Writer writer_;
+
+  // Used on the executor only.
+  std::shared_ptr<rpc::CallHandler> handler_;
+  std::deque<std::string> messages_;
+  bool closed_ = false;
+
+  mutable absl::Mutex mu_;
+  bool begun_ ABSL_GUARDED_BY(mu_) = false;
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+void Serve(const Path& path, const Start& start, Executor* executor, const http::Request& request,
+           const Writer& writer) {
+  const auto refuse = [&writer](const absl::Status& status) {
+    writer->Send(http::JsonResponse(HttpStatus(status.code()), ErrorJson(status)));
+  };
+  const auto objects = SplitJsonObjects(request.body);
+  if (!objects.has_value()) return refuse(absl::InvalidArgumentError("the body is not JSON"));
+  if (path.kind == Kind::kUnary && objects->size() != 1) {
+    return refuse(absl::InvalidArgumentError("one JSON object is expected"));
+  }
+  std::deque<std::string> messages;
+  for (const std::string& object : *objects) {
+    absl::StatusOr<std::string> message = FromJson(path.request, object);
+    if (!message.ok()) return refuse(message.status());
+    messages.push_back(*std::move(message));
+  }
+  std::string token(request.headers.Find("authorization").value_or(""));
+  std::make_shared<GatewayCall>(path, start, executor, std::move(token), writer)
+      ->Run(std::move(messages));
+}
+
+}  // namespace
+
+void AddJsonGateway(http::Router& router, Server* server, Executor* executor) {
+  const auto methods = std::make_shared<Methods>();
+  RegisterGrpcServices(methods.get(), server, &methods->metrics);
+  for (const Path& path : Paths()) {
+    const Start start = methods->Find(absl::StrCat("/etcdserverpb.", path.method));
+    for (const char* prefix : {"/v3", "/v3beta", "/v3alpha"}) {
+      router.Handle(
+          "POST", absl::StrCat(prefix, path.path),
+          // The methods' metrics live as long as their handlers.
+          [path, start, executor, methods](const http::Request& request, const Writer& writer) {
+            Serve(path, start, executor, request, writer);
+          });
+    }
+  }
+}
+
+}  // namespace keelson::kvstore
