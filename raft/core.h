@@ -141,7 +141,8 @@ struct Status {
   Index last_index = 0;
   NodeId transferee = kNoNode;
   ConfState conf_state;
-  std::vector<PeerStatus> peers;  // on a leader, by ascending id
+  uint64_t uncommitted_bytes = 0;  // of a leader: what counts against max_uncommitted_bytes
+  std::vector<PeerStatus> peers;   // on a leader, by ascending id
 };
 
 namespace internal {

@@ -352,6 +352,8 @@ void SimFileSystem::ProcessCrash() {
   absl::MutexLock lock(&state_->mu);
   ++state_->counters.process_crashes;
   state_->NewProcess();
+  state_->cut_armed = false;
+  state_->power_cut = false;
 }
 
 void SimFileSystem::CutPowerAfter(uint64_t operations) {

@@ -118,7 +118,7 @@ class SimFileSystem final : public FileSystem {
   void PowerLoss();
 
   // The process dies (kill -9) and the machine goes on: nothing written is lost, handles and
-  // locks are void.
+  // locks are void. Undoes CutPowerAfter too: the cut was then a kill in the middle of a call.
   void ProcessCrash();
 
   // After `operations` more changing calls (write, sync, name, sync of a folder) the power

@@ -223,6 +223,7 @@ Status Raft::GetStatus() const {
   status.transferee = lead_transferee_;
   status.conf_state = tracker_.config();
   if (role_ == Role::kLeader) {
+    status.uncommitted_bytes = uncommitted_bytes_;
     for (const auto& [id, progress] : tracker_.progress()) {
       status.peers.push_back(progress.ToStatus(id));
     }

@@ -53,10 +53,7 @@ bool RunOne(const RunOptions& options, Report& report) {
   for (uint64_t i = 0; i < options.max_seeds; ++i) {
     report.seed = options.first_seed + i;
     (void)::alarm(kSecondsPerSeed);
-    if (RunOne({.seed = report.seed, .nodes = options.nodes, .mutation = mutation.mutation},
-               report)) {
-      break;
-    }
+    if (RunOne(MixedRun(report.seed, mutation.mutation), report)) break;
   }
   ::_exit(0);
 }

@@ -15,7 +15,6 @@ namespace keelson::raft::sim {
 struct CatchOptions {
   uint64_t first_seed = 1;
   uint64_t max_seeds = 2000;
-  int nodes = 3;
 };
 
 // How a mutation was found.

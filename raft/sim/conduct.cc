@@ -49,15 +49,19 @@ bool IsVoter(const ConfState& state, NodeId node) {
 
 void Conduct::OnEvent(NodeId node, const Event& event) {
   NodeRecord& record = nodes_[node];
-  if (std::holds_alternative<event::SnapshotRestoring>(event)) {
-    record.restoring = true;
+  if (const auto* started = std::get_if<event::Started>(&event)) {
+    record.changed_at = started->applied;
+  } else if (const auto* restoring = std::get_if<event::SnapshotRestoring>(&event)) {
+    OnRestoring(node, record, *restoring);
   } else if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
-    OnConfChanged(record, changed->conf_state);
+    OnConfChanged(node, record, changed->conf_state);
   } else if (const auto* campaign = std::get_if<event::BecameCandidate>(&event)) {
     last_campaign_ = std::max(last_campaign_, campaign->term);
     granted_[{campaign->term, node}].insert(node);
   } else if (const auto* vote = std::get_if<event::VoteCast>(&event)) {
     OnVote(node, *vote);
+  } else if (const auto* counted = std::get_if<event::VoteReceived>(&event)) {
+    OnCounted(node, *counted);
   } else if (const auto* elected = std::get_if<event::BecameLeader>(&event)) {
     OnElected(node, elected->term);
   } else if (std::holds_alternative<event::ElectionStarted>(event)) {
@@ -74,14 +78,50 @@ void Conduct::OnEvent(NodeId node, const Event& event) {
   }
 }
 
-void Conduct::OnConfChanged(NodeRecord& record, const ConfState& state) {
-  const bool follows =
-      record.membership.has_value() && !record.membership->voters.empty() && !record.restoring;
-  if (follows && !QuorumsMeet(*record.membership, state)) {
-    invariants_.Fail("I12", "two memberships in a row have quorums that do not meet");
+void Conduct::OnRestoring(NodeId node, NodeRecord& record,
+                          const event::SnapshotRestoring& restoring) {
+  record.restoring = restoring.index;
+  if (restoring.index <= restoring.commit) {
+    invariants_.Fail("I4", absl::StrCat("node ", node, " restores a snapshot of entry ",
+                                        restoring.index, " and has committed ", restoring.commit));
+  }
+  // What is stable is as it was written.
+  const LogView::Item* held = restoring.index < restoring.unstable_offset
+                                  ? invariants_.DiskOf(node).written.At(restoring.index)
+                                  : nullptr;
+  if (held != nullptr && held->term == restoring.term) {
+    invariants_.Fail("I4", absl::StrCat("node ", node, " lets a snapshot of entry ",
+                                        restoring.index, " replace a log that holds it"));
+  }
+}
+
+void Conduct::OnConfChanged(NodeId node, NodeRecord& record, const ConfState& state) {
+  const bool first = !record.membership.has_value();
+  if (record.restoring != 0) {
+    record.changed_at = record.restoring;
+  } else if (!first) {
+    if (!record.membership->voters.empty() && !QuorumsMeet(*record.membership, state)) {
+      invariants_.Fail("I12", "two memberships in a row have quorums that do not meet");
+    }
+    CheckSwitch(node, record, state);
   }
   record.membership = state;
-  record.restoring = false;
+  record.restoring = 0;
+}
+
+void Conduct::CheckSwitch(NodeId node, NodeRecord& record, const ConfState& state) {
+  const auto& changes = invariants_.memberships().changes();
+  const auto next = changes.upper_bound(record.changed_at);
+  if (next == changes.end() || next->first > record.applied) {
+    return invariants_.Fail(
+        "I12", absl::StrCat("node ", node, " switches its membership and has ", "applied up to ",
+                            record.applied, ", where no change is after ", record.changed_at));
+  }
+  record.changed_at = next->first;
+  if (next->second != state) {
+    invariants_.Fail("I12", absl::StrCat("node ", node, " switches to another membership than ",
+                                         "the one after entry ", next->first));
+  }
 }
 
 void Conduct::OnVote(NodeId node, const event::VoteCast& vote) {
@@ -100,10 +140,19 @@ void Conduct::OnVote(NodeId node, const event::VoteCast& vote) {
   }
 }
 
+void Conduct::OnCounted(NodeId node, const event::VoteReceived& vote) {
+  if (vote.pre_vote || !vote.granted) return;
+  if (granted_[{vote.term, node}].count(vote.from) == 0) {
+    invariants_.Fail("I17", absl::StrCat("candidate ", node, " of term ", vote.term,
+                                         " counts a vote that node ", vote.from, " has not given"));
+  }
+  counted_[{vote.term, node}].insert(vote.from);
+}
+
 void Conduct::OnElected(NodeId node, Term term) {
   led_.insert(term);
   const NodeRecord& record = nodes_[node];
-  if (record.membership.has_value() && !IsQuorum(*record.membership, granted_[{term, node}])) {
+  if (record.membership.has_value() && !IsQuorum(*record.membership, counted_[{term, node}])) {
     invariants_.Fail("I17", absl::StrCat("node ", node, " became leader of term ", term,
                                          " without the votes of a quorum"));
   }
@@ -155,6 +204,10 @@ void Conduct::OnStatus(NodeId node, const Status& status) {
     invariants_.Fail("I12",
                      absl::StrCat("node ", node, " does not go by the membership after entry ",
                                   status.applied, ", the last it has applied"));
+  }
+  if (status.applied == status.last_index && status.uncommitted_bytes != 0) {
+    invariants_.Fail("I19", absl::StrCat("leader ", node, " has applied its whole log and counts ",
+                                         status.uncommitted_bytes, " uncommitted bytes"));
   }
   // Nothing is known any more of one that left, should it come back.
   std::erase_if(matches_, [&status](const auto& known_match) {

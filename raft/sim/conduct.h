@@ -5,10 +5,14 @@
 //   I3   a term begins with a campaign.
 //   I6   a leader counts replicas of entries of its own term only.
 //   I9   what a leader knows of a peer does not shrink within its term.
-//   I12  the quorums of two memberships in a row meet; a node goes by the membership after the entry that it has applied; nobody campaigns by a
-//        membership that a committed change has ended.
+//   I4   no snapshot replaces a log that holds what it covers, nor one that is committed further.
+//   I12  the quorums of two memberships in a row meet; a node goes by the membership after the
+//        entry that it has applied, and switches when it has applied the change; nobody campaigns
+//        by a membership that a committed change has ended.
 //   I13  a leader that is no voter any more steps down.
-//   I17  a leader has the votes of a quorum of its membership.
+//   I17  a leader has counted the votes of a quorum of its membership, and only votes that were
+//        given.
+//   I19  a leader whose log is applied has no uncommitted bytes.
 //   I18  a vote that is free goes to a candidate whose log is good enough.
 #ifndef KEELSON_RAFT_SIM_CONDUCT_H_
 #define KEELSON_RAFT_SIM_CONDUCT_H_
@@ -44,11 +48,15 @@ class Conduct {
     std::optional<Node::Snapshot> peek;
     std::optional<ConfState> membership;
     bool recovering = false;  // from a loss of data: it gives no votes
-    bool restoring = false;   // the next membership comes with a snapshot
+    Index restoring = 0;      // the next membership comes with a snapshot of this entry
     Index applied = 0;
+    Index changed_at = 0;  // the entry of its last membership change
   };
 
-  void OnConfChanged(NodeRecord& record, const ConfState& state);
+  void OnConfChanged(NodeId node, NodeRecord& record, const ConfState& state);
+  void CheckSwitch(NodeId node, NodeRecord& record, const ConfState& state);
+  void OnRestoring(NodeId node, NodeRecord& record, const event::SnapshotRestoring& restoring);
+  void OnCounted(NodeId node, const event::VoteReceived& vote);
   void OnVote(NodeId node, const event::VoteCast& vote);
   void OnElected(NodeId node, Term term);
   void OnCampaign(NodeId node);
@@ -56,6 +64,7 @@ class Conduct {
   Invariants& invariants_;
   std::map<NodeId, NodeRecord> nodes_;
   std::map<std::pair<Term, NodeId>, std::set<NodeId>> granted_;  // (term, candidate) -> voters
+  std::map<std::pair<Term, NodeId>, std::set<NodeId>> counted_;  // of these, by the candidate
   std::set<Term> led_;                                           // terms that have a leader
   Term last_campaign_ = 0;                                       // the highest term of any
   std::map<std::pair<Term, NodeId>, Index> matches_;             // (leader's term, peer)

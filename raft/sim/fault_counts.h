@@ -28,10 +28,14 @@ enum class Fault : uint8_t {
   kDeafOrMute,     // a node that hears nothing, or is not heard
   kBridge,         // all but one node see only that one
   kRing,           // each node sees its two neighbours
+  kPrivateLeader,  // a new leader reaches one node only
+  // At a chosen moment of the protocol; what it is counts as well.
+  kAmbush,
   // Processes.
   kProcessCrash,
   kPowerLoss,
   kPowerCutInOperation,  // in the middle of a call of the disk
+  kKillInOperation,      // there only the process ends
   kCrashInRecovery,
   kCrashLoop,
   kClusterPowerLoss,
@@ -71,6 +75,7 @@ enum class Fault : uint8_t {
   kRemove,
   kRemoveLeader,
   kReplaceAll,
+  kRemoveAll,      // by mistake: no voter would be left
   kReplaceNode,    // a node leaves and comes back under a new id
   kJointLeftOpen,  // a joint membership that waits for someone to leave it
   kConflictingChange,

@@ -120,11 +120,10 @@ void Invariants::OnAppended(NodeId node, std::span<const Entry> entries) {
       return Fail("I4", absl::StrCat("node ", node, " wrote an entry ", entry.index, " of term ",
                                      entry.term, " that differs, or follows a log that differs"));
     }
+    if (entry.type != EntryType::kNormal) changes_.emplace(entry.index, entry.term);
     const auto leader = leaders_.find(entry.term);
-    if (leader == leaders_.end() || leader->second.node != node ||
-        leader->second.first_index != 0) {
-      continue;
-    }
+    if (leader == leaders_.end() || leader->second.node != node) continue;
+    if (leader->second.first_index != 0) continue;
     leader->second.first_index = entry.index;
     const Index before = leader->second.committed_before;
     const LogView::Item* last = log.At(before);
@@ -133,6 +132,33 @@ void Invariants::OnAppended(NodeId node, std::span<const Entry> entries) {
       return Fail("I7", absl::StrCat("node ", node, " became leader of term ", entry.term,
                                      " without the committed entry ", before));
     }
+  }
+}
+
+void Invariants::CheckChanges(NodeId node, std::span<const Entry> entries) {
+  for (const Entry& entry : entries) {
+    // One that it made in an earlier life may come back from elsewhere.
+    const std::optional<Node::Snapshot>& peek = nodes_[node].peek;
+    const bool own =
+        peek.has_value() && peek->soft_state.role == Role::kLeader && peek->term == entry.term;
+    if (own && entry.type != EntryType::kNormal) CheckChange(node, entry);
+  }
+}
+
+void Invariants::CheckChange(NodeId node, const Entry& entry) {
+  const NodeRecord& record = nodes_[node];
+  for (Index index = record.applied + 1; index < entry.index; ++index) {
+    const LogView::Item* item = record.disk->written.At(index);
+    if (item == nullptr || changes_.count({index, item->term}) == 0) continue;
+    return Fail("I12", absl::StrCat("leader ", node, " appends the membership change ", entry.index,
+                                    " and has not applied the one before it, ", index));
+  }
+}
+
+void Invariants::OnLogStart(NodeId node, const SnapshotMetadata& start) {
+  if (memberships_.At(start.index) != start.conf_state) {
+    Fail("I18", absl::StrCat("the log or snapshot of node ", node, " after entry ", start.index,
+                             " carries another membership than the one there"));
   }
 }
 
@@ -150,6 +176,12 @@ void Invariants::OnSync(NodeId node) {
 void Invariants::OnSend(const Message& message) {
   const auto record = nodes_.find(message.from);
   if (record == nodes_.end()) return;
+  if (message.type == MessageType::kSnap) OnLogStart(message.from, message.snapshot->metadata);
+  if (message.type == MessageType::kApp) {
+    std::map<Index, Term>& sent = sent_[message.term];
+    sent[message.index] = message.log_term;
+    for (const Entry& entry : message.entries) sent[entry.index] = entry.term;
+  }
   const DiskLog& disk = *record->second.disk;
   const bool answer =
       message.type == MessageType::kAppResp || message.type == MessageType::kVoteResp;
@@ -171,11 +203,24 @@ void Invariants::OnSend(const Message& message) {
     }
     return;
   }
+  CheckAck(message, disk);
+}
+
+void Invariants::CheckAck(const Message& message, const DiskLog& disk) {
   // Within one term an acknowledged tail is never cut; an answer of an older term may be
   // released after a newer leader's batch of the same sync replaced the tail.
-  if (message.term == disk.durable_state.term && message.index > disk.durable.last()) {
-    Fail("I15", absl::StrCat("node ", message.from, " acknowledges entry ", message.index,
-                             " but only ", disk.durable.last(), " is durable"));
+  if (message.term != disk.durable_state.term) return;
+  if (message.index > disk.durable.last()) {
+    return Fail("I15", absl::StrCat("node ", message.from, " acknowledges entry ", message.index,
+                                    " but only ", disk.durable.last(), " is durable"));
+  }
+  const LogView::Item* item = disk.durable.At(message.index);
+  const std::map<Index, Term>& sent = sent_[message.term];
+  const auto leaders = sent.find(message.index);
+  if (item != nullptr && leaders != sent.end() && leaders->second != item->term) {
+    Fail("I15",
+         absl::StrCat("node ", message.from, " acknowledges entry ", message.index, " of term ",
+                      leaders->second, ", and one of term ", item->term, " is durable"));
   }
 }
 
@@ -238,6 +283,7 @@ void Invariants::CheckPeek(NodeId node, NodeRecord& record, const Node::Snapshot
     const Node::Snapshot& last = *record.peek;
     if (peek.term == last.term && peek.commit == last.commit && peek.applied == last.applied &&
         peek.first_index == last.first_index) {
+      record.peek->soft_state = peek.soft_state;
       return;
     }
     if (peek.term < last.term || peek.commit < last.commit || peek.applied < last.applied ||
@@ -334,11 +380,18 @@ void Invariants::OnApplied(NodeId node, const Entry& entry, const KvState& state
     return Fail("I11", absl::StrCat("node ", node, " applied another entry ", entry.index,
                                     " than the committed one"));
   }
+  const LogView& durable = record.disk->durable;
+  const LogView::Item* item = durable.At(entry.index);
+  if (entry.index > durable.last() || (item != nullptr && item->term != entry.term)) {
+    return Fail("I15", absl::StrCat("node ", node, " applied entry ", entry.index, " of term ",
+                                    entry.term, ", which is not durable there"));
+  }
   const auto [known, fresh] =
       applied_.try_emplace(entry.index, Applied{.stream_hash = state.stream_hash,
                                                 .state_hash = state.state_hash,
                                                 .conf_state = std::nullopt});
   membership_changes_ += fresh && entry.type != EntryType::kNormal;
+  if (fresh) memberships_.Apply(entry);
   if (!fresh && (known->second.stream_hash != state.stream_hash ||
                  known->second.state_hash != state.state_hash)) {
     return Fail("I11", absl::StrCat("the state of node ", node, " after entry ", entry.index,

@@ -15,9 +15,11 @@
 //   I9   a leader believes of a peer only what is durable there.
 //   I10  and of itself.
 //   I11  all nodes apply one sequence, without gap or repetition, to equal states.
-//   I12  the membership after an entry is the same everywhere, and makes sense.
+//   I12  the membership after an entry is the same everywhere, and makes sense; a leader appends a
+//        change only when the one before it has been applied.
 //   I13  a leader is a voter of its membership when it is elected.
-//   I15  no message promises what is not durable.
+//   I15  no message promises what is not durable, and nothing is applied that is not durable here.
+//   I18  the start of a log, and a snapshot on its way, carry the membership there.
 //   DUR  a restart finds everything that had been synced, or knows that it does not.
 #ifndef KEELSON_RAFT_SIM_INVARIANTS_H_
 #define KEELSON_RAFT_SIM_INVARIANTS_H_
@@ -25,6 +27,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +37,7 @@
 #include "raft/observer.h"
 #include "raft/sim/kv_machine.h"
 #include "raft/sim/log_view.h"
+#include "raft/sim/memberships.h"
 #include "raft/types.h"
 #include "raft/wal.h"
 
@@ -49,6 +53,9 @@ class Invariants {
   // The disk of `node`; borrowed, and outlives this.
   void AddDisk(NodeId node, const DiskLog* disk) { nodes_[node].disk = disk; }
 
+  // The membership that the group begins with.
+  void SetFirstMembership(const ConfState& state) { memberships_ = Memberships(state); }
+
   // --- What happens, in the order of events ---
 
   // The node knows that it has lost durable data. `disk` has been told. Call before OnRecovered.
@@ -60,9 +67,13 @@ class Invariants {
   void OnEvent(NodeId node, const Event& event);
   // Entries were written, the disk's record is up to date.
   void OnAppended(NodeId node, std::span<const Entry> entries);
+  // The same, of entries that are new and not just read.
+  void CheckChanges(NodeId node, std::span<const Entry> entries);
   // A sync is about to be noted: everything pending on the disk becomes durable.
   void OnSync(NodeId node);
   void OnSend(const Message& message);
+  // The log of `node` starts, or is about to, after `start`.
+  void OnLogStart(NodeId node, const SnapshotMetadata& start);
   // `last` of its batch: the membership in `state` is that after the entry.
   void OnApplied(NodeId node, const Entry& entry, const KvState& state, bool last);
   void OnRestored(NodeId node, const KvState& state);
@@ -85,6 +96,8 @@ class Invariants {
   [[nodiscard]] std::optional<uint64_t> CommittedPrefix(Index index) const;
   // The membership that `node` goes by.
   [[nodiscard]] ConfState MembershipOf(NodeId node) const;
+  [[nodiscard]] const Memberships& memberships() const { return memberships_; }
+  [[nodiscard]] const DiskLog& DiskOf(NodeId node) const { return *nodes_.at(node).disk; }
   // How many entries that change the membership have been applied.
   [[nodiscard]] uint64_t membership_changes() const { return membership_changes_; }
   // How many leaders there have been.
@@ -120,6 +133,8 @@ class Invariants {
   void CheckRead(NodeId node, const Wal::Recovered& recovered);
   void CheckPeek(NodeId node, NodeRecord& record, const Node::Snapshot& peek);
   void CheckMembership(NodeId node, const ConfState& state);
+  void CheckAck(const Message& message, const DiskLog& disk);
+  void CheckChange(NodeId node, const Entry& entry);
 
   std::map<NodeId, NodeRecord> nodes_;
   std::map<Term, Leader> leaders_;
@@ -128,6 +143,9 @@ class Invariants {
   std::vector<LogView::Item> committed_;                 // entry i at i - 1
   std::vector<Term> committed_in_;                       // the term of the leader that committed it
   std::map<Index, Applied> applied_;
+  std::set<std::pair<Index, Term>> changes_;    // entries that change the membership
+  std::map<Term, std::map<Index, Term>> sent_;  // by each leader: terms of its entries
+  Memberships memberships_;
   uint64_t membership_changes_ = 0;
   std::optional<Violation> violation_;
 };

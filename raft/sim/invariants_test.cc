@@ -312,6 +312,83 @@ TEST_CASE("I11: one sequence of entries, equal states", "[raft][sim][invariants]
   CHECK(c.Found() == "I11");
 }
 
+TEST_CASE("I15: what is applied is not durable there, or is another entry there",
+          "[raft][sim][invariants]") {
+  Checked c;
+  c.CommitUpTo(1);
+  SECTION("missing") {}
+  SECTION("not synced") { c.Append(3, {MakeEntry(1, 1)}); }
+  SECTION("another term") {
+    c.Append(3, {MakeEntry(1, 2)});
+    c.Sync(3);
+  }
+  c.checker.OnApplied(3, MakeEntry(1, 1), Checked::State(1, 1, 1), true);
+  CHECK(c.Found() == "I15");
+}
+
+TEST_CASE("I15: what is acknowledged is not the entry that the leader sent",
+          "[raft][sim][invariants]") {
+  Checked c;
+  c.SetState(2, 3, 1);
+  c.Append(2, {MakeEntry(1, 2)});
+  c.Sync(2);
+  Message app;
+  app.type = MessageType::kApp;
+  app.from = 1;
+  app.to = 2;
+  app.term = 3;
+  app.entries = {MakeEntry(1, 3)};
+  c.checker.OnSend(app);
+  Message ack;
+  ack.type = MessageType::kAppResp;
+  ack.from = 2;
+  ack.to = 1;
+  ack.term = 3;
+  ack.index = 1;
+  c.checker.OnSend(ack);
+  CHECK(c.Found() == "I15");
+}
+
+TEST_CASE("I12: a leader appends a change while the one before it is not applied",
+          "[raft][sim][invariants]") {
+  Checked c;
+  Entry change = MakeEntry(1, 1);
+  change.type = EntryType::kConfChangeV2;
+  Node::Snapshot leader;
+  leader.id = 1;
+  leader.term = 1;
+  leader.soft_state.role = Role::kLeader;
+  c.checker.OnPeek(1, leader);
+  c.Append(1, {change});
+  c.checker.CheckChanges(1, std::vector<Entry>{change});
+  CHECK(c.Found().empty());
+  change.index = 2;
+  c.Append(1, {change});
+  SECTION("its own") {
+    c.checker.CheckChanges(1, std::vector<Entry>{change});
+    CHECK(c.Found() == "I12");
+  }
+  SECTION("one that it gets back from another leader is no new one") {
+    leader.soft_state.role = Role::kFollower;
+    c.checker.OnPeek(1, leader);
+    c.checker.CheckChanges(1, std::vector<Entry>{change});
+    CHECK(c.Found().empty());
+  }
+}
+
+TEST_CASE("I18: the start of a log carries another membership than the one there",
+          "[raft][sim][invariants]") {
+  Checked c;
+  ConfState members;
+  members.voters = {1, 2, 3};
+  c.checker.SetFirstMembership(members);
+  c.checker.OnLogStart(1, {.index = 0, .term = 0, .conf_state = members});
+  CHECK(c.Found().empty());
+  members.voters = {1, 2};
+  c.checker.OnLogStart(1, {.index = 0, .term = 0, .conf_state = members});
+  CHECK(c.Found() == "I18");
+}
+
 TEST_CASE("I12: another membership after the same entry", "[raft][sim][invariants]") {
   Checked c;
   c.CommitUpTo(1);
@@ -320,6 +397,8 @@ TEST_CASE("I12: another membership after the same entry", "[raft][sim][invariant
   state.applied.conf_state.voters = {9};
   c.checker.OnApplied(2, MakeEntry(1, 1), state, false);  // not the end of a batch: not told
   CHECK(c.Found().empty());
+  c.Append(3, {MakeEntry(1, 1)});
+  c.Sync(3);
   c.checker.OnApplied(3, MakeEntry(1, 1), state, true);
   CHECK(c.Found() == "I12");
 }

@@ -78,6 +78,12 @@ ConfChange MembershipChurn::Draw(const ConfState& state, NodeId leader, Random& 
   } else if (what == 4 && spares.size() >= 2 && MayRetire(state.voters.size())) {
     counts.Add(Fault::kReplaceAll);
     Replace(state.voters, spares, change);
+  } else if (what == 5) {
+    // An operator's mistake, which must be refused.
+    counts.Add(Fault::kRemoveAll);
+    for (const NodeId voter : state.voters) {
+      change.changes.push_back({.type = ConfChangeType::kAddLearner, .node = voter});
+    }
   } else {
     // None: leave a joint membership.
     for (uint64_t left = random.Below(4); left > 0; --left) AddRandom(change, random, counts);

@@ -62,8 +62,7 @@ void Nemesis::CrashOne() {
   if (!node.running()) return;
   if (random_.Bernoulli(env_.swarm.cut_share)) {
     // Somewhere in the next operations of its disk, perhaps between a write and its sync.
-    node.disk().CutPowerAfter(random_.Below(12));
-    return;
+    return CutInOperation(node, 12);
   }
   const bool power = random_.Bernoulli(env_.swarm.power_share);
   if (random_.Bernoulli(env_.swarm.crash_loop_share)) {
@@ -139,8 +138,9 @@ void Nemesis::EndDoomed() {
   for (const auto& node : env_.nodes) {
     if (!node->running() || node->MustCrash().ok()) continue;
     const bool cut = node->disk().power_is_cut();
-    if (cut) counts_.Add(Fault::kPowerCutInOperation);
-    const bool keep = env_.swarm.keep_cache_after_error && !cut;
+    const bool killed = kills_.erase(node->id()) > 0 && cut;
+    if (cut) counts_.Add(killed ? Fault::kKillInOperation : Fault::kPowerCutInOperation);
+    const bool keep = cut ? killed : env_.swarm.keep_cache_after_error;
     CrashNode(*node, keep ? CrashKind::kProcess : CrashKind::kPower,
               on_ ? Exponential(env_.swarm.restart_delay) : absl::Milliseconds(10));
   }

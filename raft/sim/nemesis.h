@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,11 @@ class Nemesis {
 
   // Starts the machines, not at the same moment, and the faults.
   void Start();
+
+  // What a node reports; called in the middle of its step.
+  void OnEvent(NodeId id, const Event& event);
+  // What has just been done to a node's log.
+  void OnDisk(NodeId id, DiskStep step);
 
   // Call after every event: ends the processes that cannot go on.
   void EndDoomed();
@@ -73,6 +79,21 @@ class Nemesis {
   void ClogLink();
   void Swizzle();
 
+  // --- nemesis_ambush.cc ---
+  void Ambush(std::function<void()> fault);
+  void AtElection(NodeId leader);
+  void AtVote(NodeId voter, NodeId candidate);
+  void AtMembershipChange(NodeId id, bool joint);
+  void MaybeKeepPrivate(NodeId leader);
+  void LosePower(SimNode& node);
+  // Somewhere in its next operations the node's power fails, or its process is killed.
+  void CutInOperation(SimNode& node, uint64_t operations);
+  void CutPair(NodeId a, NodeId b);
+  void Isolate(NodeId node);
+  void CutFor(absl::Duration time, const std::vector<std::pair<NodeId, NodeId>>& cuts);
+  void ChangeAt(SimNode& node);
+
+  [[nodiscard]] SimNode& NodeOf(NodeId id) { return *env_.nodes[id - 1]; }
   [[nodiscard]] SimNode& RandomNode() { return *env_.nodes[random_.Below(env_.nodes.size())]; }
   // Who leads, or thinks so; kNoNode without anyone.
   [[nodiscard]] NodeId Leader() const;
@@ -84,6 +105,8 @@ class Nemesis {
   MembershipChurn churn_;
   FaultCounts counts_;
   bool on_ = true;
+  absl::Duration quiet_until_;  // no ambush before
+  std::set<NodeId> kills_;      // nodes whose cut in an operation is the end of the process only
   uint64_t crashes_ = 0;
   uint64_t partitions_ = 0;
 };

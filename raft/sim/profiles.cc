@@ -84,6 +84,48 @@ void LongPauses(Random& random, Swarm& swarm) {
   swarm.suspend_share = random.Unit();
 }
 
+// Faults that follow the protocol.
+void Ambushes(Random& random, Swarm& swarm) {
+  swarm.ambush = 0.1 + random.Unit() * 0.5;
+  swarm.kill_share = random.Unit();
+  swarm.restart_delay = Ms(static_cast<int64_t>(1 + random.Below(60)));
+  swarm.partition_time = Ms(static_cast<int64_t>(20 + random.Below(300)));
+  swarm.node.core.heartbeat_ticks = 1;
+}
+
+void Joint(Random& random, Swarm& swarm) {
+  Ambushes(random, swarm);
+  swarm.membership_interval = Ms(static_cast<int64_t>(10 + random.Below(60)));
+  swarm.spares = static_cast<int>(1 + random.Below(2));
+  swarm.node.core.forward_proposals = true;
+}
+
+// Leaders that reach one node only, whose disk is slow: conflicting tails, in memory and on disk.
+void Tails(Random& random, Swarm& swarm) {
+  swarm.private_leaders = 0.3 + random.Unit() * 0.6;
+  if (random.Bernoulli(0.7)) {
+    swarm.witness_sync = Ms(static_cast<int64_t>(2 << random.Below(7)));
+  }
+  swarm.node.core.max_message_bytes = random.Below(3) * 60;
+  swarm.node.compact_every_entries = 32;
+  swarm.node.keep_entries = random.Below(60);
+  swarm.node.core.heartbeat_ticks = 1;
+  swarm.clients = 4;
+  swarm.think_time = Ms(2);
+  swarm.read_share = 0.1;
+  swarm.disk.operation_latency = absl::Microseconds(5);
+  swarm.disk.sync_latency = absl::Microseconds(200);
+}
+
+// State machines that lag far behind their logs, with logs that end near their start.
+void SlowMachines(Random& random, Swarm& swarm) {
+  swarm.slow_apply = 0.2 + random.Unit() * 0.6;
+  swarm.executor.stall_delay = Ms(static_cast<int64_t>(10 << random.Below(5)));
+  swarm.node.compact_every_entries = 1 + random.Below(8);
+  swarm.node.keep_entries = random.Below(3);
+  swarm.ambush = random.Unit() * 0.2;
+}
+
 constexpr std::array kProfiles = {
     Profile{.name = "default",
             .what = "any mix of faults; one run in six without",
@@ -147,6 +189,28 @@ constexpr std::array kProfiles = {
             .machines = true,
             .load = true,
             .tune = SmallLimits},
+    Profile{.name = "ambush",
+            .what = "faults that wait for a moment of the protocol and strike there",
+            .network = true,
+            .machines = true,
+            .disks = true,
+            .tune = Ambushes},
+    Profile{.name = "joint",
+            .what = "one membership change after the other, with faults in the middle of them",
+            .network = true,
+            .machines = true,
+            .membership = true,
+            .tune = Joint},
+    Profile{.name = "tails",
+            .what = "leaders that reach one node only, whose disk is slow: conflicting tails",
+            .network = true,
+            .tune = Tails},
+    Profile{.name = "lag",
+            .what = "state machines far behind their logs, which end near their start",
+            .network = true,
+            .machines = true,
+            .membership = true,
+            .tune = SlowMachines},
 };
 
 }  // namespace

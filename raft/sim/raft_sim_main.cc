@@ -96,12 +96,13 @@ int Run(const Flags& flags) {
   Campaign campaign;
   const absl::Time start = absl::Now();
   for (uint64_t i = 0; i < flags.seeds; ++i) {
-    const RunOptions options{.seed = flags.first_seed + i,
-                             .nodes = flags.nodes,
-                             .profile = flags.profile,
-                             .trace = flags.trace,
-                             .mutation = MutationOf(flags.mutation),
-                             .coverage = &campaign.coverage()};
+    RunOptions options{.seed = flags.first_seed + i,
+                       .nodes = flags.nodes,
+                       .profile = flags.profile,
+                       .mutation = MutationOf(flags.mutation)};
+    if (flags.profile == "mix") options = MixedRun(options.seed, options.mutation);
+    options.trace = flags.trace;
+    options.coverage = &campaign.coverage();
     NoteRun(options);
     const RunResult result = RunSeed(options);
     campaign.Add(result);
@@ -116,6 +117,7 @@ int Run(const Flags& flags) {
 
 int ListProfiles() {
   for (const Profile& profile : Profiles()) std::printf("%-12s %s\n", profile.name, profile.what);
+  std::printf("%-12s %s\n", "mix", "all of these and 3 to 5 members, by the seed");
   return 0;
 }
 
@@ -128,7 +130,7 @@ int Main(int argc, char** argv) {
   app.add_option("--nodes", flags.nodes, "Members of the cluster")
       ->capture_default_str()
       ->check(CLI::Range(1, 9));
-  std::vector<std::string> profiles = {"list"};
+  std::vector<std::string> profiles = {"list", "mix"};
   for (const Profile& profile : Profiles()) profiles.emplace_back(profile.name);
   app.add_option("--profile", flags.profile, "Kind of runs; list: say what each is about")
       ->capture_default_str()
@@ -150,8 +152,7 @@ int Main(int argc, char** argv) {
   const bool all = flags.mutation == "all";
   if (flags.seeds == 0) flags.seeds = all ? 2000 : 1000;
   if (all) {
-    const CatchOptions options{
-        .first_seed = flags.first_seed, .max_seeds = flags.seeds, .nodes = flags.nodes};
+    const CatchOptions options{.first_seed = flags.first_seed, .max_seeds = flags.seeds};
     return CatchAllMutations(options) ? 0 : 1;
   }
   return Run(flags);

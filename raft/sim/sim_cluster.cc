@@ -20,6 +20,15 @@ std::vector<NodeId> Ids(int nodes) {
   return ids;
 }
 
+// While a node has surely not counted an election timeout since it heard its leader, whatever its
+// clock does.
+absl::Duration StickinessOf(const Swarm& swarm) {
+  const Options& core = swarm.node.core;
+  if (!core.check_quorum) return absl::ZeroDuration();
+  const double rate = swarm.wild_clocks ? 2 : 1 + swarm.max_clock_drift;
+  return swarm.node.tick_interval * (core.election_ticks - 2) / rate;
+}
+
 Swarm SwarmOf(const RunOptions& options) {
   if (options.swarm.has_value()) return *options.swarm;
   const Profile* profile = FindProfile(options.profile);
@@ -40,6 +49,15 @@ std::string ReplayCommand(const RunOptions& options) {
       " --trace");
 }
 
+RunOptions MixedRun(uint64_t seed, Mutation mutation) {
+  constexpr const char* kOthers[] = {"ambush", "tails", "joint", "disk",     "lag",
+                                     "limits", "crash", "reads", "election", "snapshot"};
+  return {.seed = seed,
+          .nodes = 3 + static_cast<int>(seed % 3),
+          .profile = seed % 2 == 1 ? "default" : kOthers[seed / 2 % std::size(kOthers)],
+          .mutation = mutation};
+}
+
 RunResult RunSeed(const RunOptions& options) {
   PlantMutation(options.mutation);
   return SimCluster(options).Run();
@@ -52,6 +70,7 @@ SimCluster::SimCluster(const RunOptions& options)
       random_(world_.Stream("bugs")),
       ids_(Ids(swarm_.nodes + swarm_.spares)),
       conduct_(invariants_),
+      wire_(invariants_, {.stickiness = StickinessOf(swarm_)}),
       history_(invariants_),
       network_(world_) {
   world_.SetTracing(options.trace);
@@ -63,9 +82,16 @@ SimCluster::SimCluster(const RunOptions& options)
     });
   }
   network_.SetFaults(swarm_.network);
-  network_.OnSend([this](const Message& message) { invariants_.OnSend(message); });
+  network_.OnSend([this](const Message& message) {
+    invariants_.OnSend(message);
+    wire_.OnSend(message, world_.now());
+  });
+  network_.OnArrive([this](const Message& message) {
+    if (wire_.OnArrive(message)) NodeOf(message.to).RequestStatus();
+  });
   ConfState members;
   members.voters = Ids(swarm_.nodes);
+  invariants_.SetFirstMembership(members);
   Random clocks = world_.Stream("clocks");
   for (const NodeId id : ids_) {
     SimNode::Options node{.id = id,
@@ -81,11 +107,15 @@ SimCluster::SimCluster(const RunOptions& options)
     if (id <= static_cast<NodeId>(swarm_.slow_nodes)) {
       node.executor.mean_delay *= swarm_.slow_factor;
     }
+    if (id == members.voters.size() && swarm_.witness_sync > absl::ZeroDuration()) {
+      node.disk.sync_latency = swarm_.witness_sync;
+    }
     node.executor.clock_rate = 1 + (2 * clocks.Unit() - 1) * swarm_.max_clock_drift;
     nodes_.push_back(std::make_unique<SimNode>(SimNode::Env{.world = world_,
                                                             .network = network_,
                                                             .invariants = invariants_,
                                                             .conduct = conduct_,
+                                                            .wire = wire_,
                                                             .history = history_},
                                                node));
   }
@@ -94,6 +124,11 @@ SimCluster::SimCluster(const RunOptions& options)
                                                     .invariants = invariants_,
                                                     .nodes = nodes_,
                                                     .swarm = swarm_});
+  for (const auto& node : nodes_) {
+    node->SetHooks(
+        {.on_event = [this](NodeId id, const Event& event) { nemesis_->OnEvent(id, event); },
+         .on_disk = [this](NodeId id, DiskStep step) { nemesis_->OnDisk(id, step); }});
+  }
   load_ = std::make_unique<Load>(world_, nodes_, history_, client_log_, swarm_);
 }
 
@@ -170,6 +205,26 @@ bool SimCluster::LeaveJoint(absl::Duration patience) {
   return false;
 }
 
+// No peer may stay in a state that only new entries end.
+bool SimCluster::ComesToRest(absl::Duration patience) {
+  const absl::Duration until = world_.now() + patience;
+  while (world_.now() < until) {
+    std::optional<Status> status;
+    if (const SimNode* leader = Leader(); leader != nullptr) {
+      leader->node()->GetStatus([&status](const Status& now) { status = now; });
+    }
+    (void)RunUntil(world_.now() + absl::Milliseconds(50), [] { return false; });
+    if (invariants_.violation().has_value()) return true;
+    if (status.has_value() && status->soft_state.role == Role::kLeader &&
+        std::all_of(status->peers.begin(), status->peers.end(), [](const PeerStatus& peer) {
+          return peer.state == ProgressState::kReplicate;
+        })) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void SimCluster::CheckLiveness() {
   const absl::Duration election = swarm_.node.tick_interval * 2 * swarm_.node.core.election_ticks /
                                   (1 - swarm_.max_clock_drift);
@@ -183,6 +238,9 @@ void SimCluster::CheckLiveness() {
   }
   if (!LeaveJoint(20 * election)) {
     return invariants_.Fail("LIVE", "the membership stays joint after all healed");
+  }
+  if (swarm_.quiet_end && !ComesToRest(20 * election)) {
+    return invariants_.Fail("LIVE", "a peer is probed or waits for a snapshot for ever");
   }
   // The write may be lost with a leadership that ends just now: as any client, try again.
   SimClient probe(1000, world_, nodes_, history_, client_log_, swarm_);
@@ -242,6 +300,7 @@ RunResult SimCluster::Run() {
   (void)RunUntil(swarm_.safety_time, [] { return false; });
   if (!invariants_.violation().has_value()) {
     nemesis_->Heal();
+    if (swarm_.quiet_end) load_->Stop();
     CheckLiveness();
   }
   CheckClientLog();

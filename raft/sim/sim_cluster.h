@@ -31,6 +31,7 @@
 #include "raft/sim/sim_node.h"
 #include "raft/sim/sim_world.h"
 #include "raft/sim/swarm.h"
+#include "raft/sim/wire_rules.h"
 
 namespace keelson::raft::sim {
 
@@ -65,6 +66,10 @@ struct RunResult {
   SimNetwork::Counters network;
 };
 
+// What `seed` stands for when all profiles and sizes of a group are mixed: of two seeds in a row one
+// is of the default profile.
+RunOptions MixedRun(uint64_t seed, Mutation mutation);
+
 RunResult RunSeed(const RunOptions& options);
 
 // The command that shows the run again.
@@ -84,6 +89,8 @@ class SimCluster {
   void CheckLiveness();
   // True when the membership is not joint, or became so in time.
   bool LeaveJoint(absl::Duration patience);
+  // True when the leader has all peers in step, or an invariant broke.
+  bool ComesToRest(absl::Duration patience);
   void CheckFinalStates();
   void CheckClientLog();
   // The leader of the highest term, if every member agrees on it.
@@ -105,6 +112,7 @@ class SimCluster {
   const std::vector<NodeId> ids_;  // of all machines; the first swarm_.nodes are members at first
   Invariants invariants_;
   Conduct conduct_;
+  WireRules wire_;
   History history_;
   ClientLog client_log_;
   SimNetwork network_;

@@ -186,6 +186,7 @@ void SimNetwork::Land(Packet packet) {
   link.arrived = std::max(link.arrived, packet.sequence);
   ++counters_.delivered;
   world_.Trace("arrive", {packet.id});
+  if (arrivals_) arrivals_(packet.message);
   nodes_[to].endpoint.sink->Receive({std::move(packet.message)});
 }
 
@@ -284,7 +285,9 @@ void SimNetwork::DeliverSnapshot(uint64_t id, const Message& message) {
     // Through the world, so that the time the disk took has passed when it arrives.
     world_.After(absl::ZeroDuration(), [this, message, incarnation = receiver.incarnation] {
       const NodeState& now = nodes_[message.to];
-      if (now.attached && now.incarnation == incarnation) now.endpoint.sink->Receive({message});
+      if (!now.attached || now.incarnation != incarnation) return;
+      if (arrivals_) arrivals_(message);
+      now.endpoint.sink->Receive({message});
     });
   }
   EndTransfer(id, ok);

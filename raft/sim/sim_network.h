@@ -95,6 +95,8 @@ class SimNetwork {
 
   // Sees every message that leaves, before any loss.
   void OnSend(std::function<void(const Message&)> observer) { observer_ = std::move(observer); }
+  // Sees every message that is handed to a node, just before.
+  void OnArrive(std::function<void(const Message&)> observer) { arrivals_ = std::move(observer); }
   // Changes messages on the wire: for planted bugs.
   void SetMutator(std::function<void(Message&)> mutator) { mutator_ = std::move(mutator); }
 
@@ -167,6 +169,7 @@ class SimNetwork {
   std::set<std::pair<NodeId, NodeId>> cut_;
   std::map<std::pair<NodeId, NodeId>, Link> links_;
   std::function<void(const Message&)> observer_;
+  std::function<void(const Message&)> arrivals_;
   std::function<void(Message&)> mutator_;
   std::map<uint64_t, Transfer> transfers_;
   uint64_t next_transfer_ = 0;

@@ -80,7 +80,23 @@ absl::StatusOr<MemberStorage> SimNode::OpenStorage(KvMachine& machine) {
   }
   damaged_ = false;
   wiped_ = false;
+  if (storage.recovered.torn_bytes > 0) KEELSON_RETURN_IF_ERROR(OpenLogAgain(options, storage));
   return storage;
+}
+
+// What was torn has been cut off: who opens the log again finds it clean, and the same.
+absl::Status SimNode::OpenLogAgain(const MemberStorageOptions& options, MemberStorage& storage) {
+  storage.wal.reset();
+  Wal::Recovered again;
+  KEELSON_ASSIGN_OR_RETURN(storage.wal,
+                           Wal::Open(disk_, kWalDir, options.identity, options.wal, &again));
+  if (again.torn_bytes != 0 || again.entries != storage.recovered.entries) {
+    env_.invariants.Fail("DUR", absl::StrCat("the log of node ", options_.id, " was opened twice, ",
+                                             "and the second time it had ", again.torn_bytes,
+                                             " torn bytes and ", again.entries.size(),
+                                             " entries after ", storage.recovered.entries.size()));
+  }
+  return absl::OkStatus();
 }
 
 void SimNode::Damage(Random& random, FaultCounts& counts) {
@@ -119,9 +135,12 @@ absl::Status SimNode::Recover(Process& process) {
   Wal::Recovered& recovered = storage.recovered;
   process.snapshots = std::move(storage.snapshots);
   env_.conduct.OnStarted(options_.id);
+  env_.wire.OnStarted(options_.id);
   env_.invariants.OnRecovered(options_.id, recovered, process.machine->Applied().index);
-  process.wal = std::make_unique<SimWal>(options_.id, std::move(storage.wal), recovered, disk_log_,
-                                         env_.invariants);
+  process.wal = std::make_unique<SimWal>(
+      options_.id, std::move(storage.wal), recovered, disk_log_, env_.invariants,
+      [this] { hooks_.on_disk(options_.id, DiskStep::kCompacted); });
+  hooks_.on_disk(options_.id, DiskStep::kRecovered);
   env_.world.Trace("recovered", {options_.id, recovered.hard_state.term, recovered.hard_state.vote,
                                  recovered.start.index, recovered.entries.size(),
                                  process.machine->Applied().index, recovered.torn_bytes});
@@ -233,6 +252,7 @@ void SimNode::Inspect() {
     const Node::Snapshot peek = process_->node->Peek();
     env_.invariants.OnPeek(options_.id, peek);
     env_.conduct.OnPeek(options_.id, peek);
+    env_.wire.OnPeek(options_.id, peek);
   }
 }
 
@@ -297,6 +317,8 @@ void SimNode::On(NodeId self, const Event& event) {
   }
   env_.invariants.OnEvent(self, event);
   env_.conduct.OnEvent(self, event);
+  env_.wire.OnEvent(self, event, env_.world.now());
+  hooks_.on_event(self, event);
 }
 
 }  // namespace keelson::raft::sim

@@ -28,6 +28,7 @@
 #include "raft/sim/sim_network.h"
 #include "raft/sim/sim_wal.h"
 #include "raft/sim/sim_world.h"
+#include "raft/sim/wire_rules.h"
 #include "raft/snapshot_store.h"
 #include "raft/types.h"
 #include "raft/wal.h"
@@ -38,6 +39,9 @@ enum class CrashKind : uint8_t {
   kPower = 0,    // what was not synced meets its fate
   kProcess = 1,  // what was written stays
 };
+
+// What was done to a node's log.
+enum class DiskStep : uint8_t { kRecovered = 0, kCompacted = 1 };
 
 class SimNode final : public Observer {
  public:
@@ -58,8 +62,17 @@ class SimNode final : public Observer {
     SimNetwork& network;
     Invariants& invariants;
     Conduct& conduct;
+    WireRules& wire;
     History& history;
   };
+
+  // What happens to it, for those who plan faults by it. Called in the middle of a step: must not
+  // touch the node.
+  struct Hooks {
+    std::function<void(NodeId, const Event&)> on_event;
+    std::function<void(NodeId, DiskStep)> on_disk;
+  };
+  void SetHooks(Hooks hooks) { hooks_ = std::move(hooks); }
 
   SimNode(Env env, const Options& options);
   ~SimNode() override;
@@ -144,6 +157,7 @@ class SimNode final : public Observer {
 
   absl::Status Recover(Process& process);
   absl::StatusOr<MemberStorage> OpenStorage(KvMachine& machine);
+  absl::Status OpenLogAgain(const MemberStorageOptions& options, MemberStorage& storage);
   KvMachine::Hooks MachineHooks(Process& process);
   void KillExecutors();
   // The disk took `time`.
@@ -151,6 +165,7 @@ class SimNode final : public Observer {
 
   const Env env_;
   Options options_;
+  Hooks hooks_;
   Random random_;
   SimClock clock_;
   SimFileSystem disk_;          // log and snapshots

@@ -6,8 +6,12 @@
 namespace keelson::raft::sim {
 
 SimWal::SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
-               Invariants& invariants)
-    : node_(node), wal_(std::move(wal)), disk_(disk), invariants_(invariants) {
+               Invariants& invariants, std::function<void()> on_compacted)
+    : node_(node),
+      wal_(std::move(wal)),
+      disk_(disk),
+      invariants_(invariants),
+      on_compacted_(std::move(on_compacted)) {
   ResetTo(recovered.start);
   (void)disk_.written.Append(recovered.entries);  // Consecutive: Wal::Open promises it.
   disk_.written_state = recovered.hard_state;
@@ -48,6 +52,7 @@ absl::Status SimWal::Append(const Batch& batch) {
   }
   if (batch.hard_state.has_value()) disk_.written_state = *batch.hard_state;
   invariants_.OnAppended(node_, batch.entries);
+  invariants_.CheckChanges(node_, batch.entries);
   return status;
 }
 
@@ -60,7 +65,9 @@ absl::StatusOr<SyncToken> SimWal::Sync() {
 }
 
 absl::Status SimWal::Compact(const SnapshotMetadata& start) {
+  invariants_.OnLogStart(node_, start);
   KEELSON_RETURN_IF_ERROR(wal_->Compact(start));
+  on_compacted_();
   disk_.written.Compact(start.index);
   disk_.durable.Compact(start.index);
   return absl::OkStatus();

@@ -2,6 +2,7 @@
 #ifndef KEELSON_RAFT_SIM_SIM_WAL_H_
 #define KEELSON_RAFT_SIM_SIM_WAL_H_
 
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -16,7 +17,7 @@ class SimWal final : public Wal {
   // Takes `wal` as just recovered with `recovered` and brings `disk` up to date with it.
   // `disk` and `invariants` are borrowed and outlive this.
   SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
-         Invariants& invariants);
+         Invariants& invariants, std::function<void()> on_compacted);
 
   absl::Status Append(const Batch& batch) override;
   absl::StatusOr<SyncToken> Sync() override;
@@ -31,6 +32,7 @@ class SimWal final : public Wal {
   const std::unique_ptr<Wal> wal_;
   DiskLog& disk_;
   Invariants& invariants_;
+  const std::function<void()> on_compacted_;
 };
 
 }  // namespace keelson::raft::sim

@@ -58,6 +58,7 @@ void DrawSizes(Random& random, Swarm& swarm) {
   swarm.think_time = Between(random, absl::Milliseconds(1), absl::Milliseconds(32));
   swarm.read_share = random.Unit() * 0.8;
   if (random.Bernoulli(0.2)) swarm.max_value_bytes = 3000;
+  swarm.quiet_end = random.Bernoulli(0.4);
 }
 
 void DrawNetwork(Chance& on, Swarm& swarm) {
@@ -121,6 +122,8 @@ void DrawMachines(Chance& on, Swarm& swarm) {
     swarm.slow_nodes = 1;
     swarm.slow_factor = Between(random, 10, 400);
   }
+  if (on(0.2)) swarm.ambush = Between(random, 0.02, 0.4);
+  swarm.kill_share = random.Bernoulli(0.5) ? 0 : random.Unit();
   if (on(0.3)) swarm.slow_apply = Between(random, 0.01, 0.5);
 }
 
@@ -243,18 +246,19 @@ std::string Describe(const Swarm& swarm) {
       " replay=", network.replay, " bandwidth=", network.bytes_per_second,
       " partitions=", time(swarm.partition_interval), " clogs=", time(swarm.clog_interval),
       " crashes=", time(swarm.crash_interval), " power=", swarm.power_share,
-      " cuts=", swarm.cut_share, " all=", time(swarm.cluster_crash_interval),
-      " pauses=", time(swarm.pause_interval), " transfers=", time(swarm.transfer_interval),
-      " members=", time(swarm.membership_interval), " drift=", swarm.max_clock_drift,
-      " clocks=", time(swarm.clock_interval), " wild=", swarm.wild_clocks,
-      " sync=", time(swarm.disk.sync_latency), " stalls=", time(swarm.disk_stall_interval),
-      " sync_error=", swarm.disk.sync_error, " write_error=", swarm.disk.write_error,
-      " keep_cache=", swarm.keep_cache_after_error, " full_disks=", time(swarm.full_disk_interval),
-      " damage=", time(swarm.damage_interval), " wipes=", time(swarm.wipe_interval),
-      " clients=", swarm.clients, " bursts=", time(swarm.burst_interval),
-      " compact=", swarm.node.compact_every_entries, " keep=", swarm.node.keep_entries,
-      " segment=", swarm.segment_bytes, " pre_vote=", swarm.node.core.pre_vote,
-      " check_quorum=", swarm.node.core.check_quorum,
+      " cuts=", swarm.cut_share, " ambush=", swarm.ambush, " private=", swarm.private_leaders,
+      " kills=", swarm.kill_share, " quiet=", swarm.quiet_end,
+      " all=", time(swarm.cluster_crash_interval), " pauses=", time(swarm.pause_interval),
+      " transfers=", time(swarm.transfer_interval), " members=", time(swarm.membership_interval),
+      " drift=", swarm.max_clock_drift, " clocks=", time(swarm.clock_interval),
+      " wild=", swarm.wild_clocks, " sync=", time(swarm.disk.sync_latency),
+      " stalls=", time(swarm.disk_stall_interval), " sync_error=", swarm.disk.sync_error,
+      " write_error=", swarm.disk.write_error, " keep_cache=", swarm.keep_cache_after_error,
+      " full_disks=", time(swarm.full_disk_interval), " damage=", time(swarm.damage_interval),
+      " wipes=", time(swarm.wipe_interval), " clients=", swarm.clients,
+      " bursts=", time(swarm.burst_interval), " compact=", swarm.node.compact_every_entries,
+      " keep=", swarm.node.keep_entries, " segment=", swarm.segment_bytes,
+      " pre_vote=", swarm.node.core.pre_vote, " check_quorum=", swarm.node.core.check_quorum,
       " lease=", swarm.node.core.read_mode == ReadMode::kLeaseBased);
 }
 

@@ -35,7 +35,13 @@ struct Swarm {
   double slow_apply = 0;
 
   absl::Duration crash_interval;  // a random node crashes and restarts
-  double power_share = 0.5;       // of these, as a loss of power rather than a killed process
+  // Probability that a fault waits for a moment of the protocol and strikes there.
+  double ambush = 0;
+  double private_leaders = 0;   // that a new leader reaches one other node only, for a while
+  double kill_share = 0;        // of cuts in an operation: the process is killed, not the power
+  absl::Duration witness_sync;  // what a sync of the last member's disk takes; zero: as others
+  bool quiet_end = false;       // the load ends with the faults
+  double power_share = 0.5;     // of these, as a loss of power rather than a killed process
   // After a failed write or sync only the process starts anew, and the page cache goes on
   // showing what the disk may not hold.
   bool keep_cache_after_error = false;

@@ -1,0 +1,197 @@
+// Faults that follow the protocol: they wait for the moment at which a step has been begun and
+// is not safe yet. Blind faults hit such moments too seldom.
+#include <algorithm>
+#include <variant>
+
+#include "raft/sim/nemesis.h"
+
+namespace keelson::raft::sim {
+
+// In the middle of a step of the core: what happens, happens a little later.
+void Nemesis::OnEvent(NodeId id, const Event& event) {
+  if (!on_) return;
+  if (std::holds_alternative<event::BecameLeader>(event)) MaybeKeepPrivate(id);
+  const double chance = env_.swarm.ambush;
+  if (chance == 0 || env_.world.now() < quiet_until_) return;
+  const bool election = std::holds_alternative<event::BecameLeader>(event);
+  const auto* vote = std::get_if<event::VoteCast>(&event);
+  const auto* changed = std::get_if<event::ConfChanged>(&event);
+  const auto* timeout_now = std::get_if<event::TimeoutNowSent>(&event);
+  if (election && random_.Bernoulli(chance)) {
+    Ambush([this, id] { AtElection(id); });
+  } else if (vote != nullptr && vote->granted && !vote->pre_vote && random_.Bernoulli(chance)) {
+    Ambush([this, id, candidate = vote->candidate] { AtVote(id, candidate); });
+  } else if (changed != nullptr && random_.Bernoulli(chance)) {
+    Ambush([this, id, joint = !changed->conf_state.voters_outgoing.empty()] {
+      AtMembershipChange(id, joint);
+    });
+  } else if (timeout_now != nullptr && random_.Bernoulli(chance)) {
+    Ambush([this, id, to = timeout_now->to] { CutPair(id, to); });
+  } else if (std::holds_alternative<event::LogConflict>(event) ||
+             std::holds_alternative<event::SnapshotRestoring>(event)) {
+    if (random_.Bernoulli(chance)) Ambush([this, id] { CutInOperation(NodeOf(id), 8); });
+  } else if (std::holds_alternative<event::ElectionStarted>(event) &&
+             random_.Bernoulli(chance * 0.3)) {
+    Ambush([this] {
+      if (Node* rival = RandomNode().node(); rival != nullptr) rival->Campaign();
+    });
+  }
+}
+
+void Nemesis::OnDisk(NodeId id, DiskStep step) {
+  if (!on_ || env_.swarm.ambush == 0 || env_.world.now() < quiet_until_) return;
+  // A log that was read anew, or has just lost its beginning, is in the most danger.
+  const double chance = env_.swarm.ambush * (step == DiskStep::kRecovered ? 0.3 : 0.1);
+  if (!random_.Bernoulli(chance)) return;
+  Ambush([this, id] { LosePower(NodeOf(id)); });
+}
+
+void Nemesis::Ambush(std::function<void()> fault) {
+  counts_.Add(Fault::kAmbush);
+  quiet_until_ = env_.world.now() + Exponential(absl::Milliseconds(40));
+  // Mostly at once, else when the step has gone some way.
+  const absl::Duration mean =
+      random_.Bernoulli(0.5) ? absl::Microseconds(50) : absl::Milliseconds(2);
+  env_.world.After(Exponential(mean), [this, fault = std::move(fault)] {
+    if (on_) fault();
+  });
+}
+
+void Nemesis::AtElection(NodeId leader) {
+  SimNode& node = NodeOf(leader);
+  switch (random_.Below(6)) {
+    case 0:
+      return Isolate(leader);
+    case 1:
+      return LosePower(node);
+    case 2:
+      return CutInOperation(node, 4);
+    case 3:
+      // Changes on top of one that the new leader may have inherited.
+      ChangeAt(node);
+      return ChangeAt(node);
+    case 4:
+      if (node.node() != nullptr) node.node()->TransferLeadership(RandomNode().id());
+      return;
+    default:
+      // One that is elected anew while its first entry is under way.
+      if (Node* rival = RandomNode().node(); rival != nullptr) rival->Campaign();
+  }
+}
+
+void Nemesis::AtVote(NodeId voter, NodeId candidate) {
+  switch (random_.Below(4)) {
+    case 0:
+      return LosePower(NodeOf(voter));
+    case 1:
+      return CutInOperation(NodeOf(voter), 3);
+    case 2:
+      return LosePower(NodeOf(candidate));
+    default:
+      return CutPair(voter, candidate);
+  }
+}
+
+void Nemesis::AtMembershipChange(NodeId id, bool joint) {
+  SimNode& node = NodeOf(id);
+  switch (random_.Below(joint ? 6 : 4)) {
+    case 0:
+      return LosePower(node);
+    case 1:
+      ChangeAt(node);
+      return ChangeAt(node);
+    case 2:
+      if (Node* rival = RandomNode().node(); rival != nullptr) rival->Campaign();
+      return;
+    case 3:
+      if (node.node() != nullptr) node.node()->TransferLeadership(RandomNode().id());
+      return;
+    case 4:
+      return Isolate(Leader() == kNoNode ? id : Leader());
+    default: {
+      // The leader goes, and a part of the members must elect among themselves.
+      const NodeId leader = Leader() == kNoNode ? id : Leader();
+      LosePower(NodeOf(leader));
+      CutLinks();
+      if (Node* rival = RandomNode().node(); rival != nullptr) rival->Campaign();
+    }
+  }
+}
+
+// --- What an ambush does ---
+
+void Nemesis::LosePower(SimNode& node) {
+  if (!node.running()) return;
+  counts_.Add(Fault::kPowerLoss);
+  CrashNode(node, CrashKind::kPower, Exponential(env_.swarm.restart_delay));
+}
+
+void Nemesis::CutInOperation(SimNode& node, uint64_t operations) {
+  if (!node.running()) return;
+  if (random_.Bernoulli(env_.swarm.kill_share)) kills_.insert(node.id());
+  node.disk().CutPowerAfter(random_.Below(operations));
+}
+
+void Nemesis::CutPair(NodeId a, NodeId b) {
+  counts_.Add(Fault::kSplit);
+  CutFor(Exponential(env_.swarm.partition_time), {{a, b}, {b, a}});
+}
+
+void Nemesis::Isolate(NodeId node) {
+  counts_.Add(Fault::kIsolateLeader);
+  std::vector<std::pair<NodeId, NodeId>> cuts;
+  for (const NodeId peer : Ids()) {
+    cuts.emplace_back(node, peer);
+    cuts.emplace_back(peer, node);
+  }
+  CutFor(Exponential(env_.swarm.partition_time), cuts);
+}
+
+void Nemesis::CutFor(absl::Duration time, const std::vector<std::pair<NodeId, NodeId>>& cuts) {
+  for (const auto& [from, to] : cuts) {
+    env_.network.SetLink(from, to, false);
+    env_.world.Trace("cut", {from, to});
+  }
+  env_.world.After(time, [this, cuts] {
+    for (const auto& [from, to] : cuts) {
+      env_.network.SetLink(from, to, true);
+      env_.world.Trace("join", {from, to});
+    }
+  });
+}
+
+void Nemesis::ChangeAt(SimNode& node) {
+  if (node.node() == nullptr) return;
+  const ConfState state = env_.invariants.MembershipOf(node.id());
+  ConfChange change = churn_.Draw(state, node.id(), random_, counts_);
+  env_.world.Trace("membership",
+                   {node.id(), static_cast<uint64_t>(change.transition), change.changes.size()});
+  node.node()->ProposeConfChange(std::move(change), nullptr);
+}
+
+// A new leader reaches one other node only, the same one each time, until it is deposed: that
+// node gets to know one tail after the other that nobody else has.
+void Nemesis::MaybeKeepPrivate(NodeId leader) {
+  if (!random_.Bernoulli(env_.swarm.private_leaders)) return;
+  const auto witness = static_cast<NodeId>(env_.swarm.nodes);
+  if (leader == witness) return;
+  counts_.Add(Fault::kPrivateLeader);
+  const absl::Duration time = absl::Milliseconds(5) + Exponential(absl::Milliseconds(60));
+  env_.world.After(absl::ZeroDuration(), [this, leader, witness, time] {
+    if (!on_) return;
+    std::vector<std::pair<NodeId, NodeId>> cuts;
+    for (const NodeId peer : Ids()) {
+      if (peer != witness) cuts.emplace_back(leader, peer);
+    }
+    CutFor(time, cuts);
+    if (Node* node = NodeOf(leader).node(); node != nullptr && random_.Bernoulli(0.3)) {
+      ChangeAt(NodeOf(leader));
+    }
+  });
+  env_.world.After(time + Exponential(absl::Milliseconds(3)), [this] {
+    if (!on_) return;
+    if (Node* rival = RandomNode().node(); rival != nullptr) rival->Campaign();
+  });
+}
+
+}  // namespace keelson::raft::sim
