@@ -379,6 +379,11 @@ void SimFileSystem::FailNext(SimOperation operation, const std::string& path_par
   state_->one_shots.push_back({operation, path_part, std::move(error)});
 }
 
+void SimFileSystem::CancelFailNext() {
+  absl::MutexLock lock(&state_->mu);
+  state_->one_shots.clear();
+}
+
 void SimFileSystem::SetFaults(const Faults& faults) {
   absl::MutexLock lock(&state_->mu);
   state_->faults = faults;

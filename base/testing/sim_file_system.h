@@ -133,6 +133,8 @@ class SimFileSystem final : public FileSystem {
   // wait; each fails one call, in the order given.
   void FailNext(SimOperation operation, const std::string& path_part,
                 absl::Status error = absl::UnknownError("injected I/O error"));
+  // Takes back those that have not failed a call yet.
+  void CancelFailNext();
 
   void SetFaults(const Faults& faults);
   void SetCapacity(uint64_t capacity_bytes);  // may be below what is used now

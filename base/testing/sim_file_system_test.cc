@@ -341,6 +341,29 @@ TEST_CASE("After a failed sync the data is in doubt and a second sync does not h
   CHECK(outcomes == std::set<std::string>{"aa", "ab", "ba", "bb"});
 }
 
+TEST_CASE("What was to fail next is taken back, and a kill in a call ends only the process",
+          "[sim_fs][faults]") {
+  SimFileSystem fs(Random(1), {});
+  fs.FailNext(SimOperation::kName, "f");
+  fs.CancelFailNext();
+  auto file = fs.Open("f", {.write = true, .create = true});
+  REQUIRE(file.ok());
+  REQUIRE((*file)->WriteAt(0, "abc").ok());
+  fs.CutPowerAfter(0);
+  CHECK_FALSE((*file)->SyncData().ok());
+  REQUIRE(fs.power_is_cut());
+
+  fs.ProcessCrash();
+
+  CHECK_FALSE(fs.power_is_cut());
+  auto again = fs.Open("f", {});
+  REQUIRE(again.ok());
+  char buffer[8];
+  const auto read = (*again)->ReadAt(0, buffer);
+  REQUIRE(read.ok());
+  CHECK(std::string(buffer, *read) == "abc");
+}
+
 TEST_CASE("One-shot faults hit the next call on a matching path, in order", "[sim_fs][faults]") {
   SimFileSystem fs(Random(1), {});
   const auto wal = OpenDurable(fs, "wal-1", "abc");
