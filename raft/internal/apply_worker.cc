@@ -115,7 +115,7 @@ void ApplyWorker::Restore(const SnapshotMetadata& metadata, std::function<void()
   executor_.Post([this, metadata, done = std::move(done)] {
     if (failed_) return;
     // Work queued before the snapshot comes first; what it covers is then replaced.
-    if (!Mutated(Mutation::kRestoreOvertakesApply)) Drain();
+    Drain();
     if (failed_) return;
     if (position_.index < metadata.index) {
       const absl::Status status = Load(metadata);

@@ -103,7 +103,7 @@ void Raft::StartCampaign(CampaignKind kind) {
     // A request that overtook the disk would outlive a crash that loses this term, this vote or
     // the log that it speaks of: after the restart this node could campaign in the same term
     // again, with another log, and count what was granted to the first request.
-    if (options_.durable_campaigns && !pre_vote) {
+    if (options_.durable_campaigns && !pre_vote && !Mutated(Mutation::kOwnVoteAtOnce)) {
       SendAfterAppend(std::move(message));
     } else {
       Send(std::move(message));

@@ -224,7 +224,8 @@ Index RaftLog::MaxAppliable() const {
 }
 
 bool RaftLog::HasNextCommitted() const {
-  if (apply_paused_ || unstable_.HasSnapshot()) return false;
+  const bool restoring = unstable_.HasSnapshot() && !Mutated(Mutation::kRestoreOvertakesApply);
+  if (apply_paused_ || restoring) return false;
   return applying_ < MaxAppliable();
 }
 

@@ -18,7 +18,7 @@ void History::EndWrite(Index began, const KvCommand& command, Index revision) {
   if (revision <= began) {
     return invariants_.Fail(
         "LIN", absl::StrCat("the write ", id.first, "/", id.second, " got revision ", revision,
-                            ", but an operation that ended before it began had ", began));
+                            ", but what was committed before it began had ", began));
   }
   acknowledged_[id] = revision;
   Return(revision);
@@ -27,9 +27,9 @@ void History::EndWrite(Index began, const KvCommand& command, Index revision) {
 void History::EndRead(Index began, const std::string& key, const KvValue* value, Index revision) {
   ++counters_.reads;
   if (revision < began) {
-    return invariants_.Fail(
-        "LIN", absl::StrCat("a read of '", key, "' saw revision ", revision,
-                            ", but an operation that ended before it began ", "had ", began));
+    return invariants_.Fail("LIN",
+                            absl::StrCat("a read of '", key, "' saw revision ", revision,
+                                         ", but what was committed before it began had ", began));
   }
   const std::vector<std::pair<Index, std::string>>& versions = versions_[key];
   auto newer =

@@ -29,7 +29,9 @@ class History {
   explicit History(Invariants& invariants) : invariants_(invariants) {}
 
   // An operation begins. Give the result to the call that ends it.
-  [[nodiscard]] Index Begin() const { return returned_; }
+  // It must come to lie behind all that has returned, and not before what was committed by then,
+  // whoever has heard of that.
+  [[nodiscard]] Index Begin() const { return std::max(returned_, invariants_.committed()); }
 
   // A write was acknowledged with `revision`.
   void EndWrite(Index began, const KvCommand& command, Index revision);

@@ -48,6 +48,7 @@ void Nemesis::Start() {
   Repeat(swarm.swizzle_interval, [this] { Swizzle(); });
   Repeat(swarm.transfer_interval, [this] { AskForLeadership(); });
   Repeat(swarm.membership_interval, [this] { ChangeMembership(); });
+  Repeat(swarm.bad_sync_interval, [this] { FailSync(); });
   Repeat(swarm.full_disk_interval, [this] { FillDisk(); });
   Repeat(swarm.disk_stall_interval, [this] { StallDisk(); });
   Repeat(swarm.clock_interval, [this] { ChangeClock(); });
@@ -161,6 +162,18 @@ void Nemesis::PauseOne() {
   } else {
     node.Pause(time);
   }
+}
+
+// What a disk has failed to sync is lost when the power fails: soon, before anything else could
+// have written it again, or when the node has read it back out of its page cache.
+void Nemesis::FailSync() {
+  SimNode& node = RandomNode();
+  env_.world.Trace("bad sync", {node.id()});
+  node.disk().FailNext(SimOperation::kSync, "wal");
+  if (random_.Bernoulli(0.5)) doomed_.insert(node.id());
+  env_.world.After(Exponential(absl::Milliseconds(5)), [this, &node] {
+    if (on_ && node.running()) LosePower(node);
+  });
 }
 
 void Nemesis::FillDisk() {

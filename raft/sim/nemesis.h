@@ -38,6 +38,8 @@ class Nemesis {
 
   // What a node reports; called in the middle of its step.
   void OnEvent(NodeId id, const Event& event);
+  // A message is about to be handed to its receiver.
+  void OnArrive(const Message& message);
   // What has just been done to a node's log.
   void OnDisk(NodeId id, DiskStep step);
 
@@ -63,6 +65,7 @@ class Nemesis {
   void StartNode(SimNode& node);
   void PauseOne();
   void FillDisk();
+  void FailSync();
   void StallDisk();
   void ChangeClock();
   void AskForLeadership();
@@ -106,6 +109,7 @@ class Nemesis {
   FaultCounts counts_;
   bool on_ = true;
   absl::Duration quiet_until_;  // no ambush before
+  std::set<NodeId> doomed_;     // nodes that lose power when they have recovered next
   std::set<NodeId> kills_;      // nodes whose cut in an operation is the end of the process only
   uint64_t crashes_ = 0;
   uint64_t partitions_ = 0;

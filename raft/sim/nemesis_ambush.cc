@@ -38,7 +38,27 @@ void Nemesis::OnEvent(NodeId id, const Event& event) {
   }
 }
 
+// A message that makes its receiver write more than one thing: a part of it may survive.
+void Nemesis::OnArrive(const Message& message) {
+  if (!on_ || env_.swarm.ambush == 0 || message.type != MessageType::kApp) return;
+  if (message.entries.empty() || env_.world.now() < quiet_until_) return;
+  const HardState& durable = env_.invariants.DiskOf(message.to).durable_state;
+  const bool new_term = message.term > durable.term;
+  const bool catches_up = message.entries.size() > 1 && message.commit > message.index;
+  if (!new_term && !catches_up) return;
+  if (!random_.Bernoulli(env_.swarm.ambush * (new_term ? 0.5 : 0.2))) return;
+  counts_.Add(Fault::kAmbush);
+  quiet_until_ = env_.world.now() + Exponential(absl::Milliseconds(40));
+  CutInOperation(NodeOf(message.to), 3);
+}
+
 void Nemesis::OnDisk(NodeId id, DiskStep step) {
+  if (on_ && step == DiskStep::kRecovered && doomed_.erase(id) > 0) {
+    env_.world.After(Exponential(absl::Milliseconds(1)), [this, id] {
+      if (on_) LosePower(NodeOf(id));
+    });
+    return;
+  }
   if (!on_ || env_.swarm.ambush == 0 || env_.world.now() < quiet_until_) return;
   // A log that was read anew, or has just lost its beginning, is in the most danger.
   const double chance = env_.swarm.ambush * (step == DiskStep::kRecovered ? 0.3 : 0.1);
@@ -175,8 +195,9 @@ void Nemesis::MaybeKeepPrivate(NodeId leader) {
   if (!random_.Bernoulli(env_.swarm.private_leaders)) return;
   const auto witness = static_cast<NodeId>(env_.swarm.nodes);
   if (leader == witness) return;
+  const NodeId rival = 1 + random_.Below(witness - 1);
   counts_.Add(Fault::kPrivateLeader);
-  const absl::Duration time = absl::Milliseconds(5) + Exponential(absl::Milliseconds(60));
+  const absl::Duration time = absl::Milliseconds(3) + Exponential(absl::Milliseconds(30));
   env_.world.After(absl::ZeroDuration(), [this, leader, witness, time] {
     if (!on_) return;
     std::vector<std::pair<NodeId, NodeId>> cuts;
@@ -188,9 +209,8 @@ void Nemesis::MaybeKeepPrivate(NodeId leader) {
       ChangeAt(NodeOf(leader));
     }
   });
-  env_.world.After(time + Exponential(absl::Milliseconds(3)), [this] {
-    if (!on_) return;
-    if (Node* rival = RandomNode().node(); rival != nullptr) rival->Campaign();
+  env_.world.After(time + Exponential(absl::Milliseconds(3)), [this, rival] {
+    if (on_ && NodeOf(rival).node() != nullptr) NodeOf(rival).node()->Campaign();
   });
 }
 

@@ -1,4 +1,5 @@
 // The table of --profile: what each kind of runs is about.
+#include <algorithm>
 #include <array>
 
 #include "raft/sim/swarm.h"
@@ -102,10 +103,15 @@ void Joint(Random& random, Swarm& swarm) {
 
 // Leaders that reach one node only, whose disk is slow: conflicting tails, in memory and on disk.
 void Tails(Random& random, Swarm& swarm) {
-  swarm.private_leaders = 0.3 + random.Unit() * 0.6;
-  if (random.Bernoulli(0.7)) {
-    swarm.witness_sync = Ms(static_cast<int64_t>(2 << random.Below(7)));
+  // Of fewer members the one with the tail could not be outvoted.
+  swarm.nodes = std::max(swarm.nodes, 5);
+  swarm.private_leaders = 0.5 + random.Unit() * 0.5;
+  if (random.Bernoulli(0.8)) {
+    swarm.witness_sync = Ms(static_cast<int64_t>(2 << random.Below(6)));
   }
+  // Without promises to the leader before, the next one comes at once.
+  swarm.node.core.pre_vote = random.Bernoulli(0.3);
+  swarm.node.core.check_quorum = swarm.node.core.pre_vote;
   swarm.node.core.max_message_bytes = random.Below(3) * 60;
   swarm.node.compact_every_entries = 32;
   swarm.node.keep_entries = random.Below(60);
@@ -115,6 +121,27 @@ void Tails(Random& random, Swarm& swarm) {
   swarm.read_share = 0.1;
   swarm.disk.operation_latency = absl::Microseconds(5);
   swarm.disk.sync_latency = absl::Microseconds(200);
+}
+
+// One member, which may get company, on a disk that is full now and then.
+void Solo(Random& random, Swarm& swarm) {
+  swarm.nodes = 1;
+  swarm.spares = static_cast<int>(random.Below(3));
+  if (random.Bernoulli(0.5)) swarm.membership_interval = absl::ZeroDuration();
+  swarm.full_disk_interval = Ms(static_cast<int64_t>(100 + random.Below(500)));
+  swarm.full_disk_time = Ms(static_cast<int64_t>(50 + random.Below(300)));
+  swarm.segment_bytes = 4 << 10;
+  swarm.quiet_end = random.Bernoulli(0.8);
+}
+
+// Disks that fail to sync, and then lose power.
+void BadDisks(Random& random, Swarm& swarm) {
+  swarm.bad_sync_interval = Ms(static_cast<int64_t>(50 + random.Below(400)));
+  swarm.keep_cache_after_error = random.Bernoulli(0.6);
+  if (random.Bernoulli(0.5)) swarm.max_value_bytes = 3000;
+  swarm.ambush = random.Unit() * 0.5;
+  swarm.kill_share = random.Unit();
+  swarm.restart_delay = Ms(static_cast<int64_t>(1 + random.Below(60)));
 }
 
 // State machines that lag far behind their logs, with logs that end near their start.
@@ -145,7 +172,8 @@ constexpr std::array kProfiles = {
     Profile{.name = "disk",
             .what = "errors, stalls, full disks, with crashes",
             .machines = true,
-            .disks = true},
+            .disks = true,
+            .tune = BadDisks},
     Profile{.name = "clock",
             .what = "clocks that run apart, jump and stop",
             .clocks = true,
@@ -205,6 +233,12 @@ constexpr std::array kProfiles = {
             .what = "leaders that reach one node only, whose disk is slow: conflicting tails",
             .network = true,
             .tune = Tails},
+    Profile{.name = "solo",
+            .what = "one member, which may get company, on a disk that fills up",
+            .machines = true,
+            .disks = true,
+            .membership = true,
+            .tune = Solo},
     Profile{.name = "lag",
             .what = "state machines far behind their logs, which end near their start",
             .network = true,

@@ -89,7 +89,7 @@ class SimCluster {
   void CheckLiveness();
   // True when the membership is not joint, or became so in time.
   bool LeaveJoint(absl::Duration patience);
-  // True when the leader has all peers in step, or an invariant broke.
+  // True when the leader has all committed and all peers in step, or an invariant broke.
   bool ComesToRest(absl::Duration patience);
   void CheckFinalStates();
   void CheckClientLog();

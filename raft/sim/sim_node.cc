@@ -287,6 +287,7 @@ void SimNode::Calm() {
   disk_.SetCapacity(0);
   disk_.SetFaults({});
   disk_.CancelPowerCut();
+  disk_.CancelFailNext();
   calm_ = true;
   if (process_ == nullptr) return;
   for (SimExecutor* executor : process_->Executors()) executor->Calm();

@@ -161,6 +161,9 @@ void DrawDisks(Chance& on, Swarm& swarm) {
   if (on(0.2)) disk.sync_error = Between(random, 0.0002, 0.01);
   swarm.keep_cache_after_error = random.Bernoulli(0.5);
   if (on(0.2)) disk.read_error = Between(random, 0.0002, 0.02);
+  if (on(0.1)) {
+    swarm.bad_sync_interval = Between(random, absl::Milliseconds(200), absl::Seconds(2));
+  }
   if (on(0.1)) disk.sync_directory_error = Between(random, 0.001, 0.05);
   if (on(0.25)) {
     swarm.full_disk_interval = Between(random, absl::Milliseconds(300), absl::Seconds(2));
@@ -253,12 +256,13 @@ std::string Describe(const Swarm& swarm) {
       " drift=", swarm.max_clock_drift, " clocks=", time(swarm.clock_interval),
       " wild=", swarm.wild_clocks, " sync=", time(swarm.disk.sync_latency),
       " stalls=", time(swarm.disk_stall_interval), " sync_error=", swarm.disk.sync_error,
-      " write_error=", swarm.disk.write_error, " keep_cache=", swarm.keep_cache_after_error,
-      " full_disks=", time(swarm.full_disk_interval), " damage=", time(swarm.damage_interval),
-      " wipes=", time(swarm.wipe_interval), " clients=", swarm.clients,
-      " bursts=", time(swarm.burst_interval), " compact=", swarm.node.compact_every_entries,
-      " keep=", swarm.node.keep_entries, " segment=", swarm.segment_bytes,
-      " pre_vote=", swarm.node.core.pre_vote, " check_quorum=", swarm.node.core.check_quorum,
+      " write_error=", swarm.disk.write_error, " bad_syncs=", time(swarm.bad_sync_interval),
+      " keep_cache=", swarm.keep_cache_after_error, " full_disks=", time(swarm.full_disk_interval),
+      " damage=", time(swarm.damage_interval), " wipes=", time(swarm.wipe_interval),
+      " clients=", swarm.clients, " bursts=", time(swarm.burst_interval),
+      " compact=", swarm.node.compact_every_entries, " keep=", swarm.node.keep_entries,
+      " segment=", swarm.segment_bytes, " pre_vote=", swarm.node.core.pre_vote,
+      " check_quorum=", swarm.node.core.check_quorum,
       " lease=", swarm.node.core.read_mode == ReadMode::kLeaseBased);
 }
 

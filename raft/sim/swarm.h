@@ -63,6 +63,7 @@ struct Swarm {
   absl::Duration swizzle_interval;     // links clog one by one, and open in another order
   absl::Duration transfer_interval;    // leadership is asked to move, or a node to campaign
   absl::Duration membership_interval;  // a change of the membership is proposed
+  absl::Duration bad_sync_interval;    // a sync of a random node fails, and power soon after
   absl::Duration full_disk_interval;   // a random node's disk fills up for a while
   absl::Duration full_disk_time = absl::Milliseconds(500);
   absl::Duration damage_interval;      // a random node is switched off and its disk damaged
