@@ -183,10 +183,17 @@ class NodeImpl final : public Node {
     (inbox_.*queue).push_back(std::forward<Item>(item));
     Schedule();
   }
-  void DeliverAppended(std::vector<AppendDone> done) ABSL_LOCKS_EXCLUDED(mu_) {
-    absl::MutexLock lock(&mu_);
-    std::move(done.begin(), done.end(), std::back_inserter(inbox_.appended));
-    Schedule();
+  // A task of its own: a loop that waits for this one would not notice, on virtual time, what comes
+  // in while the disk still works.
+  void DeliverAppended(std::vector<AppendDone> done) {
+    const auto shared = std::make_shared<std::vector<AppendDone>>(std::move(done));
+    env_.loop->Post([this, shared] {
+      {
+        absl::MutexLock lock(&mu_);
+        std::move(shared->begin(), shared->end(), std::back_inserter(inbox_.appended));
+      }
+      Run();
+    });
   }
   // Usually the loop need not wake for it.
   void DeliverApplied(ApplyDone done) ABSL_LOCKS_EXCLUDED(mu_) {

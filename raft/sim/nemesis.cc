@@ -48,6 +48,11 @@ void Nemesis::Start() {
   Repeat(swarm.swizzle_interval, [this] { Swizzle(); });
   Repeat(swarm.transfer_interval, [this] { AskForLeadership(); });
   Repeat(swarm.membership_interval, [this] { ChangeMembership(); });
+  if (swarm.private_leaders > 0) {
+    Repeat(absl::Milliseconds(80), [this] {
+      if (const NodeId leader = Leader(); leader != kNoNode) MaybeKeepPrivate(leader);
+    });
+  }
   Repeat(swarm.bad_sync_interval, [this] { FailSync(); });
   Repeat(swarm.full_disk_interval, [this] { FillDisk(); });
   Repeat(swarm.disk_stall_interval, [this] { StallDisk(); });

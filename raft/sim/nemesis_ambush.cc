@@ -195,10 +195,17 @@ void Nemesis::MaybeKeepPrivate(NodeId leader) {
   if (!random_.Bernoulli(env_.swarm.private_leaders)) return;
   const auto witness = static_cast<NodeId>(env_.swarm.nodes);
   if (leader == witness) return;
-  const NodeId rival = 1 + random_.Below(witness - 1);
+  NodeId rival = 1 + random_.Below(witness - 1);
+  // The one before, often: it writes the same entries again over those of this one.
+  if (last_private_ != kNoNode && random_.Bernoulli(0.5)) rival = last_private_;
+  if (rival == leader) rival = 1 + rival % (witness - 1);
+  last_private_ = leader;
   counts_.Add(Fault::kPrivateLeader);
-  const absl::Duration time = absl::Milliseconds(3) + Exponential(absl::Milliseconds(30));
-  env_.world.After(absl::ZeroDuration(), [this, leader, witness, time] {
+  const absl::Duration time = absl::Milliseconds(2) + Exponential(env_.swarm.private_time);
+  // At once, or when all have its first entries.
+  const absl::Duration begin =
+      random_.Bernoulli(0.5) ? absl::ZeroDuration() : Exponential(absl::Milliseconds(8));
+  env_.world.After(begin, [this, leader, witness, time] {
     if (!on_) return;
     std::vector<std::pair<NodeId, NodeId>> cuts;
     for (const NodeId peer : Ids()) {
@@ -209,7 +216,7 @@ void Nemesis::MaybeKeepPrivate(NodeId leader) {
       ChangeAt(NodeOf(leader));
     }
   });
-  env_.world.After(time + Exponential(absl::Milliseconds(3)), [this, rival] {
+  env_.world.After(begin + time + Exponential(absl::Milliseconds(3)), [this, rival] {
     if (on_ && NodeOf(rival).node() != nullptr) NodeOf(rival).node()->Campaign();
   });
 }

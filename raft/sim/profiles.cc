@@ -106,18 +106,22 @@ void Tails(Random& random, Swarm& swarm) {
   // Of fewer members the one with the tail could not be outvoted.
   swarm.nodes = std::max(swarm.nodes, 5);
   swarm.private_leaders = 0.5 + random.Unit() * 0.5;
+  swarm.private_time = Ms(static_cast<int64_t>(3 << random.Below(4)));
   if (random.Bernoulli(0.8)) {
     swarm.witness_sync = Ms(static_cast<int64_t>(2 << random.Below(6)));
   }
   // Without promises to the leader before, the next one comes at once.
-  swarm.node.core.pre_vote = random.Bernoulli(0.3);
+  swarm.node.core.pre_vote = random.Bernoulli(0.1);
   swarm.node.core.check_quorum = swarm.node.core.pre_vote;
   swarm.node.core.max_message_bytes = random.Below(3) * 60;
   swarm.node.compact_every_entries = 32;
   swarm.node.keep_entries = random.Below(60);
   swarm.node.core.heartbeat_ticks = 1;
-  swarm.clients = 4;
-  swarm.think_time = Ms(2);
+  swarm.network.reorder = random.Bernoulli(0.5);
+  swarm.network.duplicate = random.Bernoulli(0.5) ? 0.1 : 0;
+  // Work that does not wait for what nobody else has.
+  swarm.burst_interval = Ms(20);
+  swarm.burst_size = 3;
   swarm.read_share = 0.1;
   swarm.disk.operation_latency = absl::Microseconds(5);
   swarm.disk.sync_latency = absl::Microseconds(200);
@@ -140,6 +144,7 @@ void BadDisks(Random& random, Swarm& swarm) {
   swarm.keep_cache_after_error = random.Bernoulli(0.6);
   if (random.Bernoulli(0.5)) swarm.max_value_bytes = 3000;
   swarm.ambush = random.Unit() * 0.5;
+  swarm.cut_share = random.Unit();
   swarm.kill_share = random.Unit();
   swarm.restart_delay = Ms(static_cast<int64_t>(1 + random.Below(60)));
 }
@@ -231,7 +236,6 @@ constexpr std::array kProfiles = {
             .tune = Joint},
     Profile{.name = "tails",
             .what = "leaders that reach one node only, whose disk is slow: conflicting tails",
-            .network = true,
             .tune = Tails},
     Profile{.name = "solo",
             .what = "one member, which may get company, on a disk that fills up",

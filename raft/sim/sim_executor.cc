@@ -16,7 +16,13 @@ absl::Duration Exponential(Random& random, absl::Duration mean) {
 SimExecutor::SimExecutor(SimWorld& world, Random random, const Options& options)
     : state_(std::make_shared<State>(world, random, options)) {}
 
-void SimExecutor::Post(Task task) { Push(state_, std::move(task)); }
+void SimExecutor::Post(Task task) {
+  if (!state_->world.spending()) return Push(state_, std::move(task));
+  // Another thread's, which has worked for a while: what comes in until then is before it.
+  state_->world.After(absl::ZeroDuration(), [state = state_, task = std::move(task)]() mutable {
+    Push(state, std::move(task));
+  });
+}
 
 void SimExecutor::PostAfter(absl::Duration delay, Task task) {
   if (state_->dead) return;

@@ -41,6 +41,9 @@ class SimWorld {
   // The running event takes this much time: what it schedules from here on is that much later.
   void Spend(absl::Duration time) { spent_ += absl::ToInt64Nanoseconds(time); }
 
+  // True when the running event has spent time.
+  [[nodiscard]] bool spending() const { return spent_ > 0; }
+
   // Runs the next event. False when there is none.
   bool Step();
   [[nodiscard]] uint64_t steps() const { return steps_; }
