@@ -139,6 +139,7 @@ struct Status {
   Index applied = 0;
   Index first_index = 0;
   Index last_index = 0;
+  Term last_term = 0;  // of the entry at last_index
   NodeId transferee = kNoNode;
   ConfState conf_state;
   uint64_t uncommitted_bytes = 0;  // of a leader: what counts against max_uncommitted_bytes

@@ -220,6 +220,7 @@ Status Raft::GetStatus() const {
   status.applied = log_.applied();
   status.first_index = log_.FirstIndex();
   status.last_index = log_.LastIndex();
+  status.last_term = log_.LastEntry().term;
   status.transferee = lead_transferee_;
   status.conf_state = tracker_.config();
   if (role_ == Role::kLeader) {

@@ -135,6 +135,13 @@ void Invariants::OnAppended(NodeId node, std::span<const Entry> entries) {
   }
 }
 
+Term Invariants::SentTerm(Term term, Index index) const {
+  const auto sent = sent_.find(term);
+  if (sent == sent_.end()) return 0;
+  const auto entry = sent->second.find(index);
+  return entry == sent->second.end() ? 0 : entry->second;
+}
+
 void Invariants::CheckChanges(NodeId node, std::span<const Entry> entries) {
   for (const Entry& entry : entries) {
     // One that it made in an earlier life may come back from elsewhere.

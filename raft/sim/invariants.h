@@ -96,6 +96,8 @@ class Invariants {
   [[nodiscard]] std::optional<uint64_t> CommittedPrefix(Index index) const;
   // The membership that `node` goes by.
   [[nodiscard]] ConfState MembershipOf(NodeId node) const;
+  // The term of entry `index` of the leader of `term`, if that one has sent it to anyone; else 0.
+  [[nodiscard]] Term SentTerm(Term term, Index index) const;
   [[nodiscard]] const Memberships& memberships() const { return memberships_; }
   [[nodiscard]] const DiskLog& DiskOf(NodeId node) const { return *nodes_.at(node).disk; }
   // How many entries that change the membership have been applied.

@@ -110,8 +110,9 @@ class Nemesis {
   bool on_ = true;
   absl::Duration quiet_until_;     // no ambush before
   NodeId last_private_ = kNoNode;  // the last leader that was kept private
-  std::set<NodeId> doomed_;        // nodes that lose power when they have recovered next
-  std::set<NodeId> kills_;         // nodes whose cut in an operation is the end of the process only
+  NodeId before_last_private_ = kNoNode;
+  std::set<NodeId> doomed_;  // nodes that lose power when they have recovered next
+  std::set<NodeId> kills_;   // nodes whose cut in an operation is the end of the process only
   uint64_t crashes_ = 0;
   uint64_t partitions_ = 0;
 };

@@ -195,10 +195,13 @@ void Nemesis::MaybeKeepPrivate(NodeId leader) {
   if (!random_.Bernoulli(env_.swarm.private_leaders)) return;
   const auto witness = static_cast<NodeId>(env_.swarm.nodes);
   if (leader == witness) return;
+  // One that is back wins with what it wrote before.
+  if (leader == before_last_private_ && random_.Bernoulli(0.6)) return;
   NodeId rival = 1 + random_.Below(witness - 1);
   // The one before, often: it writes the same entries again over those of this one.
   if (last_private_ != kNoNode && random_.Bernoulli(0.5)) rival = last_private_;
   if (rival == leader) rival = 1 + rival % (witness - 1);
+  before_last_private_ = last_private_;
   last_private_ = leader;
   counts_.Add(Fault::kPrivateLeader);
   const absl::Duration time = absl::Milliseconds(2) + Exponential(env_.swarm.private_time);

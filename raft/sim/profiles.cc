@@ -113,6 +113,10 @@ void Tails(Random& random, Swarm& swarm) {
   // Without promises to the leader before, the next one comes at once.
   swarm.node.core.pre_vote = random.Bernoulli(0.1);
   swarm.node.core.check_quorum = swarm.node.core.pre_vote;
+  if (random.Bernoulli(0.5)) {
+    swarm.executor.stall = 0.02 + random.Unit() * 0.2;
+    swarm.executor.stall_delay = Ms(static_cast<int64_t>(1 + random.Below(10)));
+  }
   swarm.node.core.max_message_bytes = random.Below(3) * 60;
   swarm.node.compact_every_entries = 32;
   swarm.node.keep_entries = random.Below(60);

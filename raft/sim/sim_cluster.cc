@@ -126,9 +126,12 @@ SimCluster::SimCluster(const RunOptions& options)
                                                     .nodes = nodes_,
                                                     .swarm = swarm_});
   for (const auto& node : nodes_) {
-    node->SetHooks(
-        {.on_event = [this](NodeId id, const Event& event) { nemesis_->OnEvent(id, event); },
-         .on_disk = [this](NodeId id, DiskStep step) { nemesis_->OnDisk(id, step); }});
+    node->SetHooks({.on_event =
+                        [this](NodeId id, const Event& event) {
+                          nemesis_->OnEvent(id, event);
+                          if (std::holds_alternative<event::LogConflict>(event)) WatchClosely(id);
+                        },
+                    .on_disk = [this](NodeId id, DiskStep step) { nemesis_->OnDisk(id, step); }});
   }
   load_ = std::make_unique<Load>(world_, nodes_, history_, client_log_, swarm_);
 }
@@ -307,6 +310,13 @@ RunResult SimCluster::Run() {
   }
   CheckClientLog();
   return Result();
+}
+
+// What was replaced is not on the disk for a while.
+void SimCluster::WatchClosely(NodeId id) {
+  for (int i = 1; i <= 20; ++i) {
+    world_.After(absl::Milliseconds(2 * i), [this, id] { NodeOf(id).RequestStatus(); });
+  }
 }
 
 void SimCluster::AskForStatus() {

@@ -101,6 +101,8 @@ class SimCluster {
   [[nodiscard]] SimNode& NodeOf(NodeId id) const { return *nodes_[id - 1]; }
   // Now and then a node is asked where it stands.
   void AskForStatus();
+  // `id` is, for some time.
+  void WatchClosely(NodeId id);
   [[nodiscard]] FaultCounts Faults() const;
   [[nodiscard]] uint64_t Losses() const;
   RunResult Result() const;

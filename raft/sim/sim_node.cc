@@ -261,6 +261,7 @@ void SimNode::RequestStatus() {
   node()->GetStatus([this](const Status& status) {
     env_.invariants.OnStatus(options_.id, status);
     env_.conduct.OnStatus(options_.id, status);
+    env_.wire.OnStatus(options_.id, status);
   });
 }
 

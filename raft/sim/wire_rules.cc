@@ -147,6 +147,18 @@ void WireRules::OnHigherTerm(NodeId node, const NodeRecord& record,
   }
 }
 
+void WireRules::OnStatus(NodeId node, const Status& status) {
+  const NodeRecord& record = nodes_[node];
+  const Term term = status.hard_state.term;
+  if (record.replaced_in != term || status.last_index < record.replaced_from) return;
+  const Term sent = invariants_.SentTerm(term, status.last_index);
+  if (sent != 0 && sent != status.last_term) {
+    invariants_.Fail("I2", absl::StrCat("node ", node, " ends in entry ", status.last_index,
+                                        " of term ", status.last_term, ", and took one of term ",
+                                        sent, " for it in term ", term));
+  }
+}
+
 void WireRules::OnPeek(NodeId node, const Node::Snapshot& peek) {
   NodeRecord& record = nodes_[node];
   if (record.led || peek.soft_state.role == Role::kLeader) {

@@ -42,6 +42,7 @@ class WireRules {
   // later one has overtaken: the moment to ask the leader what it makes of it.
   bool OnArrive(const Message& message);
   void OnEvent(NodeId node, const Event& event, absl::Duration now);
+  void OnStatus(NodeId node, const Status& status);
   // After every event, for each node that runs.
   void OnPeek(NodeId node, const Node::Snapshot& peek);
 
