@@ -1,5 +1,6 @@
 #include "raft/sim/campaign.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,22 @@ void Campaign::Add(const RunResult& result) {
   keys_checked_ += result.keys_checked;
   keys_given_up_ += result.keys_given_up;
   faults_.Merge(result.faults);
+  failovers_.insert(failovers_.end(), result.failovers.begin(), result.failovers.end());
+}
+
+std::string Campaign::FailoverText() const {
+  if (failovers_.empty()) return "";
+  std::vector<double> sorted = failovers_;
+  std::sort(sorted.begin(), sorted.end());
+  const auto at = [&sorted](double share) {
+    return sorted[std::min(sorted.size() - 1, static_cast<size_t>(share * sorted.size()))];
+  };
+  const auto below = std::lower_bound(sorted.begin(), sorted.end(), 2.0) - sorted.begin();
+  return absl::StrFormat(
+      "failover: %u leaders crashed; until there was another one, in election timeouts: median "
+      "%.2f, p90 %.2f, p99 %.2f, p99.9 %.2f, max %.2f; below 2: %.2f %%\n",
+      sorted.size(), at(0.5), at(0.9), at(0.99), at(0.999), sorted.back(),
+      100.0 * static_cast<double>(below) / static_cast<double>(sorted.size()));
 }
 
 double Campaign::Ratio(absl::Duration real) const {
@@ -30,6 +47,7 @@ std::string Campaign::Text(absl::Duration real) const {
       absl::StrAppendFormat(&text, "  %-24s %12u\n", FaultName(fault), faults_[fault]);
     }
   }
+  text += FailoverText();
   absl::StrAppendFormat(
       &text, "states covered: %u events by role, %u membership shapes, %u abstract states\n",
       coverage_.events_by_role(), coverage_.membership_shapes(), coverage_.abstract_states());

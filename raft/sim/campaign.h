@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "raft/sim/coverage.h"
@@ -25,10 +26,13 @@ class Campaign {
   [[nodiscard]] std::string Json(absl::Duration real) const;
 
  private:
+  // One line, empty when no leader crashed as in profile failover.
+  [[nodiscard]] std::string FailoverText() const;
   [[nodiscard]] double Ratio(absl::Duration real) const;
 
   Coverage coverage_;
   FaultCounts faults_;
+  std::vector<double> failovers_;
   absl::Duration virtual_time_;
   uint64_t seeds_ = 0;
   uint64_t failures_ = 0;

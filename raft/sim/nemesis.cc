@@ -53,6 +53,7 @@ void Nemesis::Start() {
       if (const NodeId leader = Leader(); leader != kNoNode) MaybeKeepPrivate(leader);
     });
   }
+  Repeat(swarm.leader_crash_interval, [this] { CrashLeader(); });
   Repeat(swarm.bad_sync_interval, [this] { FailSync(); });
   Repeat(swarm.full_disk_interval, [this] { FillDisk(); });
   Repeat(swarm.disk_stall_interval, [this] { StallDisk(); });
@@ -98,6 +99,18 @@ void Nemesis::CrashAll() {
   for (const auto& node : env_.nodes) {
     if (node->running()) CrashNode(*node, CrashKind::kPower, Exponential(env_.swarm.restart_delay));
   }
+}
+
+void Nemesis::CrashLeader() {
+  const bool settled = !leader_crashed_at_.has_value() &&
+                       env_.world.now() - led_since_ > 3 * ElectionTimeout() &&
+                       std::all_of(env_.nodes.begin(), env_.nodes.end(),
+                                   [](const auto& node) { return node->running(); });
+  const NodeId leader = settled ? Leader() : kNoNode;
+  if (leader == kNoNode) return;
+  counts_.Add(Fault::kProcessCrash);
+  leader_crashed_at_ = env_.world.now();
+  CrashNode(NodeOf(leader), CrashKind::kProcess, 6 * ElectionTimeout());
 }
 
 void Nemesis::CrashNode(SimNode& node, CrashKind kind, absl::Duration restart_after) {

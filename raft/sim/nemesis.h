@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -50,6 +51,9 @@ class Nemesis {
   void Heal();
 
   [[nodiscard]] const FaultCounts& counts() const { return counts_; }
+  // For each leader that crashed while all followed it: how long until there was another one, in
+  // election timeouts (Options::election_ticks).
+  [[nodiscard]] const std::vector<double>& failovers() const { return failovers_; }
   [[nodiscard]] uint64_t crashes() const { return crashes_; }
   [[nodiscard]] uint64_t partitions() const { return partitions_; }
 
@@ -59,6 +63,10 @@ class Nemesis {
   // --- nemesis.cc: machines ---
   void CrashOne();
   void CrashAll();
+  void CrashLeader();
+  [[nodiscard]] absl::Duration ElectionTimeout() const {
+    return env_.swarm.node.tick_interval * env_.swarm.node.core.election_ticks;
+  }
   void CrashNode(SimNode& node, CrashKind kind, absl::Duration restart_after);
   void CrashLoop(SimNode& node, uint64_t times);
   void RestartLater(SimNode& node, absl::Duration delay);
@@ -111,8 +119,11 @@ class Nemesis {
   absl::Duration quiet_until_;     // no ambush before
   NodeId last_private_ = kNoNode;  // the last leader that was kept private
   NodeId before_last_private_ = kNoNode;
-  std::set<NodeId> doomed_;  // nodes that lose power when they have recovered next
-  std::set<NodeId> kills_;   // nodes whose cut in an operation is the end of the process only
+  std::set<NodeId> doomed_;   // nodes that lose power when they have recovered next
+  std::set<NodeId> kills_;    // nodes whose cut in an operation is the end of the process only
+  absl::Duration led_since_;  // the last election
+  std::optional<absl::Duration> leader_crashed_at_;  // and there is no other one yet
+  std::vector<double> failovers_;
   uint64_t crashes_ = 0;
   uint64_t partitions_ = 0;
 };

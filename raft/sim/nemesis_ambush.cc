@@ -10,7 +10,14 @@ namespace keelson::raft::sim {
 // In the middle of a step of the core: what happens, happens a little later.
 void Nemesis::OnEvent(NodeId id, const Event& event) {
   if (!on_) return;
-  if (std::holds_alternative<event::BecameLeader>(event)) MaybeKeepPrivate(id);
+  if (std::holds_alternative<event::BecameLeader>(event)) {
+    led_since_ = env_.world.now();
+    if (leader_crashed_at_.has_value()) {
+      failovers_.push_back(absl::FDivDuration(led_since_ - *leader_crashed_at_, ElectionTimeout()));
+      leader_crashed_at_.reset();
+    }
+    MaybeKeepPrivate(id);
+  }
   const double chance = env_.swarm.ambush;
   if (chance == 0 || env_.world.now() < quiet_until_) return;
   const bool election = std::holds_alternative<event::BecameLeader>(event);

@@ -153,6 +153,19 @@ void BadDisks(Random& random, Swarm& swarm) {
   swarm.restart_delay = Ms(static_cast<int64_t>(1 + random.Below(60)));
 }
 
+// A healthy group whose leader dies again and again.
+void Failover(Random& random, Swarm& swarm) {
+  swarm.safety_time = absl::Seconds(60);
+  swarm.leader_crash_interval = Ms(100);
+  swarm.node.core.pre_vote = true;
+  swarm.node.core.check_quorum = true;
+  swarm.node.core.heartbeat_ticks = 1;
+  swarm.disk.sync_latency = absl::Microseconds(static_cast<int64_t>(50 + random.Below(1000)));
+  swarm.disk.operation_latency = absl::Microseconds(5);
+  swarm.clients = 1;
+  swarm.think_time = Ms(100);
+}
+
 // State machines that lag far behind their logs, with logs that end near their start.
 void SlowMachines(Random& random, Swarm& swarm) {
   swarm.slow_apply = 0.2 + random.Unit() * 0.6;
@@ -247,6 +260,9 @@ constexpr std::array kProfiles = {
             .disks = true,
             .membership = true,
             .tune = Solo},
+    Profile{.name = "failover",
+            .what = "a healthy group whose leader crashes, to measure how long none leads",
+            .tune = Failover},
     Profile{.name = "lag",
             .what = "state machines far behind their logs, which end near their start",
             .network = true,

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -23,6 +24,7 @@
 #include "raft/sim/campaign.h"
 #include "raft/sim/catch_mutation.h"
 #include "raft/sim/mutations.h"
+#include "raft/sim/run_diagram.h"
 #include "raft/sim/sim_cluster.h"
 #include "raft/sim/swarm.h"
 
@@ -37,6 +39,8 @@ struct Flags {
   bool trace = false;
   bool json = false;
   std::string mutation = "none";
+  std::string html;  // a file for the diagram of the first bad run, or the last one
+  uint64_t html_steps = 4000;
 };
 
 // What a failed KEELSON_CHECK of the code under test leaves to print: which run it was.
@@ -89,6 +93,26 @@ nlohmann::json ToJson(const RunOptions& options, const RunResult& result) {
   return json;
 }
 
+// False, with a message, when the file cannot be written.
+bool WriteDiagram(const Flags& flags, const RunOptions& options, const RunResult& result,
+                  const RunDiagram& diagram) {
+  RunDiagram::Facts facts{
+      .title = "seed " + std::to_string(result.seed) + " of profile " + options.profile,
+      .violation = "",
+      .replay = ReplayCommand(options),
+      .swarm = result.swarm,
+      .end = absl::ToInt64Nanoseconds(result.virtual_time)};
+  if (result.violation.has_value()) {
+    facts.violation = result.violation->invariant + ": " + result.violation->text;
+  }
+  std::ofstream file(flags.html, std::ios::binary);
+  file << diagram.Html(facts);
+  file.close();
+  if (file) return true;
+  std::fprintf(stderr, "cannot write '%s'\n", flags.html.c_str());
+  return false;
+}
+
 int Run(const Flags& flags) {
   (void)std::signal(SIGABRT, OnAbort);
   // One thread cannot deadlock, and looking for it costs a tenth of the time.
@@ -104,8 +128,14 @@ int Run(const Flags& flags) {
     options.trace = flags.trace;
     options.coverage = &campaign.coverage();
     NoteRun(options);
+    RunDiagram diagram({.steps = flags.html_steps});
+    if (!flags.html.empty()) options.diagram = &diagram;
     const RunResult result = RunSeed(options);
     campaign.Add(result);
+    const bool draw = result.violation.has_value()
+                          ? campaign.failures() == 1
+                          : campaign.failures() == 0 && i + 1 == flags.seeds;
+    if (draw && !flags.html.empty() && !WriteDiagram(flags, options, result, diagram)) return 2;
     if (flags.json) std::printf("%s\n", ToJson(options, result).dump().c_str());
     if (result.violation.has_value() && !flags.json) PrintText(options, result);
   }
@@ -129,7 +159,7 @@ int Main(int argc, char** argv) {
   app.add_option("--first-seed", flags.first_seed, "The first one")->capture_default_str();
   app.add_option("--nodes", flags.nodes, "Members of the cluster")
       ->capture_default_str()
-      ->check(CLI::Range(1, 9));
+      ->check(CLI::Range(3, 9));
   std::vector<std::string> profiles = {"list", "mix"};
   for (const Profile& profile : Profiles()) profiles.emplace_back(profile.name);
   app.add_option("--profile", flags.profile, "Kind of runs; list: say what each is about")
@@ -137,6 +167,16 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember(profiles));
   app.add_flag("--trace", flags.trace, "Print every event to standard error");
   app.add_flag("--json", flags.json, "Print one JSON object a seed, and a summary");
+  app.add_option(
+      "--html", flags.html,
+      "Write a space-time diagram of the first run that fails, else of the last, to this "
+      "file, for a browser");
+  app.add_option("--html-steps", flags.html_steps, "How many steps before its end are drawn")
+      ->capture_default_str()
+      ->check(CLI::Range(uint64_t{1}, uint64_t{100'000}));
+  bool failover = false;
+  app.add_flag("--failover", failover,
+               "Crash at least 10,000 leaders of a healthy group, print how long none led");
   std::vector<std::string> mutations = {"none", "all"};
   for (const MutationInfo& info : Mutations()) mutations.emplace_back(info.name);
   app.add_option("--mutation", flags.mutation,
@@ -150,6 +190,11 @@ int Main(int argc, char** argv) {
   }
   if (flags.profile == "list") return ListProfiles();
   const bool all = flags.mutation == "all";
+  if (failover) {
+    flags.profile = "failover";
+    // Each sees some eighty crashes.
+    if (flags.seeds == 0) flags.seeds = 150;
+  }
   if (flags.seeds == 0) flags.seeds = all ? 2000 : 1000;
   if (all) {
     const CatchOptions options{.first_seed = flags.first_seed, .max_seeds = flags.seeds};

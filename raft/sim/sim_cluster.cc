@@ -74,12 +74,13 @@ SimCluster::SimCluster(const RunOptions& options)
       history_(invariants_),
       network_(world_) {
   world_.SetTracing(options.trace);
-  if (options.coverage != nullptr) {
-    options.coverage->Begin();
-    world_.SetRecorder([coverage = options.coverage](int64_t, std::string_view what,
-                                                     std::span<const uint64_t> numbers) {
-      coverage->OnTrace(what, numbers);
-    });
+  if (options.coverage != nullptr) options.coverage->Begin();
+  if (options.coverage != nullptr || options.diagram != nullptr) {
+    world_.SetRecorder(
+        [this](int64_t time, std::string_view what, std::span<const uint64_t> numbers) {
+          if (options_.coverage != nullptr) options_.coverage->OnTrace(what, numbers);
+          if (options_.diagram != nullptr) options_.diagram->OnTrace(time, what, numbers);
+        });
   }
   network_.SetFaults(swarm_.network);
   network_.OnSend([this](const Message& message) {
@@ -143,6 +144,17 @@ SimCluster::~SimCluster() = default;
 void SimCluster::AfterEvent() {
   for (const auto& node : nodes_) node->Inspect();
   nemesis_->EndDoomed();
+  if (options_.diagram != nullptr) DrawStep();
+}
+
+void SimCluster::DrawStep() {
+  const int64_t time = absl::ToInt64Nanoseconds(world_.now());
+  for (const auto& node : nodes_) {
+    std::optional<Node::Snapshot> peek;
+    if (node->node() != nullptr) peek = node->node()->Peek();
+    options_.diagram->OnState(time, node->id(), peek.has_value() ? &*peek : nullptr);
+  }
+  options_.diagram->EndStep();
 }
 
 bool SimCluster::RunUntil(absl::Duration until, const std::function<bool()>& done) {
@@ -377,6 +389,7 @@ RunResult SimCluster::Result() const {
                    .crashes = nemesis_->crashes(),
                    .partitions = nemesis_->partitions(),
                    .losses = Losses(),
+                   .failovers = nemesis_->failovers(),
                    .faults = Faults(),
                    .keys_checked = keys_checked_,
                    .keys_given_up = keys_given_up_,

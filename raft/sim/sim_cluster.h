@@ -26,6 +26,7 @@
 #include "raft/sim/invariants.h"
 #include "raft/sim/load.h"
 #include "raft/sim/nemesis.h"
+#include "raft/sim/run_diagram.h"
 #include "raft/sim/sim_client.h"
 #include "raft/sim/sim_network.h"
 #include "raft/sim/sim_node.h"
@@ -43,6 +44,7 @@ struct RunOptions {
   Mutation mutation = Mutation::kNone;  // a planted defect; needs a program with defects in it
   std::optional<Swarm> swarm = {};      // else drawn from the seed
   Coverage* coverage = nullptr;         // may be null; hears of the run
+  RunDiagram* diagram = nullptr;        // the same
 };
 
 struct RunResult {
@@ -59,6 +61,7 @@ struct RunResult {
   uint64_t crashes = 0;
   uint64_t partitions = 0;
   uint64_t losses = 0;  // of durable data, that a node found out
+  std::vector<double> failovers;  // see Nemesis
   FaultCounts faults;
   uint64_t keys_checked = 0;   // for linearizability, without revisions
   uint64_t keys_given_up = 0;  // of these, too hard to decide
@@ -86,6 +89,7 @@ class SimCluster {
   // ran out or an invariant broke.
   bool RunUntil(absl::Duration until, const std::function<bool()>& done);
   void AfterEvent();
+  void DrawStep();
   void CheckLiveness();
   // True when the membership is not joint, or became so in time.
   bool LeaveJoint(absl::Duration patience);

@@ -38,6 +38,7 @@ struct Swarm {
   // Probability that a fault waits for a moment of the protocol and strikes there.
   double ambush = 0;
   double private_leaders = 0;  // that a new leader reaches one other node only, for a while
+  absl::Duration leader_crash_interval;  // a leader that all follow crashes
   absl::Duration private_time = absl::Milliseconds(30);
   double kill_share = 0;        // of cuts in an operation: the process is killed, not the power
   absl::Duration witness_sync;  // what a sync of the last member's disk takes; zero: as others
