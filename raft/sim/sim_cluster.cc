@@ -83,14 +83,6 @@ SimCluster::SimCluster(const RunOptions& options)
         });
   }
   network_.SetFaults(swarm_.network);
-  network_.OnSend([this](const Message& message) {
-    invariants_.OnSend(message);
-    wire_.OnSend(message, world_.now());
-  });
-  network_.OnArrive([this](const Message& message) {
-    nemesis_->OnArrive(message);
-    if (wire_.OnArrive(message)) NodeOf(message.to).RequestStatus();
-  });
   ConfState members;
   members.voters = Ids(swarm_.nodes);
   invariants_.SetFirstMembership(members);
@@ -126,6 +118,22 @@ SimCluster::SimCluster(const RunOptions& options)
                                                     .invariants = invariants_,
                                                     .nodes = nodes_,
                                                     .swarm = swarm_});
+  Connect();
+  load_ = std::make_unique<Load>(world_, nodes_, history_, client_log_, swarm_);
+}
+
+SimCluster::~SimCluster() = default;
+
+// Who hears of what happens. Needs all parts.
+void SimCluster::Connect() {
+  network_.OnSend([this](const Message& message) {
+    invariants_.OnSend(message);
+    wire_.OnSend(message, world_.now());
+  });
+  network_.OnArrive([this](const Message& message) {
+    nemesis_->OnArrive(message);
+    if (wire_.OnArrive(message)) NodeOf(message.to).RequestStatus();
+  });
   for (const auto& node : nodes_) {
     node->SetHooks({.on_event =
                         [this](NodeId id, const Event& event) {
@@ -134,10 +142,7 @@ SimCluster::SimCluster(const RunOptions& options)
                         },
                     .on_disk = [this](NodeId id, DiskStep step) { nemesis_->OnDisk(id, step); }});
   }
-  load_ = std::make_unique<Load>(world_, nodes_, history_, client_log_, swarm_);
 }
-
-SimCluster::~SimCluster() = default;
 
 // --- Running ---
 

@@ -85,6 +85,7 @@ class SimCluster {
   RunResult Run();
 
  private:
+  void Connect();
   // Runs events until `until` or until `done` says so, whichever is first; false when the time
   // ran out or an invariant broke.
   bool RunUntil(absl::Duration until, const std::function<bool()>& done);
