@@ -51,6 +51,7 @@ void Conduct::OnEvent(NodeId node, const Event& event) {
   NodeRecord& record = nodes_[node];
   if (const auto* started = std::get_if<event::Started>(&event)) {
     record.changed_at = started->applied;
+    record.recovering = started->hard_state.recovering;
   } else if (const auto* restoring = std::get_if<event::SnapshotRestoring>(&event)) {
     OnRestoring(node, record, *restoring);
   } else if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
@@ -66,8 +67,6 @@ void Conduct::OnEvent(NodeId node, const Event& event) {
     OnElected(node, elected->term);
   } else if (std::holds_alternative<event::ElectionStarted>(event)) {
     OnCampaign(node);
-  } else if (const auto* started = std::get_if<event::Started>(&event)) {
-    record.recovering = started->hard_state.recovering;
   } else if (std::holds_alternative<event::RecoveryStarted>(event)) {
     record.recovering = true;
   } else if (std::holds_alternative<event::RecoveryEnded>(event)) {
