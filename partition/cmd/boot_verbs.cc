@@ -21,6 +21,7 @@
 #include "partition/cmd/announcing_file_system.h"
 #include "partition/cmd/output.h"
 #include "partition/cmd/verbs.h"
+#include "partition/hex.h"
 #include "partition/trust/internal/openssl.h"
 #include "partition/trust/pe_image.h"
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "partition/hex.h"
 #include "partition/trust/internal/openssl.h"
 
 namespace keelson::partition {

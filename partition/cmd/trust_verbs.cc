@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "partition/cmd/output.h"
 #include "partition/cmd/verbs.h"
+#include "partition/hex.h"
 #include "partition/trust/auth_variable.h"
 #include "partition/trust/authenticode.h"
 #include "partition/trust/development_keys.h"

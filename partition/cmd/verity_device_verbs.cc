@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "partition/cmd/verbs.h"
 #include "partition/cmd/verity_options.h"
+#include "partition/hex.h"
 #include "partition/verity/device_mapper.h"
 #include "partition/verity/verity_device.h"
 

@@ -51,10 +51,6 @@ absl::StatusOr<VeritySuperblock> ReadSuperblock(const BlockDevice& hash, uint64_
 
 }  // namespace
 
-std::string Hex(std::string_view bytes) {
-  return absl::BytesToHexString({bytes.data(), bytes.size()});
-}
-
 absl::StatusOr<std::string> ParseSalt(const std::string& text) {
   if (text == "-") return std::string();
   if (!text.empty()) return ParseHex("salt", text);

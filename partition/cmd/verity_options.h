@@ -71,8 +71,6 @@ absl::StatusOr<std::string> RootHashOf(const VerityOptions& options);
 // "" is read as random, "-" as none. INVALID_ARGUMENT: no hexadecimal digits.
 absl::StatusOr<std::string> ParseSalt(const std::string& text);
 
-std::string Hex(std::string_view bytes);
-
 // Options that say where and what a verity area is.
 void AddVerityAreaOptions(CLI::App& app, VerityOptions& options);
 

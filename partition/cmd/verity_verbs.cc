@@ -18,6 +18,7 @@
 #include "partition/cmd/progress.h"
 #include "partition/cmd/verbs.h"
 #include "partition/cmd/verity_options.h"
+#include "partition/hex.h"
 #include "partition/verity/copy_on_write.h"
 #include "partition/verity/fec.h"
 #include "partition/verity/verify.h"

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "partition/hex.h"
 #include "partition/trust/internal/little_endian.h"
 #include "partition/trust/internal/openssl.h"
 #include "partition/trust/internal/pkcs7.h"

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "partition/hex.h"
 #include "partition/trust/internal/openssl.h"
 #include "partition/trust/internal/pkcs11.h"
 

@@ -40,9 +40,6 @@ BioPtr ReadingBio(std::string_view bytes);
 // SHA-256: 32 bytes.
 std::string Sha256(std::string_view bytes);
 
-// Lower-case hexadecimal digits.
-std::string Hex(std::string_view bytes);
-
 inline const unsigned char* Bytes(std::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
