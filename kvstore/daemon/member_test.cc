@@ -261,7 +261,7 @@ TEST_CASE("What is not there yet is unimplemented", "[kvstore][member]") {
   grpc::Status status;
   absl::Notification answered;
   grpc::TemplatedGenericStub<PutRequest, PutResponse> stub(running.channel);
-  stub.UnaryCall(&context, "/etcdserverpb.Auth/AuthEnable", {}, &request, &response,
+  stub.UnaryCall(&context, "/etcdserverpb.Cluster/MemberAdd", {}, &request, &response,
                  [&](grpc::Status answer) {
                    status = std::move(answer);
                    answered.Notify();
