@@ -124,7 +124,7 @@ TEST_CASE("Samples show who uses what", "[accounting][root]") {
   REQUIRE(samples.size() == 32);
   CHECK(samples["busy"].cpu.total > 50'000'000);
   CHECK(samples["large"].memory.usage.usage > 31 << 20);
-  CHECK(samples["large"].memory.anonymous > 31 << 20);
+  CHECK(samples["large"].memory.anonymous >= 30 << 20);
   CHECK(samples["busy"].pids.current == 1);
   CHECK(samples["idle7"].cpu.total == 0);
   CHECK(samples["idle7"].pids.current == 0);
