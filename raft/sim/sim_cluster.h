@@ -60,7 +60,7 @@ struct RunResult {
   uint64_t membership_changes = 0;
   uint64_t crashes = 0;
   uint64_t partitions = 0;
-  uint64_t losses = 0;  // of durable data, that a node found out
+  uint64_t losses = 0;            // of durable data, that a node found out
   std::vector<double> failovers;  // see Nemesis
   FaultCounts faults;
   uint64_t keys_checked = 0;   // for linearizability, without revisions
