@@ -64,7 +64,9 @@ void SmallLimits(Random& random, Swarm& swarm) {
 
 // Records that lie close to where they end, and segments that do not last: damage meets all of them.
 void BitRot(Random& random, Swarm& swarm) {
-  swarm.ambush = 0;  // TODO: with both, few runs in a hundred end without a leader (seed 34).
+  // Ambushes change memberships. A member that is damaged while the group moves to two voters cannot
+  // be spared, so that nobody is elected any more: rightly.
+  swarm.ambush = 0;
   swarm.damage_interval = Ms(static_cast<int64_t>(50 + random.Below(400)));
   swarm.restart_delay = Ms(static_cast<int64_t>(5 + random.Below(200)));
   swarm.segment_bytes = 4 << 10 << random.Below(4);
@@ -108,9 +110,9 @@ void Tails(Random& random, Swarm& swarm) {
   // Of fewer members the one with the tail could not be outvoted.
   swarm.nodes = std::max(swarm.nodes, 5);
   swarm.private_leaders = 0.5 + random.Unit() * 0.5;
-  swarm.private_time = Ms(static_cast<int64_t>(3 << random.Below(4)));
+  swarm.private_time = Ms(int64_t{3} << random.Below(4));
   if (random.Bernoulli(0.8)) {
-    swarm.witness_sync = Ms(static_cast<int64_t>(2 << random.Below(6)));
+    swarm.witness_sync = Ms(int64_t{2} << random.Below(6));
   }
   // Without promises to the leader before, the next one comes at once.
   swarm.node.core.pre_vote = random.Bernoulli(0.1);
@@ -171,7 +173,7 @@ void Failover(Random& random, Swarm& swarm) {
 // State machines that lag far behind their logs, with logs that end near their start.
 void SlowMachines(Random& random, Swarm& swarm) {
   swarm.slow_apply = 0.2 + random.Unit() * 0.6;
-  swarm.executor.stall_delay = Ms(static_cast<int64_t>(10 << random.Below(5)));
+  swarm.executor.stall_delay = Ms(int64_t{10} << random.Below(5));
   swarm.node.compact_every_entries = 1 + random.Below(8);
   swarm.node.keep_entries = random.Below(3);
   swarm.ambush = random.Unit() * 0.2;
