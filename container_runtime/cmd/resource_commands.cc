@@ -14,7 +14,6 @@
 #include "base/status.h"
 #include "container_runtime/cgroup/cgroup_stats.h"
 #include "container_runtime/cmd/context.h"
-#include "container_runtime/cmd/events_json.h"
 #include "container_runtime/config/parser.h"
 #include "container_runtime/runtime/command.h"
 #include "container_runtime/runtime/process_id.h"
@@ -135,7 +134,7 @@ CommandResult Update(const Context& context, const Args& args) {
 
 absl::Status PrintStats(CgroupManager& cgroup, const std::string& id) {
   KEELSON_ASSIGN_OR_RETURN(const CgroupStats stats, cgroup.Stats());
-  (void)std::printf("%s\n", StatsEvent(id, stats).c_str());
+  (void)std::printf("%s\n", StatsEventJson(id, stats).c_str());
   (void)std::fflush(stdout);
   return absl::OkStatus();
 }
@@ -166,7 +165,7 @@ CommandResult Events(const Context& context, const Args& args) {
     if (ready < 0 && errno != EINTR) return ErrnoError(errno, "poll");
     if (events[1].revents != 0) {
       const absl::StatusOr<uint64_t> count = (*oom)->Take();
-      if (count.ok() && *count > 0) (void)std::printf("%s\n", OomEvent(id).c_str());
+      if (count.ok() && *count > 0) (void)std::printf("%s\n", OomEventJson(id).c_str());
       (void)std::fflush(stdout);
     }
     if (events[0].revents != 0) return 0;

@@ -4,9 +4,9 @@
 #include <memory>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "partition/hex.h"
 #include "partition/installer/block_index.h"
 #include "partition/installer/partition_window.h"
 #include "partition/slots/slot_manager.h"
@@ -80,8 +80,7 @@ class Installation {
     if (image_.root_hash == request_.trusted_root_hash) return absl::OkStatus();
     return absl::PermissionDeniedError(
         absl::StrCat("image '", image_.version, "': expected the root hash ",
-                     absl::BytesToHexString(request_.trusted_root_hash), ", found ",
-                     absl::BytesToHexString(image_.root_hash)));
+                     Hex(request_.trusted_root_hash), ", found ", Hex(image_.root_hash)));
   }
 
   absl::Status ReadTable() {
@@ -134,7 +133,7 @@ class Installation {
                .uuid = image_.uuid,
                .hash_offset = hash_ == data_.get() ? params_.data_bytes() : 0};
     KEELSON_ASSIGN_OR_RETURN(areas_, AreasOf(format_, {.data = data_.get(), .hash = hash_}));
-    const absl::Status fits = CheckPlace(areas_.place);
+    absl::Status fits = CheckPlace(areas_.place);
     if (fits.ok()) return fits;
     return absl::InvalidArgumentError(
         absl::StrCat("image '", image_.version, "' does not fit: ", std::string(fits.message())));
@@ -196,10 +195,6 @@ class Installation {
       for (; i < end; ++i) wanted_[first + i] = false;
     }
     return absl::OkStatus();
-  }
-
-  static std::string Hex(std::string_view bytes) {
-    return absl::BytesToHexString({bytes.data(), bytes.size()});
   }
 
   absl::Status CopyFromOtherSlots(bool write) {
