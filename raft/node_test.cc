@@ -234,7 +234,7 @@ class Cluster {
         if (At(from).node != nullptr) At(from).node->ReportUnreachable(to);
         continue;
       }
-      std::erase_if(batch, [&](const Message& message) {
+      std::erase_if(batch, [&, to = to](const Message& message) {
         if (message.type != MessageType::kSnap) return false;
         const bool arrived = CopySnapshot(At(from), receiver, message);
         if (At(from).node != nullptr) At(from).node->ReportSnapshot(to, arrived);
