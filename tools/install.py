@@ -20,7 +20,7 @@ from common import Failure, say
 EXAMPLE = "examples/replicated_counter/main.cc"
 PREFIX_IN_TREE = "out/release/bazel-"
 PUBLIC = ("attr(visibility, '//visibility:public', kind('cc_library rule', "
-          "//base/... + //raft/... + //kvstore/... + //partition/...))"
+          "//base/... + //raft/... + //kvstore/... + //partition/... + //container_runtime/...))"
           " except attr(testonly, 1, //...)")
 PROGRAMS = "filter('/(daemon|cmd):', kind('cc_binary rule', //...))"
 
