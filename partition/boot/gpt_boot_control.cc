@@ -1,6 +1,7 @@
 #include "partition/boot/gpt_boot_control.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -8,62 +9,47 @@
 namespace keelson::partition {
 namespace {
 
-constexpr int kTriesMax = 15;
+std::string IdOf(const Slot& slot) { return absl::StrCat("slot-", slot.number); }
 
-std::string IdOf(const SlotFacts& slot) { return absl::StrCat("slot-", slot.number); }
-
-BootState StateOf(const SlotFacts& slot) {
-  if (slot.successful) return BootState::kGood;
-  return slot.tries > 0 ? BootState::kTrial : BootState::kBad;
+BootState StateOf(const SlotBits& bits) {
+  if (bits.successful) return BootState::kGood;
+  return bits.tries > 0 ? BootState::kTrial : BootState::kBad;
 }
 
 }  // namespace
 
-absl::StatusOr<SlotFacts> GptBootControl::Find(const std::string& id) {
-  KEELSON_ASSIGN_OR_RETURN(const std::vector<SlotFacts> slots, slots_.Read());
-  for (const SlotFacts& slot : slots) {
-    if (IdOf(slot) == id) return slot;
+absl::StatusOr<Slot> GptBootControl::Find(const std::string& id) {
+  for (Slot& slot : SlotsOf(slots_.view().table, slots_.view().type)) {
+    if (IdOf(slot) == id) return std::move(slot);
   }
   return absl::NotFoundError(absl::StrCat("no slot '", id, "'"));
 }
 
-absl::Status GptBootControl::CheckAnotherGood(int number) {
-  KEELSON_ASSIGN_OR_RETURN(const std::vector<SlotFacts> slots, slots_.Read());
-  const bool another = std::any_of(slots.begin(), slots.end(), [&](const SlotFacts& slot) {
-    return slot.number != number && slot.priority > 0 && slot.successful;
-  });
-  if (another) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("slot ", number, " stays: no other slot is known to boot"));
-}
-
 absl::StatusOr<std::vector<BootCandidate>> GptBootControl::Candidates() {
-  KEELSON_ASSIGN_OR_RETURN(std::vector<SlotFacts> slots, slots_.Read());
+  std::vector<SlotReport> reports = ReportSlots(slots_.view());
   // gptprio's order: what can boot, by priority, the first in the table of equal ones.
-  const auto rank = [](const SlotFacts& slot) {
-    return StateOf(slot) == BootState::kBad ? 0 : slot.priority;
+  const auto rank = [](const SlotReport& report) {
+    return report.slot.bits.bootable() ? report.slot.bits.priority : 0;
   };
-  std::stable_sort(slots.begin(), slots.end(),
-                   [&](const SlotFacts& a, const SlotFacts& b) { return rank(a) > rank(b); });
+  std::stable_sort(reports.begin(), reports.end(),
+                   [&](const SlotReport& a, const SlotReport& b) { return rank(a) > rank(b); });
   std::vector<BootCandidate> candidates;
-  for (const SlotFacts& slot : slots) {
-    if (slot.priority == 0) continue;
+  for (const SlotReport& report : reports) {
+    const Slot& slot = report.slot;
+    if (slot.bits.priority == 0) continue;
     candidates.push_back({.id = IdOf(slot),
                           .title = slot.label,
                           .version = slot.label,
-                          .state = StateOf(slot),
-                          .tries_left = slot.tries,
-                          .next = slot.next,
-                          .why = slot.why});
+                          .state = StateOf(slot.bits),
+                          .tries_left = slot.bits.tries,
+                          .next = report.next,
+                          .why = report.why});
   }
   return candidates;
 }
 
 absl::StatusOr<std::string> GptBootControl::Running() {
-  KEELSON_ASSIGN_OR_RETURN(const std::vector<SlotFacts> slots, slots_.Read());
-  for (const SlotFacts& slot : slots) {
-    if (slot.running) return IdOf(slot);
-  }
+  if (slots_.view().running.has_value()) return absl::StrCat("slot-", *slots_.view().running);
   return absl::NotFoundError("this system runs from no slot of the disk");
 }
 
@@ -74,25 +60,28 @@ absl::Status GptBootControl::Commit(const BootImage& image, std::optional<int> t
     return absl::InvalidArgumentError(
         absl::StrCat("'", image.id, "': the installer writes a slot, boot control only its bits"));
   }
-  if (tries.has_value() && (*tries < 1 || *tries > kTriesMax)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("expected 1 to ", kTriesMax, " tries, found ", *tries));
-  }
-  const absl::StatusOr<SlotFacts> slot = Find(image.id);
+  const absl::StatusOr<Slot> slot = Find(image.id);
   if (!slot.ok()) return absl::InvalidArgumentError(slot.status().message());
-  return tries.has_value() ? slots_.FinishInstall(slot->number, *tries)
-                           : slots_.MarkGood(slot->number);
+  const SlotView& view = slots_.view();
+  const bool same = slot->bits.bootable() && !slot->bits.successful &&
+                    slot->bits.tries == tries.value_or(0) &&
+                    NextSlot(SlotsOf(view.table, view.type)) == slot->number;
+  if (same) return absl::OkStatus();
+  if (tries.has_value() || slot->bits.priority == 0) {
+    KEELSON_RETURN_IF_ERROR(
+        slots_.Take(FinishInstall{.slot = slot->number, .tries = tries.value_or(1)}));
+  }
+  return tries.has_value() ? absl::OkStatus() : slots_.Take(MarkGood{.slot = slot->number});
 }
 
 absl::Status GptBootControl::Mark(const std::string& id, BootVerdict verdict,
                                   const std::string& reason) {
-  KEELSON_ASSIGN_OR_RETURN(const SlotFacts slot, Find(id));
+  KEELSON_ASSIGN_OR_RETURN(const Slot slot, Find(id));
   switch (verdict) {
     case BootVerdict::kGood:
-      return slots_.MarkGood(slot.number);
+      return slots_.Take(MarkGood{.slot = slot.number});
     case BootVerdict::kBad:
-      KEELSON_RETURN_IF_ERROR(CheckAnotherGood(slot.number));
-      return slots_.MarkBad(slot.number, reason);
+      return slots_.Take(MarkBad{.slot = slot.number, .reason = reason});
     case BootVerdict::kIndeterminate:
       return absl::FailedPreconditionError(
           absl::StrCat("'", id, "': the bits of a slot do not say how it was before"));
@@ -101,23 +90,14 @@ absl::Status GptBootControl::Mark(const std::string& id, BootVerdict verdict,
 }
 
 absl::Status GptBootControl::CountTry(const std::string& id) {
-  KEELSON_ASSIGN_OR_RETURN(const SlotFacts slot, Find(id));
-  switch (StateOf(slot)) {
-    case BootState::kGood:
-      return absl::OkStatus();
-    case BootState::kTrial:
-      return slots_.TakeTry(slot.number);
-    case BootState::kBad:
-      break;
-  }
-  return absl::FailedPreconditionError(absl::StrCat("'", id, "' has no tries left"));
+  KEELSON_ASSIGN_OR_RETURN(const Slot slot, Find(id));
+  if (slot.bits.priority > 0 && slot.bits.successful) return absl::OkStatus();
+  return slots_.Take(TakeTry{.slot = slot.number});
 }
 
 absl::Status GptBootControl::Remove(const std::string& id) {
-  KEELSON_ASSIGN_OR_RETURN(const SlotFacts slot, Find(id));
-  if (slot.running) return absl::FailedPreconditionError(absl::StrCat("'", id, "' is running"));
-  KEELSON_RETURN_IF_ERROR(CheckAnotherGood(slot.number));
-  return slots_.Empty(slot.number);
+  KEELSON_ASSIGN_OR_RETURN(const Slot slot, Find(id));
+  return slots_.Take(BeginInstall{.slot = slot.number});
 }
 
 }  // namespace keelson::partition

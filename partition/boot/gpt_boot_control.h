@@ -1,6 +1,7 @@
 // Boot control by the attribute bits of slots in the partition table: priority, tries left,
 // successful. The loader (or `slotctl slots next` before a kexec) takes a try there.
 //
+//   KEELSON_ASSIGN_OR_RETURN(SlotDisk slots, SlotDisk::Open(*disk, {.type = CoreOsUsrType()}));
 //   GptBootControl control(slots);
 //   KEELSON_RETURN_IF_ERROR(control.Commit({.id = "slot-4"}, 3));
 //
@@ -18,45 +19,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "partition/boot/boot_control.h"
+#include "partition/slots/slot_disk.h"
 
 namespace keelson::partition {
-
-// One slot as its table has it.
-struct SlotFacts {
-  int number = 0;  // of the partition, from 1
-  std::string label;
-  int priority = 0;  // 0: never boots
-  int tries = 0;     // left
-  bool successful = false;
-  bool running = false;
-  bool next = false;
-  std::string why;  // why it boots next, or why not
-};
-
-// What boot control needs of the slots of a disk. Every call that changes something is one commit
-// of the table, which a power cut leaves old or new.
-class SlotTableAccess {
- public:
-  virtual ~SlotTableAccess() = default;
-
-  // In the order of the table.
-  virtual absl::StatusOr<std::vector<SlotFacts>> Read() = 0;
-  // The slot boots next, with that many tries (1 to 15).
-  virtual absl::Status FinishInstall(int number, int tries) = 0;
-  // It boots from now on: greatest priority, no tries, successful.
-  virtual absl::Status MarkGood(int number) = 0;
-  // It does not boot any more.
-  virtual absl::Status MarkBad(int number, const std::string& reason) = 0;
-  // Takes a try, as a loader does.
-  virtual absl::Status TakeTry(int number) = 0;
-  // Priority 0: it may be overwritten.
-  virtual absl::Status Empty(int number) = 0;
-};
 
 class GptBootControl final : public BootControl {
  public:
   // `slots` must outlive it.
-  explicit GptBootControl(SlotTableAccess& slots) : slots_(slots) {}
+  explicit GptBootControl(SlotDisk& slots) : slots_(slots) {}
 
   // Slots of priority 0 are left out: they hold nothing that boots.
   absl::StatusOr<std::vector<BootCandidate>> Candidates() override;
@@ -72,11 +42,9 @@ class GptBootControl final : public BootControl {
 
  private:
   // The slot of that id.
-  absl::StatusOr<SlotFacts> Find(const std::string& id);
-  // FAILED_PRECONDITION unless another slot than `number` is successful.
-  absl::Status CheckAnotherGood(int number);
+  absl::StatusOr<Slot> Find(const std::string& id);
 
-  SlotTableAccess& slots_;
+  SlotDisk& slots_;
 };
 
 }  // namespace keelson::partition

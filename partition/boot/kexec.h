@@ -41,6 +41,8 @@ class KexecKernel {
                             const std::string& cmdline) = 0;
   // OK if nothing is loaded.
   virtual absl::Status Unload() = 0;
+  // Writes back what is in memory and jumps into what is loaded; comes back with an error alone.
+  virtual absl::Status Start() = 0;
 };
 
 // The system's: kexec_file_load(2) of files in memory. Lives for ever.

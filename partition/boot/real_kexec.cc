@@ -1,5 +1,6 @@
 #include <linux/kexec.h>
 #include <sys/mman.h>
+#include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,6 +55,12 @@ class SystemKexecKernel final : public KexecKernel {
                          initrd.empty() ? KEXEC_FILE_NO_INITRAMFS : 0);
   }
   absl::Status Unload() override { return KexecFileLoad(-1, -1, "", KEXEC_FILE_UNLOAD); }
+  absl::Status Start() override {
+    ::sync();
+    (void)::reboot(RB_KEXEC);
+    const int error = errno;
+    return ErrnoError(error, "start what is loaded");
+  }
 };
 
 }  // namespace

@@ -10,18 +10,23 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "base/file_system.h"
 #include "base/status.h"
 #include "partition/boot/boot_control.h"
 #include "partition/boot/efi_variables.h"
+#include "partition/boot/gpt_boot_control.h"
 #include "partition/boot/kexec.h"
 #include "partition/boot/loader_entries.h"
+#include "partition/boot/rollback.h"
 #include "partition/boot/systemd_boot.h"
 #include "partition/boot/uki.h"
 #include "partition/cmd/announcing_file_system.h"
 #include "partition/cmd/output.h"
+#include "partition/cmd/slot_options.h"
 #include "partition/cmd/verbs.h"
 #include "partition/hex.h"
+#include "partition/slots/failed_versions.h"
 #include "partition/trust/internal/openssl.h"
 #include "partition/trust/pe_image.h"
 
@@ -148,8 +153,13 @@ struct BootOptions {
   std::string reason;
   std::string record = "/var/lib/keelson/cold-boot";
   std::string cmdline = "/proc/cmdline";
+  std::string failed_versions;  // the ledger's path; empty: none is kept
   int tries = 3;
   bool good = false;
+  bool force = false;
+  // Of kexec: into a slot of a disk rather than an entry of the boot partition.
+  SlotOptions slots;
+  bool now = false;
 };
 
 // The boot control of the partition that --esp names, which says what it changes.
@@ -215,6 +225,11 @@ absl::StatusOr<ExitCode> CommitBoot(const Context& context, const BootOptions& o
   if (!parts.ok()) return Annotate(parts.status(), absl::StrCat("'", options.image, "'"));
   const std::string id =
       options.id.empty() ? options.image.substr(options.image.rfind('/') + 1) : options.id;
+  if (!options.failed_versions.empty() && !options.force) {
+    KEELSON_ASSIGN_OR_RETURN(const FailedVersions ledger,
+                             ReadFailedVersions(RealFileSystem(), options.failed_versions));
+    KEELSON_RETURN_IF_ERROR(ledger.Check(IdentityOf(ParseOsRelease(parts->os_release)).version));
+  }
   Control control(context, options);
   const std::optional<int> tries = options.good ? std::nullopt : std::optional(options.tries);
   KEELSON_RETURN_IF_ERROR(control.systemd_boot.Commit({.id = id, .contents = image}, tries));
@@ -249,7 +264,40 @@ absl::StatusOr<ExitCode> TidyBoot(const Context& context, const BootOptions& opt
   return AnswerChanges(context, control);
 }
 
+// Loads `image`, the candidate `id` of `control`, and with --now jumps into it.
+absl::Status Load(const Context& context, const BootOptions& options, BootControl& control,
+                  FileSystem& fs, const std::string& image) {
+  if (context.dry_run) {
+    KEELSON_RETURN_IF_ERROR(ParseUki(image));
+    std::fprintf(stderr, "would load '%s'%s\n", options.id.c_str(),
+                 options.now ? " and start it" : "");
+    return absl::OkStatus();
+  }
+  KexecActivation activation(RealKexecKernel(), control, fs, options.record);
+  KEELSON_RETURN_IF_ERROR(activation.Prepare(options.id, image));
+  if (!options.now) {
+    if (!context.json()) std::fprintf(stderr, "loaded; `systemctl kexec` starts it\n");
+    return absl::OkStatus();
+  }
+  std::fprintf(stderr, "starting '%s'\n", options.id.c_str());
+  return RealKexecKernel().Start();
+}
+
+// Into a slot of a disk, whose image is a file.
+absl::StatusOr<ExitCode> KexecSlot(const Context& context, const BootOptions& options) {
+  if (options.image.empty()) {
+    return absl::InvalidArgumentError("--image: the unified kernel image of the slot");
+  }
+  KEELSON_ASSIGN_OR_RETURN(const std::string image, ReadPart(options.image));
+  KEELSON_ASSIGN_OR_RETURN(const OpenSlots slots, OpenSlotsOf(context, options.slots, true));
+  GptBootControl control(*slots.disk);
+  AnnouncingFileSystem fs(RealFileSystem(), context);
+  KEELSON_RETURN_IF_ERROR(Load(context, options, control, fs, image));
+  return ExitCode::kDone;
+}
+
 absl::StatusOr<ExitCode> Kexec(const Context& context, const BootOptions& options) {
+  if (!options.slots.disk.empty()) return KexecSlot(context, options);
   Control control(context, options);
   KEELSON_ASSIGN_OR_RETURN(const auto entries, ReadLoaderEntries(control.fs, options.esp));
   const auto entry = std::find_if(entries.begin(), entries.end(), [&](const LoaderEntry& item) {
@@ -260,15 +308,26 @@ absl::StatusOr<ExitCode> Kexec(const Context& context, const BootOptions& option
         absl::StrCat("no image '", options.id, "' in '", options.esp, "/", kType2Folder, "'"));
   }
   KEELSON_ASSIGN_OR_RETURN(const std::string image, ReadPart(JoinPath(options.esp, entry->path())));
-  if (context.dry_run) {
-    KEELSON_RETURN_IF_ERROR(ParseUki(image));
-    std::fprintf(stderr, "would load '%s'\n", entry->path().c_str());
-  } else {
-    KexecActivation activation(RealKexecKernel(), control.systemd_boot, control.fs, options.record);
-    KEELSON_RETURN_IF_ERROR(activation.Prepare(options.id, image));
-    if (!context.json()) std::fprintf(stderr, "loaded; `systemctl kexec` starts it\n");
-  }
+  KEELSON_RETURN_IF_ERROR(Load(context, options, control.systemd_boot, control.fs, image));
   return AnswerChanges(context, control);
+}
+
+// Puts versions of entries whose tries are gone on the ledger.
+absl::Status NoteFailures(const BootOptions& options, Control& control) {
+  if (options.failed_versions.empty()) return absl::OkStatus();
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<BootCandidate> candidates,
+                           control.systemd_boot.Candidates());
+  // Which one runs must be known: it may be the one whose last try this is.
+  KEELSON_ASSIGN_OR_RETURN(const std::string running, control.systemd_boot.Running());
+  KEELSON_ASSIGN_OR_RETURN(FailedVersions ledger,
+                           ReadFailedVersions(control.fs, options.failed_versions));
+  const std::vector<std::string> noted =
+      NoteRolledBack(candidates, running, absl::ToUnixSeconds(absl::Now()), ledger);
+  if (noted.empty()) return absl::OkStatus();
+  for (const std::string& version : noted) {
+    std::fprintf(stderr, "version '%s' was rolled back\n", version.c_str());
+  }
+  return WriteFailedVersions(control.fs, options.failed_versions, ledger);
 }
 
 absl::StatusOr<ExitCode> NoteStart(const Context& context, const BootOptions& options) {
@@ -276,6 +335,7 @@ absl::StatusOr<ExitCode> NoteStart(const Context& context, const BootOptions& op
   KEELSON_ASSIGN_OR_RETURN(const std::string cmdline, ReadPart(options.cmdline));
   KexecActivation activation(RealKexecKernel(), control.systemd_boot, control.fs, options.record);
   KEELSON_ASSIGN_OR_RETURN(const ColdBoot cold, activation.NoteStart(cmdline));
+  KEELSON_RETURN_IF_ERROR(NoteFailures(options, control));
   if (context.json()) {
     const Json answer = {{"cold_boot_owed", cold.owed}, {"entry", cold.id}};
     std::printf("%s\n", answer.dump(2).c_str());
@@ -317,6 +377,9 @@ void AddEspVerbs(CLI::App& app, Context& context) {
   verb->add_option("--id", options->id, "Name of the entry, NAME.efi; default: that of the file.");
   verb->add_option("--tries", options->tries, "How often it may be started. Default: 3.");
   verb->add_flag("--good", options->good, "Not on trial: the first image of a new machine.");
+  verb->add_option("--failed-versions", options->failed_versions,
+                   "File with the versions that failed here: none of them is put there.");
+  verb->add_flag("--force", options->force, "Though the version failed here.");
 
   verb = add(boot, "mark", "Say whether an entry works.", MarkBoot);
   verb->add_option("VERDICT", options->verdict, "good, bad or indeterminate.")
@@ -335,10 +398,17 @@ void AddEspVerbs(CLI::App& app, Context& context) {
              NoteStart);
   verb->add_option("--record", options->record, "Default: /var/lib/keelson/cold-boot.");
   verb->add_option("--cmdline", options->cmdline, "Default: /proc/cmdline.");
+  verb->add_option("--failed-versions", options->failed_versions,
+                   "File on which versions go whose tries were used up.");
 
-  verb = add(&app, "kexec", "Load an image of the boot partition for `systemctl kexec`.", Kexec);
-  verb->add_option("ID", options->id, "The entry, NAME.efi.")->required();
+  verb = add(&app, "kexec", "Load an image for `systemctl kexec`, and take a try from it.", Kexec);
+  verb->add_option("ID", options->id, "An entry, NAME.efi; with --disk a slot, slot-NUMBER.")
+      ->required();
   verb->add_option("--record", options->record, "Default: /var/lib/keelson/cold-boot.");
+  verb->add_flag("--now", options->now, "Start it at once: nothing is stopped before.");
+  verb->add_option("--disk", options->slots.disk, "The disk with the slots.");
+  verb->add_option("--type", options->slots.type, "Partitions of --disk that are slots.");
+  verb->add_option("--image", options->image, "With --disk: the unified kernel image of the slot.");
 }
 
 }  // namespace

@@ -18,30 +18,37 @@ absl::StatusOr<std::unique_ptr<BlockDevice>> Context::OpenForReading(
   return OpenBlockDevice(path, {.sector_bytes = sector_bytes});
 }
 
-absl::Status Carry(const Context& context, BlockDevice& disk, std::span<const DiskWrite> writes) {
+absl::Status CarryWrites(const Context& context, const std::string& name,
+                         std::span<const DiskWrite> writes,
+                         const std::function<absl::Status(const WriteObserver& say)>& carry_out) {
   nlohmann::ordered_json done = nlohmann::ordered_json::array();
-  const auto say = [&](const DiskWrite& write) {
+  const WriteObserver say = [&](const DiskWrite& write) {
     done.push_back({{"what", write.what}, {"offset", write.offset}, {"bytes", write.data.size()}});
     if (context.json()) return;
     absl::FPrintF(stderr, "%s '%s': %s, %d bytes at byte %d\n",
-                  context.dry_run ? "would write" : "writing", disk.name(), write.what,
-                  write.data.size(), write.offset);
+                  context.dry_run ? "would write" : "writing", name, write.what, write.data.size(),
+                  write.offset);
   };
   absl::Status status;
   if (context.dry_run) {
     for (const DiskWrite& write : writes) say(write);
   } else {
-    status = Apply(disk, writes, say);
+    status = carry_out(say);
   }
   if (writes.empty() && !context.json()) {
-    absl::FPrintF(stderr, "'%s': nothing to write\n", disk.name());
+    absl::FPrintF(stderr, "'%s': nothing to write\n", name);
   }
   if (context.json()) {
     const nlohmann::ordered_json answer = {
-        {"disk", disk.name()}, {"dry_run", context.dry_run}, {"writes", done}};
+        {"disk", name}, {"dry_run", context.dry_run}, {"writes", done}};
     std::printf("%s\n", answer.dump(2).c_str());
   }
   return status;
+}
+
+absl::Status Carry(const Context& context, BlockDevice& disk, std::span<const DiskWrite> writes) {
+  return CarryWrites(context, disk.name(), writes,
+                     [&](const WriteObserver& say) { return Apply(disk, writes, say); });
 }
 
 }  // namespace keelson::partition

@@ -102,17 +102,17 @@ absl::StatusOr<ExitCode> DoInstall(const Context& context, const InstallOptions&
   KEELSON_ASSIGN_OR_RETURN(const OpenSource open, OpenImage(context, options, root_hash));
   // Which slots there are; then the disk is the installer's.
   KEELSON_ASSIGN_OR_RETURN(const OpenSlots slots, OpenSlotsOf(context, options, true));
-  const InstallTarget target = {.disk = *slots.disk,
-                                .slot_type = slots.view.type,
-                                .running = slots.view.running,
-                                .failed_versions = slots.view.failed_versions};
+  const InstallTarget target = {.disk = *slots.device,
+                                .slot_type = slots.view().type,
+                                .running = slots.view().running,
+                                .failed_versions = slots.view().failed_versions};
   const InstallRequest request = {.trusted_root_hash = root_hash,
                                   .slot = options.slot,
                                   .hash_partition = options.hash_partition,
                                   .tries = options.tries,
                                   .force = options.force};
   if (context.dry_run) return DryRun(context, options, target, *open.source, request);
-  const int slot = options.slot.value_or(PassiveSlot(slots.view).value_or(0));
+  const int slot = options.slot.value_or(PassiveSlot(slots.view()).value_or(0));
   UniqueFd held_slot;
   UniqueFd held_tree;
   // Without one, the installer says why.

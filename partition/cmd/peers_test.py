@@ -1,23 +1,24 @@
 """slotctl against Debian's own tools: sgdisk, sfdisk, cgpt and blkid read what it wrote, and the other way.
 
-100 random layouts; KEELSON_LAYOUTS=1000 makes it more, KEELSON_SEED=N repeats one run:
+100 random layouts; the campaign has more, and a seed repeats a run:
 
-    bazel test //partition/cmd:peers_test --test_env=KEELSON_LAYOUTS=1000 --test_env=KEELSON_SEED=7
+    bazel run //partition/cmd:peers_test -- --layouts=1000 --seed=7
 """
 
+import argparse
 import json
 import os
 import random
 import re
 import shutil
 import subprocess
+import sys
 import unittest
 import uuid
 
 TMP = os.environ.get("TEST_TMPDIR", "/tmp")
 SLOTCTL = os.path.abspath("partition/cmd/slotctl")
-LAYOUTS = int(os.environ.get("KEELSON_LAYOUTS", "100"))
-SEED = int(os.environ.get("KEELSON_SEED", "1"))
+LAYOUTS, SEED = 100, 1  # or what the options say
 TYPES = ["esp", "coreos-usr", "coreos-resize", "linux", "swap", "chromeos-kernel", "usr-verity"]
 PEERS = {"sgdisk": "gdisk", "sfdisk": "fdisk", "cgpt": "cgpt", "blkid": "util-linux"}
 os.environ["PATH"] += ":/usr/sbin:/sbin"
@@ -144,6 +145,8 @@ class PeersTest(unittest.TestCase):
                 after = self.expect_agreement(disk)
                 if step != 0:
                     self.assertEqual(after, before)
+            if (i + 1) % 100 == 0:
+                print(f"{i + 1} layouts, before and after an operation", flush=True)
 
     def test_what_sgdisk_made_is_read_as_it_was_meant(self):
         dice = random.Random(SEED)
@@ -209,4 +212,9 @@ class PeersTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--layouts", type=int, default=LAYOUTS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    options, rest = parser.parse_known_args()
+    LAYOUTS, SEED = options.layouts, options.seed
+    unittest.main(argv=[sys.argv[0], *rest])

@@ -13,6 +13,7 @@ namespace keelson::partition {
 namespace {
 
 constexpr absl::Duration kInterval = absl::Milliseconds(250);
+constexpr size_t kCells = 20;
 
 }  // namespace
 
@@ -21,7 +22,9 @@ std::string ProgressText(uint64_t done, uint64_t total, absl::Duration elapsed) 
   const double rate =
       static_cast<double>(done) / std::max(absl::ToDoubleSeconds(elapsed), 1e-6) / (1 << 20);
   const double left = part <= 0 ? 0 : absl::ToDoubleSeconds(elapsed) * (1 - part) / part;
-  return absl::StrFormat("%3.0f %%  %.0f MiB/s  %.0f s left", part * 100, rate, left);
+  const auto filled = static_cast<size_t>(std::min(part, 1.0) * kCells);
+  const std::string bar = std::string(filled, '#') + std::string(kCells - filled, '.');
+  return absl::StrFormat("[%s] %3.0f %%  %.0f MiB/s  %.0f s left", bar, part * 100, rate, left);
 }
 
 Progress::Progress(std::string what)

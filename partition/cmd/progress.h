@@ -1,4 +1,5 @@
-// A line on a terminal that says how far long work has come: "hashing  43 %  812 MiB/s  2 s left".
+// A line on a terminal that says how far long work has come: "hashing [########............]  43 %  812
+// MiB/s  2 s left".
 #ifndef KEELSON_PARTITION_CMD_PROGRESS_H_
 #define KEELSON_PARTITION_CMD_PROGRESS_H_
 
@@ -29,7 +30,7 @@ class Progress {
   bool visible_ = false;
 };
 
-// "43 %  812 MiB/s  2 s left"
+// "[########............]  43 %  812 MiB/s  2 s left"
 std::string ProgressText(uint64_t done, uint64_t total, absl::Duration elapsed);
 
 }  // namespace keelson::partition

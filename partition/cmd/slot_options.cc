@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdio>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -55,52 +56,49 @@ absl::StatusOr<OpenSlots> OpenSlotsOf(const Context& context, const SlotOptions&
                                       bool for_change) {
   OpenSlots slots;
   // The running system is mounted from it.
-  KEELSON_ASSIGN_OR_RETURN(slots.disk, for_change ? context.OpenForChange(options.disk, true)
-                                                  : context.OpenForReading(options.disk));
-  KEELSON_ASSIGN_OR_RETURN(slots.reading, ReadGpt(*slots.disk));
-  if (for_change) KEELSON_RETURN_IF_ERROR(PlanRepair(slots.reading).status());
-  SlotView& view = slots.view;
-  view.table = slots.reading.table;
-  if (for_change) {
-    KEELSON_ASSIGN_OR_RETURN(view.table, Relocated(view.table, slots.reading.geometry));
-  }
-  KEELSON_ASSIGN_OR_RETURN(view.type, TypeOf(options, view.table));
-  view.unix_time = absl::ToUnixSeconds(absl::Now());
+  KEELSON_ASSIGN_OR_RETURN(slots.device, for_change ? context.OpenForChange(options.disk, true)
+                                                    : context.OpenForReading(options.disk));
+  KEELSON_ASSIGN_OR_RETURN(const GptReading reading, ReadGpt(*slots.device));
+  SlotDiskOptions disk = {.unix_time = absl::ToUnixSeconds(absl::Now())};
+  disk.table_write = [path = options.disk, quiet = context.json()](const DiskWrite& write) {
+    if (quiet) return;
+    absl::FPrintF(stderr, "writing '%s': %s, %d bytes at byte %d\n", path, write.what,
+                  write.data.size(), write.offset);
+  };
+  KEELSON_ASSIGN_OR_RETURN(disk.type, TypeOf(options, reading.table));
   if (options.running.has_value()) {
     KEELSON_RETURN_IF_ERROR(
-        Annotate(FindSlot(view.table, view.type, *options.running).status(), "--running"));
-    view.running = options.running;
+        Annotate(FindSlot(reading.table, disk.type, *options.running).status(), "--running"));
+    disk.running = options.running;
   } else if (IsBlockDevice(options.disk)) {
     KEELSON_ASSIGN_OR_RETURN(const std::string line,
                              ReadFile(RealFileSystem(), kCommandLine, kCommandLineBytesMax));
-    view.running = RunningSlot(view.table, view.type, line);
+    disk.running = RunningSlot(reading.table, disk.type, line);
   }
   if (!options.failed_versions.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(view.failed_versions,
+    KEELSON_ASSIGN_OR_RETURN(disk.failed_versions,
                              ReadFailedVersions(RealFileSystem(), options.failed_versions));
+    disk.ledger_fs = &RealFileSystem();
+    disk.ledger = options.failed_versions;
   }
+  KEELSON_ASSIGN_OR_RETURN(SlotDisk open, SlotDisk::Open(*slots.device, std::move(disk)));
+  slots.disk = std::make_unique<SlotDisk>(std::move(open));
   return slots;
 }
 
-absl::Status CarrySlotStep(const Context& context, const SlotOptions& options, OpenSlots& slots,
-                           const SlotInput& input) {
-  KEELSON_ASSIGN_OR_RETURN(const SlotStep step, StepSlots(slots.view, input));
-  KEELSON_ASSIGN_OR_RETURN(const auto writes, PlanCommit(slots.reading, step.table));
-  if (!context.json()) {
+absl::Status CarrySlotChange(const Context& context, const SlotOptions& options, OpenSlots& slots,
+                             const SlotChange& change) {
+  const bool ledger = change.ledger_changes && !options.failed_versions.empty();
+  if (!context.json() && !change.step.what.empty()) {
     absl::FPrintF(stderr, "'%s': %s%s\n", options.disk, context.dry_run ? "would be: " : "",
-                  step.what);
+                  change.step.what);
   }
-  if (step.failed_versions != slots.view.failed_versions && !options.failed_versions.empty()) {
-    if (!context.json()) {
-      absl::FPrintF(stderr, "%s '%s'\n", context.dry_run ? "would write" : "writing",
-                    options.failed_versions);
-    }
-    if (!context.dry_run) {
-      KEELSON_RETURN_IF_ERROR(
-          WriteFailedVersions(RealFileSystem(), options.failed_versions, step.failed_versions));
-    }
+  if (!context.json() && ledger) {
+    absl::FPrintF(stderr, "%s '%s'\n", context.dry_run ? "would write" : "writing",
+                  options.failed_versions);
   }
-  return Carry(context, *slots.disk, writes);
+  return CarryWrites(context, options.disk, change.writes,
+                     [&](const WriteObserver& say) { return slots.disk->CarryOut(change, say); });
 }
 
 }  // namespace keelson::partition

@@ -9,8 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "partition/cmd/verbs.h"
-#include "partition/gpt_plan.h"
-#include "partition/slots/slot_manager.h"
+#include "partition/slots/slot_disk.h"
 
 namespace keelson::partition {
 
@@ -22,9 +21,10 @@ struct SlotOptions {
 };
 
 struct OpenSlots {
-  std::unique_ptr<BlockDevice> disk;
-  GptReading reading;
-  SlotView view;  // its table is placed for the disk as it is now
+  std::unique_ptr<BlockDevice> device;
+  std::unique_ptr<SlotDisk> disk;  // on it
+
+  [[nodiscard]] const SlotView& view() const { return disk->view(); }
 };
 
 void AddSlotOptions(CLI::App& verb, SlotOptions& options);
@@ -32,9 +32,9 @@ void AddSlotOptions(CLI::App& verb, SlotOptions& options);
 absl::StatusOr<OpenSlots> OpenSlotsOf(const Context& context, const SlotOptions& options,
                                       bool for_change);
 
-// Takes a step: says it, makes the ledger durable, then commits the table.
-absl::Status CarrySlotStep(const Context& context, const SlotOptions& options, OpenSlots& slots,
-                           const SlotInput& input);
+// Says a change and, unless this is a dry run, carries it out.
+absl::Status CarrySlotChange(const Context& context, const SlotOptions& options, OpenSlots& slots,
+                             const SlotChange& change);
 
 }  // namespace keelson::partition
 

@@ -1,4 +1,4 @@
-// slots list, next, mark-good, mark-bad, prioritize, why.
+// slots list, next, mark-good, mark-bad, prioritize, booted, why.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -56,12 +56,12 @@ absl::StatusOr<ExitCode> List(const Context& context, const SlotVerbOptions& opt
   if (context.json()) {
     std::printf(
         "%s\n",
-        ToJson(options, slots.view).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+        ToJson(options, slots.view()).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
     return ExitCode::kDone;
   }
   absl::PrintF("%3s  %-20s  %-8s  %8s  %5s  %10s  %s\n", "", "LABEL", "STATE", "PRIORITY", "TRIES",
                "SUCCESSFUL", "");
-  for (const SlotReport& report : ReportSlots(slots.view)) {
+  for (const SlotReport& report : ReportSlots(slots.view())) {
     const SlotBits& bits = report.slot.bits;
     absl::PrintF("%3d  %-20s  %-8s  %8d  %5d  %10s  %s%s\n", report.slot.number,
                  Printable(report.slot.label), std::string(SlotStateName(report.state)),
@@ -74,10 +74,10 @@ absl::StatusOr<ExitCode> List(const Context& context, const SlotVerbOptions& opt
 absl::StatusOr<ExitCode> Why(const Context& context, const SlotVerbOptions& options) {
   if (context.json()) return List(context, options);
   KEELSON_ASSIGN_OR_RETURN(const OpenSlots slots, OpenSlotsOf(context, options, false));
-  for (const SlotReport& report : ReportSlots(slots.view)) {
+  for (const SlotReport& report : ReportSlots(slots.view())) {
     absl::PrintF("slot %d (%s, %s): %s\n", report.slot.number, Printable(report.slot.label),
                  std::string(SlotStateName(report.state)), report.why);
-    const FailedVersion* failed = slots.view.failed_versions.Find(report.slot.label);
+    const FailedVersion* failed = slots.view().failed_versions.Find(report.slot.label);
     if (failed != nullptr) {
       absl::PrintF("  version '%s' failed: %s\n", Printable(failed->version),
                    Printable(failed->reason));
@@ -88,15 +88,13 @@ absl::StatusOr<ExitCode> Why(const Context& context, const SlotVerbOptions& opti
 
 absl::StatusOr<ExitCode> Next(const Context& context, const SlotVerbOptions& options) {
   KEELSON_ASSIGN_OR_RETURN(OpenSlots slots, OpenSlotsOf(context, options, options.take));
-  const std::optional<int> next = NextSlot(SlotsOf(slots.view.table, slots.view.type));
+  const std::optional<int> next = NextSlot(SlotsOf(slots.view().table, slots.view().type));
   if (!next.has_value()) {
     return absl::NotFoundError("no slot is bootable; `slotctl slots why` says why");
   }
   if (options.take) {
-    GptTable table = slots.view.table;
-    (void)TakeNext(table, slots.view.type);
-    KEELSON_ASSIGN_OR_RETURN(const auto writes, PlanCommit(slots.reading, table));
-    KEELSON_RETURN_IF_ERROR(Carry(context, *slots.disk, writes));
+    KEELSON_ASSIGN_OR_RETURN(const SlotChange change, slots.disk->Plan(TakeTry{.slot = *next}));
+    KEELSON_RETURN_IF_ERROR(CarrySlotChange(context, options, slots, change));
     if (context.json()) return ExitCode::kDone;
   }
   if (context.json()) {
@@ -110,8 +108,16 @@ absl::StatusOr<ExitCode> Next(const Context& context, const SlotVerbOptions& opt
 absl::StatusOr<ExitCode> Change(const Context& context, const SlotOptions& options,
                                 const SlotInput& input) {
   KEELSON_ASSIGN_OR_RETURN(OpenSlots slots, OpenSlotsOf(context, options, true));
-  KEELSON_RETURN_IF_ERROR(CarrySlotStep(context, options, slots, input));
+  KEELSON_ASSIGN_OR_RETURN(const SlotChange change, slots.disk->Plan(input));
+  KEELSON_RETURN_IF_ERROR(CarrySlotChange(context, options, slots, change));
   return ExitCode::kDone;
+}
+
+absl::StatusOr<ExitCode> DoBooted(const Context& context, const SlotVerbOptions& options) {
+  if (options.failed_versions.empty()) {
+    return absl::InvalidArgumentError("--failed-versions: what is learned would be lost");
+  }
+  return Change(context, options, Booted{});
 }
 
 absl::StatusOr<ExitCode> DoMarkGood(const Context& context, const SlotVerbOptions& options) {
@@ -127,10 +133,10 @@ absl::StatusOr<ExitCode> DoPrioritize(const Context& context, const SlotVerbOpti
   KEELSON_ASSIGN_OR_RETURN(OpenSlots slots, OpenSlotsOf(context, options, true));
   PrioritizeOptions how = {.friends = options.friends, .highest = options.highest};
   if (options.number != 0) how.number = options.number;
-  GptTable table = slots.view.table;
-  KEELSON_RETURN_IF_ERROR(Prioritize(table, slots.view.type, how));
-  KEELSON_ASSIGN_OR_RETURN(const auto writes, PlanCommit(slots.reading, table));
-  KEELSON_RETURN_IF_ERROR(Carry(context, *slots.disk, writes));
+  GptTable table = slots.view().table;
+  KEELSON_RETURN_IF_ERROR(Prioritize(table, slots.view().type, how));
+  KEELSON_ASSIGN_OR_RETURN(const SlotChange change, slots.disk->PlanTable(table, ""));
+  KEELSON_RETURN_IF_ERROR(CarrySlotChange(context, options, slots, change));
   return ExitCode::kDone;
 }
 
@@ -161,6 +167,10 @@ void AddSlotVerbs(CLI::App& app, Context& context) {
   bad->add_option("slot", b->number, "Number of its partition.")->required();
   bad->add_option("--reason", b->reason, "Kept with the version, which is not installed again.");
   bad->add_flag("--force", b->force, "Though no other slot is marked good.");
+  add("booted",
+      "To be called at each start: versions whose tries were used up go on the ledger of "
+      "--failed-versions.",
+      DoBooted);
   const auto [prioritize, p] = add("prioritize", "Number priorities anew.", DoPrioritize);
   prioritize->add_option("slot", p->number, "Gets the greatest.");
   prioritize->add_flag("--friends", p->friends, "And so do those that had its priority.");

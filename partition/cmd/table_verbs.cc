@@ -1,4 +1,4 @@
-// show, verify, create, repair, grow.
+// show, verify, create, repair, grow, grow-root.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -17,6 +17,7 @@
 #include "partition/cmd/verbs.h"
 #include "partition/gpt_disk.h"
 #include "partition/growth/growth.h"
+#include "partition/growth/mounted_partition.h"
 #include "partition/layout.h"
 #include "partition/partition_types.h"
 
@@ -169,12 +170,28 @@ struct GrowOptions {
   std::string mount;
 };
 
+// What a growth with the file system would do; writes nothing.
+absl::StatusOr<ExitCode> DryGrowMounted(const Context& context, const GrowOptions& options,
+                                        BlockDevice& disk) {
+  KEELSON_ASSIGN_OR_RETURN(const PlannedGrowth planned, PlanGrowth(disk, {options.number}));
+  KEELSON_ASSIGN_OR_RETURN(const MountedFileSystem mounted,
+                           RealGrowthSystem().LookAt(options.mount));
+  if (!context.json()) {
+    absl::FPrintF(stderr, "would grow %s at '%s': %s, on a partition of %s\n",
+                  std::string(FileSystemKindName(mounted.kind)), options.mount,
+                  SizeText(mounted.bytes), SizeText(planned.bytes));
+  }
+  KEELSON_RETURN_IF_ERROR(Carry(context, disk, planned.writes));
+  return ExitCode::kDone;
+}
+
 // With the file system that is mounted from it, so the disk is in use.
 absl::StatusOr<ExitCode> GrowMounted(const Context& context, const GrowOptions& options) {
-  if (!options.size.empty() || context.dry_run) {
-    return absl::InvalidArgumentError("--mount: neither with --size nor with --dry-run");
+  if (!options.size.empty()) {
+    return absl::InvalidArgumentError("--mount: the file system takes all; not with --size");
   }
   KEELSON_ASSIGN_OR_RETURN(const auto disk, context.OpenForChange(options.path, true));
+  if (context.dry_run) return DryGrowMounted(context, options, *disk);
   const auto say = [&](const DiskWrite& write) {
     if (context.json()) return;
     absl::FPrintF(stderr, "writing '%s': %s, %d bytes at byte %d\n", disk->name(), write.what,
@@ -198,6 +215,15 @@ absl::StatusOr<ExitCode> GrowMounted(const Context& context, const GrowOptions& 
                  SizeText(growth.file_system_bytes_before.value_or(0)));
   }
   return ExitCode::kDone;
+}
+
+// The partition that is mounted as the root, whichever that is.
+absl::StatusOr<ExitCode> GrowRoot(const Context& context, const GrowOptions& given) {
+  GrowOptions options = given;
+  KEELSON_ASSIGN_OR_RETURN(const MountedPartition root, FindMountedPartition(options.mount));
+  options.path = root.disk;
+  options.number = root.number;
+  return GrowMounted(context, options);
 }
 
 absl::StatusOr<ExitCode> Grow(const Context& context, const GrowOptions& options) {
@@ -331,6 +357,15 @@ void AddTableVerbs(CLI::App& app, Context& context) {
                    "Where its file system (ext4, btrfs or xfs) is mounted: grows too.");
   verb->callback(
       [&context, grow] { context.run = [&context, grow] { return Grow(context, *grow); }; });
+
+  const auto root = std::make_shared<GrowOptions>();
+  root->mount = "/";
+  verb = app.add_subcommand("grow-root",
+                            "Let the partition that is mounted as the root grow, and its file "
+                            "system too. To be called at each start.");
+  verb->add_option("--mount", root->mount, "Another place than /.");
+  verb->callback(
+      [&context, root] { context.run = [&context, root] { return GrowRoot(context, *root); }; });
 }
 
 }  // namespace keelson::partition

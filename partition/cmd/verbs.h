@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "base/exit_code.h"
 #include "partition/block_device.h"
+#include "partition/gpt_disk.h"
 #include "partition/gpt_plan.h"
 
 namespace CLI {
@@ -41,7 +42,12 @@ struct Context {
 // object {"disk", "dry_run", "writes"} to stdout.
 absl::Status Carry(const Context& context, BlockDevice& disk, std::span<const DiskWrite> writes);
 
-// show, verify, create, repair, grow
+// The same where `carry_out` does the writes and tells `say` of each.
+absl::Status CarryWrites(const Context& context, const std::string& name,
+                         std::span<const DiskWrite> writes,
+                         const std::function<absl::Status(const WriteObserver& say)>& carry_out);
+
+// show, verify, create, repair, grow, grow-root
 void AddTableVerbs(CLI::App& app, Context& context);
 
 // keys, manifest, sign, verify-signature
@@ -49,11 +55,11 @@ void AddTrustVerbs(CLI::App& app, Context& context);
 
 // uki, boot, kexec
 void AddBootVerbs(CLI::App& app, Context& context);
-// verity format, verify, repair, dump
+
 // verity format, verify, repair, dump, open, close, status
 void AddVerityVerbs(CLI::App& app, Context& context);
 
-// slots list, next, mark-good, mark-bad, prioritize, why
+// slots list, next, mark-good, mark-bad, prioritize, booted, why
 void AddSlotVerbs(CLI::App& app, Context& context);
 
 // install, delta

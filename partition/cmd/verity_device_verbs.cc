@@ -6,6 +6,8 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -15,6 +17,7 @@
 #include "partition/cmd/verity_options.h"
 #include "partition/hex.h"
 #include "partition/verity/device_mapper.h"
+#include "partition/verity/loop_device.h"
 #include "partition/verity/verity_device.h"
 
 namespace keelson::partition {
@@ -25,16 +28,33 @@ using Json = nlohmann::ordered_json;
 constexpr uint64_t kSignatureBytesMax = 64 * 1024;
 constexpr const char kType[] = "verity";
 
-absl::Status CheckBlockDevice(const std::string& path) {
-  struct stat info = {};
-  if (::stat(path.c_str(), &info) != 0) {
-    const int error = errno;
-    return ErrnoError(error, absl::StrCat("open '", path, "'"));
+// The device mapper takes block devices: files are attached to loop devices, one for each file.
+class BlockPaths {
+ public:
+  // The path of the block device that stands for `path`.
+  absl::StatusOr<std::string> Of(const std::string& path) {
+    struct stat info = {};
+    if (::stat(path.c_str(), &info) != 0) {
+      const int error = errno;
+      return ErrnoError(error, absl::StrCat("open '", path, "'"));
+    }
+    if (S_ISBLK(info.st_mode)) return path;
+    if (!S_ISREG(info.st_mode)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", path, "': neither a block device nor a file"));
+    }
+    const std::pair file(info.st_dev, info.st_ino);
+    auto found = loops_.find(file);
+    if (found == loops_.end()) {
+      KEELSON_ASSIGN_OR_RETURN(LoopDevice loop, LoopDevice::Attach(path));
+      found = loops_.emplace(file, std::move(loop)).first;
+    }
+    return found->second.path();
   }
-  if (S_ISBLK(info.st_mode)) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "'", path, "': not a block device; `losetup --read-only --find --show` makes one of a file"));
-}
+
+ private:
+  std::map<std::pair<dev_t, ino_t>, LoopDevice> loops_;
+};
 
 absl::StatusOr<OnCorruption> CorruptionOf(const VerityOptions& options) {
   const int chosen = (options.ignore_corruption ? 1 : 0) + (options.restart_on_corruption ? 1 : 0) +
@@ -80,17 +100,19 @@ absl::StatusOr<VerityActivation> ActivationOf(const VerityOptions& options,
 absl::StatusOr<ExitCode> Open(const Context& context, const VerityOptions& options) {
   KEELSON_ASSIGN_OR_RETURN(const OpenVerity area,
                            OpenVerityArea(context, options, VerityAccess::kRead));
-  KEELSON_ASSIGN_OR_RETURN(const VerityActivation activation, ActivationOf(options, area));
+  KEELSON_ASSIGN_OR_RETURN(VerityActivation activation, ActivationOf(options, area));
   KEELSON_ASSIGN_OR_RETURN(const std::string text, VerityTableText(activation.table));
   if (context.dry_run) {
     absl::PrintF("0 %d %s %s\n", activation.table.sectors(), kType, text);
     return ExitCode::kDone;
   }
-  for (const std::string& path : {options.data, options.hash}) {
-    KEELSON_RETURN_IF_ERROR(CheckBlockDevice(path));
-  }
+  KEELSON_ASSIGN_OR_RETURN(const auto control, OpenDmControl());
+  // Until the end of this function: then the mapping holds them.
+  BlockPaths blocks;
+  KEELSON_ASSIGN_OR_RETURN(activation.table.data_device, blocks.Of(options.data));
+  KEELSON_ASSIGN_OR_RETURN(activation.table.hash_device, blocks.Of(options.hash));
   if (activation.table.fec.has_value()) {
-    KEELSON_RETURN_IF_ERROR(CheckBlockDevice(options.fec_device));
+    KEELSON_ASSIGN_OR_RETURN(activation.table.fec->device, blocks.Of(options.fec_device));
   }
   if (!options.root_hash_signature.empty()) {
     KEELSON_ASSIGN_OR_RETURN(
@@ -98,7 +120,6 @@ absl::StatusOr<ExitCode> Open(const Context& context, const VerityOptions& optio
         ReadFile(RealFileSystem(), options.root_hash_signature, kSignatureBytesMax));
     KEELSON_RETURN_IF_ERROR(AddSignatureKey(activation.table.signature_key, signature));
   }
-  KEELSON_ASSIGN_OR_RETURN(const auto control, OpenDmControl());
   DeviceMapper mapper(*control);
   const OpenDevice open = [](const std::string& path) { return OpenBlockDevice(path, {}); };
   KEELSON_ASSIGN_OR_RETURN(const DmDevice device, ActivateVerity(mapper, activation, open));

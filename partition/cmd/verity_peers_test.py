@@ -217,7 +217,7 @@ class VerityPeersTest(unittest.TestCase):
         self.assertIn("beyond repair: data block 0 at byte 0", answer)
         self.assertEqual(read("data"), before)
 
-    def test_open_says_its_table_and_refuses_files(self):
+    def test_open_says_its_table_and_refuses_what_is_no_storage(self):
         write("data", random.Random(SEED).randbytes(300 * 4096))
         remove("hash", "fec")
         root = root_of(theirs("format", path("data"), path("hash"), "--salt=aabb", f"--fec-device={path('fec')}"))
@@ -225,8 +225,9 @@ class VerityPeersTest(unittest.TestCase):
         self.assertEqual(ours(*arguments, f"--fec-device={path('fec')}", "--check-at-most-once", "--dry-run"),
                          f"0 2400 verity 1 {path('data')} {path('hash')} 4096 4096 300 1 sha256 {root} aabb 9 "
                          f"check_at_most_once use_fec_from_device {path('fec')} fec_start 0 fec_blocks 304 fec_roots 2\n")
-        self.assertIn("not a block device", ours(*arguments, code=6))
         self.assertIn("at most one", ours(*arguments, "--ignore-corruption", "--panic-on-corruption", code=2))
+        arguments[1] = "/dev/null"
+        self.assertIn("'/dev/null'", ours(*arguments, code=2))
 
     def test_bad_arguments_are_refused_before_anything_is_written(self):
         write("data", bytes(40960))

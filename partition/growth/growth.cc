@@ -6,29 +6,6 @@
 namespace keelson::partition {
 namespace {
 
-// Brings the table to the disk's size and the partition to the free space's; returns its entry.
-absl::StatusOr<GptEntry> GrowInTable(BlockDevice& disk, const GrowthRequest& request,
-                                     const WriteObserver& observer, Growth& growth) {
-  KEELSON_ASSIGN_OR_RETURN(const GptReading reading, ReadGpt(disk));
-  KEELSON_RETURN_IF_ERROR(PlanRepair(reading).status());
-  KEELSON_ASSIGN_OR_RETURN(const GptTable whole, Relocated(reading.table, reading.geometry));
-  const auto index = static_cast<size_t>(request.partition) - 1;
-  if (index >= whole.entries.size() || !whole.entries[index].used()) {
-    return absl::NotFoundError(
-        absl::StrCat("'", disk.name(), "' has no partition ", request.partition));
-  }
-  const uint32_t sector_bytes = reading.geometry.sector_bytes;
-  growth.partition_bytes_before = whole.entries[index].sectors() * sector_bytes;
-  GptTable next = whole;
-  KEELSON_ASSIGN_OR_RETURN(const uint64_t sectors,
-                           GrowPartition(next, request.partition, std::nullopt));
-  if (sectors * sector_bytes - growth.partition_bytes_before < request.bytes_min) next = whole;
-  KEELSON_ASSIGN_OR_RETURN(const auto writes, PlanCommit(reading, next));
-  KEELSON_RETURN_IF_ERROR(Apply(disk, writes, observer));
-  growth.partition_bytes = next.entries[index].sectors() * sector_bytes;
-  return next.entries[index];
-}
-
 absl::Status TellKernel(const BlockDevice& disk, const GrowthRequest& request,
                         const GptEntry& entry, GrowthSystem& system) {
   KEELSON_ASSIGN_OR_RETURN(const std::optional<uint64_t> known,
@@ -70,11 +47,34 @@ std::string_view FileSystemKindName(FileSystemKind kind) {
   return "unknown";
 }
 
+absl::StatusOr<PlannedGrowth> PlanGrowth(const BlockDevice& disk, const GrowthRequest& request) {
+  KEELSON_ASSIGN_OR_RETURN(const GptReading reading, ReadGpt(disk));
+  KEELSON_RETURN_IF_ERROR(PlanRepair(reading).status());
+  KEELSON_ASSIGN_OR_RETURN(const GptTable whole, Relocated(reading.table, reading.geometry));
+  const auto index = static_cast<size_t>(request.partition) - 1;
+  if (index >= whole.entries.size() || !whole.entries[index].used()) {
+    return absl::NotFoundError(
+        absl::StrCat("'", disk.name(), "' has no partition ", request.partition));
+  }
+  const uint32_t sector_bytes = reading.geometry.sector_bytes;
+  PlannedGrowth planned = {.bytes_before = whole.entries[index].sectors() * sector_bytes};
+  GptTable next = whole;
+  KEELSON_ASSIGN_OR_RETURN(const uint64_t sectors,
+                           GrowPartition(next, request.partition, std::nullopt));
+  if (sectors * sector_bytes - planned.bytes_before < request.bytes_min) next = whole;
+  KEELSON_ASSIGN_OR_RETURN(planned.writes, PlanCommit(reading, next));
+  planned.entry = next.entries[index];
+  planned.bytes = planned.entry.sectors() * sector_bytes;
+  return planned;
+}
+
 absl::StatusOr<Growth> Grow(BlockDevice& disk, const GrowthRequest& request, GrowthSystem& system,
                             const WriteObserver& observer) {
-  Growth growth;
-  KEELSON_ASSIGN_OR_RETURN(const GptEntry entry, GrowInTable(disk, request, observer, growth));
-  KEELSON_RETURN_IF_ERROR(TellKernel(disk, request, entry, system));
+  KEELSON_ASSIGN_OR_RETURN(const PlannedGrowth planned, PlanGrowth(disk, request));
+  KEELSON_RETURN_IF_ERROR(Apply(disk, planned.writes, observer));
+  Growth growth = {.partition_bytes_before = planned.bytes_before,
+                   .partition_bytes = planned.bytes};
+  KEELSON_RETURN_IF_ERROR(TellKernel(disk, request, planned.entry, system));
   if (!request.mount.empty()) KEELSON_RETURN_IF_ERROR(GrowFileSystem(request, system, growth));
   return growth;
 }

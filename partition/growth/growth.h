@@ -16,6 +16,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -71,6 +73,15 @@ struct Growth {
   std::optional<uint64_t> file_system_bytes_before;
   std::optional<uint64_t> file_system_bytes;
 };
+
+// The first two steps as writes, and what the partition then is. Errors: as Grow.
+struct PlannedGrowth {
+  std::vector<DiskWrite> writes;
+  GptEntry entry;
+  uint64_t bytes_before = 0;  // of the partition
+  uint64_t bytes = 0;
+};
+absl::StatusOr<PlannedGrowth> PlanGrowth(const BlockDevice& disk, const GrowthRequest& request);
 
 // Errors:
 //   NOT_FOUND            no such partition.

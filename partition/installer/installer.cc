@@ -9,7 +9,7 @@
 #include "partition/hex.h"
 #include "partition/installer/block_index.h"
 #include "partition/installer/partition_window.h"
-#include "partition/slots/slot_manager.h"
+#include "partition/slots/slot_disk.h"
 #include "partition/verity/block_hasher.h"
 #include "partition/verity/verify.h"
 #include "partition/verity/verity_device.h"
@@ -32,21 +32,21 @@ class Installation {
   absl::Status Prepare() {
     KEELSON_ASSIGN_OR_RETURN(shape_, ShapeOf(params_));
     KEELSON_RETURN_IF_ERROR(CheckRootHash());
-    KEELSON_RETURN_IF_ERROR(ReadTable());
-    result_.slot = request_.slot.value_or(PassiveSlot(view_).value_or(0));
+    KEELSON_RETURN_IF_ERROR(OpenSlots());
+    result_.slot = request_.slot.value_or(PassiveSlot(slots_->view()).value_or(0));
     if (result_.slot == 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("'", target_.disk.name(), "' has no slot that may be overwritten"));
     }
-    KEELSON_ASSIGN_OR_RETURN(begin_, StepSlots(view_, BeginInstall{.slot = result_.slot,
-                                                                   .version = image_.version,
-                                                                   .force = request_.force}));
+    KEELSON_ASSIGN_OR_RETURN(
+        begin_, slots_->Plan(BeginInstall{
+                    .slot = result_.slot, .version = image_.version, .force = request_.force}));
     // What would be refused after all the work is refused now.
-    SlotView then = view_;
-    then.table = begin_.table;
+    SlotView then = slots_->view();
+    then.table = begin_.step.table;
     KEELSON_ASSIGN_OR_RETURN(const FinishInstall finish, Finish());
     KEELSON_ASSIGN_OR_RETURN(const SlotStep last, StepSlots(then, finish));
-    KEELSON_RETURN_IF_ERROR(PlanCommit(reading_, last.table).status());
+    KEELSON_RETURN_IF_ERROR(slots_->PlanTable(last.table, last.what).status());
     KEELSON_RETURN_IF_ERROR(OpenWindows());
     KEELSON_ASSIGN_OR_RETURN(BlockHasher hasher, BlockHasher::Create(params_));
     hasher_ = std::make_unique<BlockHasher>(std::move(hasher));
@@ -56,16 +56,16 @@ class Installation {
   }
 
   absl::StatusOr<InstallResult> Run() {
-    KEELSON_RETURN_IF_ERROR(Commit(begin_.table));
+    KEELSON_RETURN_IF_ERROR(slots_->CarryOut(begin_, observer_.table_write));
     KEELSON_RETURN_IF_ERROR(Survey());
     KEELSON_RETURN_IF_ERROR(CopyFromOtherSlots(/*write=*/true));
     KEELSON_RETURN_IF_ERROR(FetchRest());
     KEELSON_RETURN_IF_ERROR(WriteTree());
     KEELSON_RETURN_IF_ERROR(ReadBack());
-    KEELSON_RETURN_IF_ERROR(ReadTable());
     KEELSON_ASSIGN_OR_RETURN(const FinishInstall finish, Finish());
-    KEELSON_ASSIGN_OR_RETURN(const SlotStep last, StepSlots(view_, finish));
-    KEELSON_RETURN_IF_ERROR(Commit(last.table));
+    // As the table is now: labels and sizes of others may have changed meanwhile.
+    KEELSON_RETURN_IF_ERROR(OpenSlots());
+    KEELSON_RETURN_IF_ERROR(slots_->Take(finish, observer_.table_write));
     return result_;
   }
 
@@ -83,20 +83,13 @@ class Installation {
                      Hex(request_.trusted_root_hash), ", found ", Hex(image_.root_hash)));
   }
 
-  absl::Status ReadTable() {
-    KEELSON_ASSIGN_OR_RETURN(reading_, ReadGpt(target_.disk));
-    KEELSON_RETURN_IF_ERROR(PlanRepair(reading_).status());
-    view_ = {.type = target_.slot_type,
-             .running = target_.running,
-             .failed_versions = target_.failed_versions};
-    KEELSON_ASSIGN_OR_RETURN(view_.table, Relocated(reading_.table, reading_.geometry));
+  absl::Status OpenSlots() {
+    KEELSON_ASSIGN_OR_RETURN(
+        SlotDisk slots, SlotDisk::Open(target_.disk, {.type = target_.slot_type,
+                                                      .running = target_.running,
+                                                      .failed_versions = target_.failed_versions}));
+    slots_.emplace(std::move(slots));
     return absl::OkStatus();
-  }
-
-  absl::Status Commit(const GptTable& table) {
-    KEELSON_ASSIGN_OR_RETURN(const auto writes, PlanCommit(reading_, table));
-    KEELSON_RETURN_IF_ERROR(Apply(target_.disk, writes, observer_.table_write));
-    return ReadTable();
   }
 
   [[nodiscard]] absl::StatusOr<FinishInstall> Finish() const {
@@ -114,8 +107,9 @@ class Installation {
   }
 
   absl::Status OpenWindows() {
-    KEELSON_ASSIGN_OR_RETURN(PartitionWindow data,
-                             PartitionWindow::Open(target_.disk, view_.table, result_.slot));
+    KEELSON_ASSIGN_OR_RETURN(
+        PartitionWindow data,
+        PartitionWindow::Open(target_.disk, slots_->view().table, result_.slot));
     data_ = std::make_unique<PartitionWindow>(std::move(data));
     hash_ = data_.get();
     if (request_.hash_partition == result_.slot) {
@@ -124,7 +118,7 @@ class Installation {
     if (request_.hash_partition != 0) {
       KEELSON_ASSIGN_OR_RETURN(
           PartitionWindow hash,
-          PartitionWindow::Open(target_.disk, view_.table, request_.hash_partition));
+          PartitionWindow::Open(target_.disk, slots_->view().table, request_.hash_partition));
       own_hash_ = std::make_unique<PartitionWindow>(std::move(hash));
       hash_ = own_hash_.get();
     }
@@ -198,10 +192,11 @@ class Installation {
   }
 
   absl::Status CopyFromOtherSlots(bool write) {
-    for (const Slot& slot : SlotsOf(view_.table, view_.type)) {
+    for (const Slot& slot : SlotsOf(slots_->view().table, slots_->view().type)) {
       if (slot.number == result_.slot) continue;
-      KEELSON_ASSIGN_OR_RETURN(const PartitionWindow other,
-                               PartitionWindow::Open(target_.disk, view_.table, slot.number));
+      KEELSON_ASSIGN_OR_RETURN(
+          const PartitionWindow other,
+          PartitionWindow::Open(target_.disk, slots_->view().table, slot.number));
       KEELSON_RETURN_IF_ERROR(CopyFrom(other, write));
     }
     return absl::OkStatus();
@@ -281,9 +276,8 @@ class Installation {
   const ImageDescription& image_;
   const VerityParams& params_;
   TreeShape shape_;
-  GptReading reading_;
-  SlotView view_;
-  SlotStep begin_;
+  std::optional<SlotDisk> slots_;
+  SlotChange begin_;
   std::unique_ptr<PartitionWindow> data_;
   std::unique_ptr<PartitionWindow> own_hash_;
   BlockDevice* hash_ = nullptr;  // one of the two

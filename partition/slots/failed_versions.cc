@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "base/status.h"
 
 namespace keelson::partition {
@@ -72,6 +73,18 @@ const FailedVersion* FailedVersions::Find(std::string_view version) const {
     if (record.version == version) return &record;
   }
   return nullptr;
+}
+
+absl::Status FailedVersions::Check(std::string_view version) const {
+  const FailedVersion* failed = Find(version);
+  if (failed == nullptr) return absl::OkStatus();
+  const std::string place =
+      failed->partition == 0 ? "" : absl::StrCat(", in partition ", failed->partition);
+  return absl::FailedPreconditionError(
+      absl::StrCat("version '", failed->version, "' failed here before", place, " at ",
+                   absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixSeconds(failed->unix_time),
+                                    absl::UTCTimeZone()),
+                   ": ", failed->reason));
 }
 
 void FailedVersions::Add(FailedVersion record) {

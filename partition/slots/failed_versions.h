@@ -21,7 +21,7 @@ namespace keelson::partition {
 
 struct FailedVersion {
   std::string version;
-  int partition = 0;      // where it was installed
+  int partition = 0;      // where it was installed; 0: not in a slot of its own
   std::string reason;     // for people
   int64_t unix_time = 0;  // when that was noticed, in seconds
 
@@ -39,6 +39,9 @@ class FailedVersions {
 
   // Null if `version` did not fail.
   [[nodiscard]] const FailedVersion* Find(std::string_view version) const;
+
+  // FAILED_PRECONDITION, with why and when, if `version` failed here.
+  [[nodiscard]] absl::Status Check(std::string_view version) const;
 
   // Replaces what was known of that version.
   void Add(FailedVersion record);

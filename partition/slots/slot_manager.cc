@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "base/status.h"
 
 namespace keelson::partition {
@@ -33,23 +32,13 @@ SlotStep Unchanged(const SlotView& view) {
   return {.failed_versions = view.failed_versions, .table = view.table};
 }
 
-absl::Status CheckVersion(const SlotView& view, const BeginInstall& input) {
-  const FailedVersion* failed = view.failed_versions.Find(input.version);
-  if (failed == nullptr || input.force) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "version '", input.version, "' failed here before, in partition ", failed->partition, " at ",
-      absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixSeconds(failed->unix_time),
-                       absl::UTCTimeZone()),
-      ": ", failed->reason));
-}
-
 absl::StatusOr<SlotStep> Step(const SlotView& view, const BeginInstall& input) {
   KEELSON_ASSIGN_OR_RETURN(const Slot slot, FindSlot(view.table, view.type, input.slot));
   if (view.running == slot.number) {
     return absl::FailedPreconditionError(
         absl::StrCat("slot ", slot.number, " is running: it cannot be overwritten"));
   }
-  KEELSON_RETURN_IF_ERROR(CheckVersion(view, input));
+  if (!input.force) KEELSON_RETURN_IF_ERROR(view.failed_versions.Check(input.version));
   SlotStep step = Unchanged(view);
   SetSlotBits(step.table, slot.number, {});
   step.what = absl::StrCat("slot ", slot.number, " can no longer boot");
@@ -94,6 +83,21 @@ absl::StatusOr<SlotStep> Step(const SlotView& view, const FinishInstall& input) 
   SetSlotBits(step.table, slot.number, {.tries = input.tries});
   KEELSON_RETURN_IF_ERROR(Prioritize(step.table, view.type, {.number = slot.number}));
   step.what = absl::StrCat("slot ", slot.number, " boots next, with ", input.tries, " tries");
+  return step;
+}
+
+absl::StatusOr<SlotStep> Step(const SlotView& view, const TakeTry& input) {
+  KEELSON_ASSIGN_OR_RETURN(const Slot slot, FindSlot(view.table, view.type, input.slot));
+  if (!slot.bits.bootable()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("slot ", slot.number, " is not bootable: priority ", slot.bits.priority, ", ",
+                     slot.bits.tries, " tries left, not marked good"));
+  }
+  SlotStep step = Unchanged(view);
+  SlotBits bits = slot.bits;
+  if (bits.tries > 0) --bits.tries;
+  SetSlotBits(step.table, slot.number, bits);
+  step.what = absl::StrCat("slot ", slot.number, " is started, with ", bits.tries, " tries left");
   return step;
 }
 

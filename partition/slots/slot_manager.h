@@ -9,6 +9,7 @@
 //
 //   BeginInstall   the slot can no longer boot (0, 0, no)  and may be overwritten
 //   FinishInstall  it boots next, `tries` times at most    (top, tries, no)
+//   TakeTry        a boot that no loader sees (kexec)      (priority stays, one less, stays)
 //   Booted         what the boot has shown: versions that were rolled back are put on the ledger
 //   MarkGood       it boots from now on                    (top, 0, yes)
 //   MarkBad        it does not boot any more               (priority stays, 0, no)
@@ -65,6 +66,9 @@ struct FinishInstall {
   int hash_partition = 0;
   std::optional<Guid> hash_unique;
 };
+struct TakeTry {
+  int slot = 0;
+};
 struct Booted {};
 struct MarkGood {
   int slot = 0;
@@ -74,7 +78,7 @@ struct MarkBad {
   std::string reason;
   bool force = false;  // though no other slot is marked good
 };
-using SlotInput = std::variant<BeginInstall, FinishInstall, Booted, MarkGood, MarkBad>;
+using SlotInput = std::variant<BeginInstall, FinishInstall, TakeTry, Booted, MarkGood, MarkBad>;
 
 struct SlotStep {
   // To be made durable in this order. Equal to what the view had where nothing changes.

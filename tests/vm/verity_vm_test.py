@@ -52,6 +52,46 @@ class VerityTest(unittest.TestCase):
         machine.image.add_text("/keelson/work/root", self.root + "\n")
         return machine.run(command)
 
+    def test_files_are_opened_without_losetup_and_let_go_with_the_device(self):
+        """Data, tree and parity are files of the machine; a device that does not come up holds none of them."""
+        machine = vm.Machine(modules=["dm_verity"])
+        machine.image.add_program(OPTIONS.slotctl, "/bin/slotctl")
+        self.damage(500)
+        for path in (self.data, self.tree, self.parity):
+            machine.image.add_file(f"/keelson/work/{os.path.basename(path)}", path)
+        machine.image.add_text("/keelson/work/root", self.root + "\n")
+        machine.image.add_text("/keelson/work/wrong", "0" * len(self.root) + "\n")
+        open_files = "slotctl verity open data usr tree --fec-device parity --root-hash-file"
+        count = "grep -l . /sys/block/loop*/loop/backing_file 2>/dev/null | wc -l"
+        result = machine.run(
+            f"{open_files} wrong; echo wrong $? $({count}); {open_files} root && sha256sum </dev/mapper/usr;"
+            f" echo open $({count}); slotctl verity close usr; echo closed $({count})")
+        self.assertIn(self.sum, result.output, result.console)
+        self.assertIn("wrong 1 0", result.output)
+        self.assertIn("open 3", result.output)
+        self.assertIn("closed 0", result.output)
+
+    def test_the_kernel_judges_the_signature_of_a_root_hash(self):
+        """Debian's kernel trusts its own keys alone here: a sound signature by ours has no key, and a broken one is none."""
+        keys, signature = (os.path.join(self.folder.name, name) for name in ("keys", "signature"))
+        subprocess.run([OPTIONS.slotctl, "keys", keys], check=True, capture_output=True)
+        subprocess.run([OPTIONS.slotctl, "sign", "root-hash", self.root, f"--key={keys}/db.key",
+                        f"--certificate={keys}/db.crt", f"--to={signature}"], check=True, capture_output=True)
+        with open(signature, "rb") as f:
+            sound = f.read()
+        machine = vm.Machine(disks=[self.data, self.tree], modules=["dm_verity"])
+        machine.image.add_program(OPTIONS.slotctl, "/bin/slotctl")
+        machine.image.add_text("/keelson/work/root", self.root + "\n")
+        machine.image.add_text("/keelson/work/sound", sound)
+        machine.image.add_text("/keelson/work/broken", b"no signature")
+        result = machine.run(
+            f"for s in sound broken; do {self.OPEN} --root-hash-signature $s; echo $s $?; done\n"
+            "rmmod dm_verity && insmod /keelson/modules/dm-verity.ko require_signatures=1\n"
+            f"{self.OPEN}; echo unsigned $?; ls /dev/mapper")
+        self.assertRegex(result.output, r"(?s)Required key not available.*sound 4.*Bad message.*broken 1.*"
+                                        r"Required key not available.*unsigned 4", result.console)
+        self.assertEqual(result.output.splitlines()[-1], "control")
+
     OPEN = "slotctl verity open /dev/vda usr /dev/vdb --root-hash-file root "
     READ = "dd if=/dev/mapper/usr bs=4096 skip=500 count=1 2>&1 >/dev/null | tail -1"
 

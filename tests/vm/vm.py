@@ -34,6 +34,8 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 # Every machine has these, so that disks and what tests build on are there.
 BASE_MODULES = ("virtio_pci", "virtio_blk", "virtio_rng", "overlay", "loop", "dm_mod")
 SYSTEMD = "/lib/systemd/systemd"
+CMDLINE = ("console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on "
+           "systemd.show_status=0")
 # Units that a systemd without services needs to come up and go down.
 SYSTEMD_UNITS = ("basic", "sysinit", "sockets", "timers", "paths", "slices", "shutdown", "umount", "final",
                  "reboot", "poweroff", "local-fs", "local-fs-pre", "swap", "multi-user", "network",
@@ -128,10 +130,14 @@ class Running:
             self._process.kill()
         return self._end()
 
+    def cut_after(self, seconds):
+        """Takes the power away that much later, or returns how the machine ended before."""
+        self._wait(time.monotonic() + seconds)
+        return self.cut()
+
     def cut_at_random(self, seed, seconds_max):
         """Takes the power away after a random part of `seconds_max`, or returns how the machine ended before."""
-        self._wait(time.monotonic() + random.Random(seed).uniform(0, seconds_max))
-        return self.cut()
+        return self.cut_after(random.Random(seed).uniform(0, seconds_max))
 
     def wait(self):
         """Waits for the end, or until the time is over."""
@@ -166,11 +172,27 @@ class Running:
         return result
 
 
+@dataclasses.dataclass
+class Firmware:
+    """UEFI firmware, which boots from the first disk. `variables` is this machine's own copy of the store."""
+
+    code: str
+    variables: str
+    secure_boot: bool = False
+
+    def options(self):
+        options = ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={self.code}",
+                   "-drive", f"if=pflash,unit=1,format=raw,file={self.variables}"]
+        if self.secure_boot:
+            options += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+        return options
+
+
 class Machine:
     """What to boot. `image` is the root file system; add programs and files to it before the start."""
 
     def __init__(self, *, memory_mib=512, cpus=1, append="", disks=(), modules=(), cgroups="v2", systemd=False,
-                 timeout=180.0):
+                 timeout=180.0, firmware=None):
         """Args:
           append: added to the kernel's command line.
           disks: raw files, in the machine /dev/vda, /dev/vdb ... (virtio-blk, writes go through to the file).
@@ -178,6 +200,8 @@ class Machine:
           cgroups: "v2", "v1", "hybrid" or "none" (ignored with systemd, which mounts its own).
           systemd: systemd as process 1, the command in a unit "keelson-test.service" of it.
           timeout: seconds for one run, booting included.
+          firmware: what boots in place of the harness's kernel; start(None) then runs what is on the first disk,
+            which may be an initial file system of write_initramfs.
         """
         self.memory_mib = memory_mib
         self.cpus = cpus
@@ -187,6 +211,7 @@ class Machine:
         self.cgroups = cgroups
         self.systemd = systemd
         self.timeout = timeout
+        self.firmware = firmware
         self.kernel = Kernel.get()
         self.image = Image()
         self._add_base()
@@ -248,7 +273,8 @@ class Machine:
             image.add_file(f"/usr/share/dbus-1/{file}", f"/usr/share/dbus-1/{file}")
         image.add_folder("/usr/share/dbus-1/system-services")
 
-    def _write_initramfs(self, path, command):
+    def write_initramfs(self, path, command):
+        """The initial file system of this machine as a file; it runs `command` and powers off."""
         image = self.image
         files = self.kernel.modules([*BASE_MODULES, *self.modules])
         for file in files:
@@ -263,23 +289,25 @@ class Machine:
         image.write(path, [("bin", 0o040755, b""), ("bin/busybox", 0o100755, busybox), ("init", 0o100755, init)])
 
     def start(self, command):
-        """Boots and runs `command` (a line or a script for sh). Returns a Running."""
+        """Boots and runs `command` (a line or a script for sh; None with firmware). Returns a Running."""
         folder = tempfile.TemporaryDirectory(prefix="keelson-vm-")
-        initramfs = os.path.join(folder.name, "initramfs")
-        self._write_initramfs(initramfs, command)
-        append = ("console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on "
-                  "systemd.show_status=0 " + self.append)
-        line = [which(QEMU), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35",
+        machine = "q35,smm=on" if self.firmware and self.firmware.secure_boot else "q35"
+        line = [which(QEMU), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", machine,
                 "-accel", os.environ.get("KEELSON_VM_ACCEL", "tcg"), "-cpu", "max", "-smp", str(self.cpus),
-                "-m", str(self.memory_mib), "-kernel", self.kernel.image, "-initrd", initramfs,
-                "-append", append, "-device", "virtio-rng-pci"]
+                "-m", str(self.memory_mib), "-device", "virtio-rng-pci"]
+        if self.firmware:
+            line += self.firmware.options()
+        else:
+            initramfs = os.path.join(folder.name, "initramfs")
+            self.write_initramfs(initramfs, command)
+            line += ["-kernel", self.kernel.image, "-initrd", initramfs, "-append", f"{CMDLINE} {self.append}"]
         for name in ("console", "output", "control"):
             line += ["-chardev", f"file,id={name},path={os.path.join(folder.name, name)}",
                      "-serial", f"chardev:{name}"]
         for number, disk in enumerate(self.disks):
             # Write-through: what the guest was told to be written is in the file, whenever the power goes.
             line += ["-drive", f"file={disk},format=raw,if=none,id=disk{number},cache=writethrough",
-                     "-device", f"virtio-blk-pci,drive=disk{number},serial=disk{number}"]
+                     "-device", f"virtio-blk-pci,drive=disk{number},serial=disk{number},bootindex={number + 1}"]
         started = time.monotonic()
         with open(os.path.join(folder.name, "qemu"), "wb") as errors:
             process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
