@@ -78,7 +78,9 @@ absl::Status CgroupfsManager::CheckUnused() {
 
 absl::Status CgroupfsManager::Create() {
   KEELSON_RETURN_IF_ERROR(CheckUnused());
-  return MakeFolders();
+  absl::Status made = MakeFolders();
+  if (!made.ok()) (void)Destroy();  // Best effort: the error is the one that counts.
+  return made;
 }
 
 absl::Status CgroupfsManager::MakeFolders() {

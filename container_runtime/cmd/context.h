@@ -41,8 +41,11 @@ std::vector<Command> ExecCommands();
 std::vector<Command> ResourceCommands();
 std::vector<Command> DescribeCommands();
 
+// Makes the log's file, if there is to be one; what cannot be logged should not be begun.
+absl::Status OpenLog(const Context& context);
+
 // Reports a failure on standard error and in the log; with `level` "warning", something less, in the
-// log alone unless messages for debugging were asked for.
+// log alone unless messages for debugging were asked for, without which "debug" is nowhere.
 void Log(const Context& context, const char* level, const absl::Status& status);
 
 // Text of "runc version"-like lines.

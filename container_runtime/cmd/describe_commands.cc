@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "base/version.h"
+#include "container_runtime/cgroup/host_layout.h"
 #include "container_runtime/cmd/context.h"
 #include "container_runtime/config/default_spec.h"
 #include "container_runtime/plan/capabilities.h"
@@ -25,8 +26,10 @@ CommandResult WriteSpec(const Context&, const Args& args) {
   if (::access(path.c_str(), F_OK) == 0) {
     return absl::AlreadyExistsError("File config.json exists. Remove it first");
   }
-  std::string text = DefaultSpec();
-  if (args.Bool("rootless")) text = RootlessSpec(::geteuid(), ::getegid());
+  KEELSON_ASSIGN_OR_RETURN(const HostLayout host, DetectHost());
+  const bool unified = host.mode() == HostMode::kUnified;
+  const std::string text = args.Bool("rootless") ? RootlessSpec(::geteuid(), ::getegid(), unified)
+                                                 : DefaultSpec(unified);
   KEELSON_RETURN_IF_ERROR(ReplaceFile(path, text, 0666));
   return 0;
 }

@@ -1,5 +1,6 @@
 // create, run, start, state, kill, delete, list.
 #include <pwd.h>
+#include <regex.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -114,6 +115,11 @@ CommandResult State(const Context& context, const Args& args) {
   Runtime runtime(context.runtime);
   KEELSON_ASSIGN_OR_RETURN(const ContainerState state, runtime.Load(args.rest[0]));
   const ContainerStatus status = runtime.StatusOf(state);
+  // As with other runtimes there is nothing to ask about before create has come back.
+  if (status == ContainerStatus::kCreating) {
+    return absl::NotFoundError(
+        absl::StrCat("container does not exist: '", args.rest[0], "' is being created"));
+  }
   const pid_t pid = status == ContainerStatus::kStopped ? 0 : state.pid;
   (void)std::printf("%s\n", Runtime::StateJson(state, status, pid).c_str());
   return 0;
@@ -127,7 +133,25 @@ CommandResult Kill(const Context& context, const Args& args) {
 }
 
 CommandResult Delete(const Context& context, const Args& args) {
-  KEELSON_RETURN_IF_ERROR(Runtime(context.runtime).Delete(args.rest[0], args.Bool("force")));
+  Runtime runtime(context.runtime);
+  if (!args.Bool("regex")) {
+    KEELSON_RETURN_IF_ERROR(runtime.Delete(args.rest[0], args.Bool("force")));
+    return 0;
+  }
+  regex_t pattern;
+  if (::regcomp(&pattern, args.rest[0].c_str(), REG_EXTENDED | REG_NOSUB) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", args.rest[0], "' is no regular expression"));
+  }
+  absl::StatusOr<std::vector<std::string>> ids = runtime.List();
+  absl::Status first = ids.status();
+  for (const std::string& id : ids.value_or(std::vector<std::string>())) {
+    if (::regexec(&pattern, id.c_str(), 0, nullptr, 0) != 0) continue;
+    absl::Status status = runtime.Delete(id, args.Bool("force"));
+    if (first.ok()) first = std::move(status);
+  }
+  ::regfree(&pattern);
+  KEELSON_RETURN_IF_ERROR(first);
   return 0;
 }
 
@@ -215,7 +239,8 @@ std::vector<Command> LifecycleCommands() {
       {"delete",
        "<container-id>",
        "Removes a container that has stopped.",
-       {{"force", 'f', Flag::kBool, "also one that runs, and what a crash has left"}},
+       {{"force", 'f', Flag::kBool, "also one that runs, and what a crash has left"},
+        {"regex", 'r', Flag::kBool, "all whose id matches this extended regular expression"}},
        1,
        1,
        true,

@@ -2,10 +2,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/status.h"
 #include "base/unique_fd.h"
 #include "container_runtime/cmd/context.h"
 
@@ -39,13 +41,19 @@ std::string Now() {
 
 }  // namespace
 
+absl::Status OpenLog(const Context& context) {
+  if (context.log_file.empty()) return absl::OkStatus();
+  const UniqueFd file(
+      ::open(context.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (file.ok()) return absl::OkStatus();
+  return ErrnoError(errno, absl::StrCat("open log file '", context.log_file, "'"));
+}
+
 void Log(const Context& context, const char* level, const absl::Status& status) {
   const std::string message(status.message());
-  const bool error = std::string_view(level) == "error";
-  if (error || context.debug) {
-    (void)std::fprintf(stderr, "cradle: %s%s\n", error ? "" : "warning: ", message.c_str());
-  }
-  if (context.log_file.empty()) return;
+  const std::string_view kind = level;
+  const bool error = kind == "error";
+  if (kind == "debug" && !context.debug) return;
   std::string line;
   if (context.log_json) {
     line = absl::StrCat("{\"level\":", Quoted(level), ",\"msg\":", Quoted(message),
@@ -53,6 +61,11 @@ void Log(const Context& context, const char* level, const absl::Status& status) 
                         ",\"code\":", Quoted(absl::StatusCodeToString(status.code())), "}\n");
   } else {
     line = absl::StrCat("time=", Quoted(Now()), " level=", level, " msg=", Quoted(message), "\n");
+  }
+  if (error) (void)std::fprintf(stderr, "cradle: %s\n", message.c_str());
+  if (context.log_file.empty()) {
+    if (context.debug) (void)std::fputs(line.c_str(), stderr);
+    return;
   }
   const UniqueFd file(
       ::open(context.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_SYNC | O_CLOEXEC, 0644));

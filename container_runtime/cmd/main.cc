@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "container_runtime/cmd/context.h"
 
 namespace keelson::container {
@@ -38,16 +39,16 @@ std::vector<Command> AllCommands() {
 
 std::string Help(const std::vector<Command>& commands) {
   std::string text =
-      "cradle: runs containers by the Open Container Initiative's runtime specification.\n\n"
-      "USAGE\n   cradle [global options] command [options] [arguments]\n\nCOMMANDS\n";
+      "NAME:\n   cradle - Open Container Initiative runtime\n\n"
+      "USAGE:\n   cradle [global options] command [options] [arguments]\n\nCOMMANDS:\n";
   for (const Command& command : commands) {
     std::string name = absl::StrCat("   ", command.name);
     name.resize(std::max<size_t>(name.size() + 2, 14), ' ');
     absl::StrAppend(&text, name, command.help, "\n");
   }
-  absl::StrAppend(&text, "\nGLOBAL OPTIONS\n", FlagHelp(GlobalFlags()));
+  absl::StrAppend(&text, "\nGLOBAL OPTIONS:\n", FlagHelp(GlobalFlags()));
   return absl::StrCat(text,
-                      "\nEXIT STATUS\n   0 done; 1 failed; run and exec end with their program's "
+                      "\nEXIT STATUS:\n   0 done; 1 failed; run and exec end with their program's "
                       "status (128 and the\n   number for a signal), exec with 255 when the "
                       "process could not be made.\n");
 }
@@ -101,9 +102,9 @@ int RunCommandLine(const Context& context, const Command& command,
   const absl::StatusOr<Args> args = Args::Parse(flags, words, command.flags_anywhere);
   if (!args.ok()) return Fail(context, args.status(), command.error_exit);
   if (args->Bool("help")) {
-    (void)std::printf("cradle %s: %s\n\nUSAGE\n   cradle %s [options] %s\n\nOPTIONS\n%s",
-                      command.name, command.help, command.name, command.usage,
-                      FlagHelp(flags).c_str());
+    (void)std::printf(
+        "NAME:\n   cradle %s - %s\n\nUSAGE:\n   cradle %s [options] %s\n\nOPTIONS:\n%s",
+        command.name, command.help, command.name, command.usage, FlagHelp(flags).c_str());
     return 0;
   }
   const auto count = static_cast<int>(args->rest.size());
@@ -133,14 +134,20 @@ int Main(const std::vector<std::string>& words) {
     (void)std::fputs(Help(commands).c_str(), stdout);
     return 0;
   }
-  const absl::StatusOr<Context> context = ReadContext(*args);
+  absl::StatusOr<Context> context = ReadContext(*args);
   if (!context.ok()) return Fail({}, context.status());
+  if (const absl::Status log = OpenLog(*context); !log.ok()) return Fail({}, log);
+  context->runtime.warn = [&context](const std::string& text) {
+    Log(*context, "warning", absl::UnknownError(text));
+    if (!context->debug) (void)std::fprintf(stderr, "cradle: warning: %s\n", text.c_str());
+  };
+  Log(*context, "debug", absl::UnknownError(absl::StrCat("command: ", absl::StrJoin(words, " "))));
   for (const Command& command : commands) {
     if (args->rest[0] != command.name) continue;
     return RunCommandLine(*context, command, {args->rest.begin() + 1, args->rest.end()});
   }
   return Fail(*context,
-              absl::InvalidArgumentError(absl::StrCat("no help topic for '", args->rest[0], "'")));
+              absl::InvalidArgumentError(absl::StrCat("No help topic for '", args->rest[0], "'")));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "container_runtime/config/default_spec.h"
 
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace keelson::container {
 namespace {
@@ -44,12 +45,15 @@ Json MountsOf() {
                {"nosuid", "noexec", "nodev", "relatime", "ro"})});
 }
 
-Json SpecOf() {
-  const Json deny = {{"allow", false}, {"access", "rwm"}};
+Json NamespacesOf(std::vector<const char*> types, bool unified) {
+  if (unified) types.push_back("cgroup");
   Json namespaces = Json::array();
-  for (const char* type : {"pid", "network", "ipc", "uts", "mount", "cgroup"}) {
-    namespaces.push_back({{"type", type}});
-  }
+  for (const char* type : types) namespaces.push_back({{"type", type}});
+  return namespaces;
+}
+
+Json SpecOf(bool unified) {
+  const Json deny = {{"allow", false}, {"access", "rwm"}};
   return {{"ociVersion", kOciVersion},
           {"process", ProcessOf()},
           {"root", {{"path", "rootfs"}, {"readonly", true}}},
@@ -57,7 +61,7 @@ Json SpecOf() {
           {"mounts", MountsOf()},
           {"linux",
            {{"resources", {{"devices", Json::array({deny})}}},
-            {"namespaces", namespaces},
+            {"namespaces", NamespacesOf({"pid", "network", "ipc", "uts", "mount"}, unified)},
             {"maskedPaths",
              {"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
               "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware",
@@ -68,16 +72,12 @@ Json SpecOf() {
 
 }  // namespace
 
-std::string DefaultSpec() { return SpecOf().dump(4) + "\n"; }
+std::string DefaultSpec(bool unified) { return SpecOf(unified).dump(4) + "\n"; }
 
-std::string RootlessSpec(uid_t uid, gid_t gid) {
-  Json spec = SpecOf();
-  Json namespaces = Json::array();
-  for (const char* type : {"pid", "ipc", "uts", "mount", "cgroup", "user"}) {
-    namespaces.push_back({{"type", type}});
-  }
+std::string RootlessSpec(uid_t uid, gid_t gid, bool unified) {
+  Json spec = SpecOf(unified);
   Json& config = spec["linux"];
-  config["namespaces"] = namespaces;
+  config["namespaces"] = NamespacesOf({"pid", "ipc", "uts", "mount", "user"}, unified);
   config["uidMappings"] = Json::array({{{"containerID", 0}, {"hostID", uid}, {"size", 1}}});
   config["gidMappings"] = Json::array({{{"containerID", 0}, {"hostID", gid}, {"size", 1}}});
   config.erase("resources");

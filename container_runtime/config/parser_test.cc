@@ -15,13 +15,13 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 std::string With(const std::string& fields) { return R"({"ociVersion":"1.0.2",)" + fields + "}"; }
 
 TEST_CASE("What spec writes is read back", "[container][config]") {
-  KEELSON_ASSIGN_OR_FAIL(const Spec spec, ParseSpec(DefaultSpec()));
+  KEELSON_ASSIGN_OR_FAIL(const Spec spec, ParseSpec(DefaultSpec(true)));
 
   CHECK(spec.hostname == "cradle");
   CHECK(spec.process->args == std::vector<std::string>{"sh"});
   CHECK(spec.mounts.size() == 7);
   CHECK(spec.linux_.namespaces.size() == 6);
-  KEELSON_REQUIRE_OK(ParseSpec(RootlessSpec(1000, 1000)));
+  KEELSON_REQUIRE_OK(ParseSpec(RootlessSpec(1000, 1000, true)));
 }
 
 TEST_CASE("Unknown properties and null are skipped", "[container][config]") {

@@ -143,7 +143,15 @@ int OpenOrMakeFile(Kernel& kernel, int dir, const char* name) {
                                  O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, kFileMode);
   if (made < 0 && made != -EEXIST) return made;
   if (made >= 0) (void)calls::Close(kernel, made);
-  return calls::Openat(kernel, dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  const int fd = calls::Openat(kernel, dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return fd;
+  struct stat status = {};
+  int result = calls::Fstat(kernel, fd, &status);
+  // O_PATH opens a symlink itself, which is no place for a mount.
+  if (result >= 0 && S_ISLNK(status.st_mode)) result = -ELOOP;
+  if (result >= 0) return fd;
+  (void)calls::Close(kernel, fd);
+  return result;
 }
 
 // Splits the last component off `buffer` in place: the result is its name, `*parent` what is before.
@@ -229,12 +237,13 @@ int WalkInRoot(Kernel& kernel, int root, const char* path, bool no_symlinks) {
   return walk.Take();
 }
 
-int OpenInRoot(Kernel& kernel, int root, const char* path, Make make) {
+int OpenInRoot(Kernel& kernel, int root, const char* path, Make make, bool* made) {
   const int fd = OpenExisting(kernel, root, path, false);
   if (fd != -ENOENT || make == Make::kNothing) return CheckKind(kernel, fd, make);
   char buffer[PATH_MAX];
   if (std::strlen(path) >= sizeof(buffer)) return -ENAMETOOLONG;
   std::strcpy(buffer, path);
+  if (made != nullptr) *made = true;
   // Something that appears meanwhile is opened without following, so its kind counts.
   return CheckKind(kernel, MakeMissing(kernel, root, buffer, make, kLevelsMax / 4), make);
 }

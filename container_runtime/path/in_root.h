@@ -24,8 +24,10 @@ enum class Make {
 };
 
 // An O_PATH descriptor of `path` below `root`. With `make`, what is missing is made; what exists
-// must then be a directory for kDirectory and none for kFile (-ENOTDIR, -EISDIR).
-int OpenInRoot(Kernel& kernel, int root, const char* path, Make make = Make::kNothing);
+// must then be a directory for kDirectory and none for kFile (-ENOTDIR, -EISDIR). `*made`, where
+// given, becomes true when it was missing.
+int OpenInRoot(Kernel& kernel, int root, const char* path, Make make = Make::kNothing,
+               bool* made = nullptr);
 
 // As OpenInRoot without `make`, but no component may be a symlink (-ELOOP). For what must not be
 // led anywhere else, such as /proc, /sys and /dev (CVE-2019-19921, CVE-2023-27561).

@@ -127,7 +127,7 @@ TEST_CASE("Missing targets are made inside the root", "[container][path]") {
   const Tree tree;
   tree.Link("out", tree.base.string() + "/outside");
   tree.Link("run", "var/run");
-  tree.Link("to-file", "made-file");
+  tree.Link("to-file", "/new/made-file");
 
   DYNAMIC_SECTION("openat2 is " << (old ? "missing" : "there")) {
     CHECK(tree.Open(kernel, "/a/b/c", Make::kDirectory) == "/root/a/b/c");
@@ -135,6 +135,7 @@ TEST_CASE("Missing targets are made inside the root", "[container][path]") {
     CHECK(tree.Open(kernel, "run/x", Make::kDirectory) == "/root/var/run/x");
     CHECK(tree.Open(kernel, "out/new", Make::kDirectory) ==
           "/root" + tree.base.string() + "/outside/new");
+    CHECK(tree.Open(kernel, "to-file", Make::kFile) == "/root/new/made-file");
     CHECK(tree.Open(kernel, "dir", Make::kFile) == Errno(EISDIR));
     CHECK(tree.Open(kernel, "dir/file", Make::kDirectory) == Errno(ENOTDIR));
     CHECK(tree.Open(kernel, "dir/file/x", Make::kDirectory) == Errno(ENOTDIR));

@@ -52,6 +52,7 @@ struct ExecOptions {
   uint64_t join = 0;
   const Seccomp* seccomp = nullptr;  // of the container's config; null: none
   std::optional<Personality> personality;
+  std::optional<MemoryPolicy> memory_policy;
 };
 
 // A plan for one more process in a container. `outside` and `ready` are empty, `bridge` joins.

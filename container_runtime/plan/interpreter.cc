@@ -158,9 +158,10 @@ int ProgramStep(Machine& machine, const Step& step) {
       return steps::FindProgram(machine, step);
     case Op::kWaitStart:
       return steps::WaitStart(machine, step);
+    case Op::kSayStarted:
+      return steps::SayStarted(machine, step);
     case Op::kCloseFrom:
-      return Named(machine, "close_range",
-                   machine.kernel.Call(SYS_close_range, static_cast<long>(step.value), ~0U, 4));
+      return steps::CloseUnneeded(machine, step);
     case Op::kExecute:
       return steps::Execute(machine, step);
     default:
@@ -219,7 +220,9 @@ void ReportFailure(Machine& machine, const Outcome& outcome) {
 }
 
 void RunChild(Machine& machine, std::span<const Step> list) {
-  ReportFailure(machine, RunSteps(machine, list));
+  const Outcome outcome = RunSteps(machine, list);
+  if (outcome.index >= 0) steps::TellStart(machine, list[static_cast<size_t>(outcome.index)]);
+  ReportFailure(machine, outcome);
 }
 
 }  // namespace keelson::container

@@ -38,7 +38,8 @@ constexpr std::array<const char*, static_cast<size_t>(Op::kExecute) + 1> kOpName
     "ambient",        "change-directory",
     "not-dumpable",   "hook",
     "find-program",   "wait-start",
-    "close-from",     "execute"};
+    "say-started",    "close-from",
+    "execute"};
 
 constexpr std::array<std::pair<uint64_t, const char*>, 8> kCloneNames = {
     {{CLONE_NEWUSER, "user"},
@@ -156,7 +157,8 @@ std::vector<std::string> Lines(const Plan& plan) {
 std::string_view OpName(Op op) { return kOpNames[static_cast<size_t>(op)]; }
 
 std::string_view SyncPointName(SyncPoint point) {
-  constexpr std::array<const char*, 5> kNames = {"map-ids", "cgroup", "hooks", "ready", "go"};
+  constexpr std::array<const char*, 6> kNames = {"map-ids", "cgroup", "hooks",
+                                                 "ready",   "go",     "hooked"};
   return kNames[static_cast<size_t>(point)];
 }
 

@@ -89,8 +89,9 @@ enum class Op : uint8_t {
   // The end.
   kHook,         // data: HookCall
   kFindProgram,  // data: ProgramCall
-  kWaitStart,    // until somebody reads kFifo
-  kCloseFrom,    // value: first descriptor to be closed at execve
+  kWaitStart,    // until somebody reads kFifo, which is open for writing then
+  kSayStarted,   // to that somebody
+  kCloseFrom,    // value: first descriptor to be closed, now or at execve
   kExecute,      // data: ProgramCall
 };
 
@@ -101,12 +102,14 @@ enum class SyncPoint : uint8_t {
   kHooks,   // mounts are made, hooks of the runtime's namespaces run now
   kReady,   // all but the program is set up: limits from outside
   kGo,      // the container may start: state is on disk
+  kHooked,  // hooks of the container's namespaces have run (where `start` is not waited for)
 };
 
 enum StepFlag : uint64_t {
   kNoSymlinks = 1,     // kTarget
   kModeOfTarget = 1,   // kNewMount: the root gets the mode of the directory it covers
   kBindIfRefused = 2,  // kNewMount: `path` of the host is bound instead when that is refused
+  kLikeSource = 2,     // kTarget: a directory or a file as mount `at` is
   kNoPivot = 1,        // kPivot
   kOnlyStdio = 1,      // kConsole: /dev/console is left alone
   kByPath = 1,         // kExecute: execveat is filtered, the trampoline is named by procfs

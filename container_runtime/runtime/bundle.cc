@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -60,11 +62,19 @@ std::string HomeOf(int root, uint32_t uid) {
   return "/";
 }
 
-void AddHome(int root, Process& process) {
-  for (const std::string& entry : process.env) {
-    if (entry.rfind("HOME=", 0) == 0 && entry.size() > 5) return;
+void FinishEnvironment(int root, Process& process) {
+  std::set<std::string> seen;
+  std::vector<std::string> kept;
+  for (auto entry = process.env.rbegin(); entry != process.env.rend(); ++entry) {
+    if (seen.insert(entry->substr(0, entry->find('='))).second && *entry != "HOME=") {
+      kept.push_back(*entry);
+    }
   }
-  process.env.push_back(absl::StrCat("HOME=", HomeOf(root, process.user.uid)));
+  process.env.assign(kept.rbegin(), kept.rend());
+  const bool has_home = std::any_of(kept.begin(), kept.end(), [](const std::string& entry) {
+    return entry.rfind("HOME=", 0) == 0;
+  });
+  if (!has_home) process.env.push_back(absl::StrCat("HOME=", HomeOf(root, process.user.uid)));
 }
 
 absl::StatusOr<Bundle> LoadBundle(const std::string& folder, const std::string& config) {
@@ -94,7 +104,7 @@ absl::StatusOr<Bundle> LoadBundle(const std::string& folder, const std::string& 
         absl::StrCat("root.path: '", bundle.rootfs, "' is not a directory"));
   }
   const UniqueFd root(::open(bundle.rootfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (bundle.spec.process.has_value()) AddHome(root.get(), *bundle.spec.process);
+  if (bundle.spec.process.has_value()) FinishEnvironment(root.get(), *bundle.spec.process);
   return bundle;
 }
 

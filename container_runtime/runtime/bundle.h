@@ -24,8 +24,8 @@ absl::StatusOr<Bundle> LoadBundle(const std::string& folder, const std::string& 
 // not listed there.
 std::string HomeOf(int root, uint32_t uid);
 
-// Puts HOME into the environment unless it is there.
-void AddHome(int root, Process& process);
+// Of several values of one variable the last stays; HOME is added unless it has a value.
+void FinishEnvironment(int root, Process& process);
 
 }  // namespace keelson::container
 

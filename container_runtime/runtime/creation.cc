@@ -145,7 +145,11 @@ absl::StatusOr<Child> Creation::MakeClaimed(Plan& plan) {
   const bool user_namespace = Find(bundle_.spec, NamespaceType::kUser) != nullptr;
   KEELSON_ASSIGN_OR_RETURN(cgroup_, NewManager(host_, state_, user_namespace));
   KEELSON_RETURN_IF_ERROR(cgroup_->Create());
-  KEELSON_RETURN_IF_ERROR(cgroup_->Apply(bundle_.spec.linux_.resources));
+  owns_cgroup_ = true;
+  // Who switches cgroups off has no limits.
+  if (runtime_.cgroup_driver != CgroupDriver::kDisabled) {
+    KEELSON_RETURN_IF_ERROR(cgroup_->Apply(bundle_.spec.linux_.resources));
+  }
   KEELSON_RETURN_IF_ERROR(DelegateCgroup());
   KEELSON_ASSIGN_OR_RETURN(const Attachment attachment, cgroup_->PrepareAttach({}));
 
@@ -207,6 +211,8 @@ absl::Status Creation::Reached(SyncPoint point, const Child& child) {
       return absl::OkStatus();
     case SyncPoint::kGo:
       return Finish(child);
+    case SyncPoint::kHooked:
+      return absl::OkStatus();
   }
   return absl::OkStatus();
 }
@@ -234,7 +240,8 @@ absl::Status Creation::SendListener(const Child& child, UniqueFd listener) {
 
 void Creation::Undo() {
   // Best effort: what is left is found by `delete --force` through the state file, which goes last.
-  if (cgroup_ != nullptr) {
+  // A cgroup that was in use before is somebody else's.
+  if (owns_cgroup_) {
     (void)cgroup_->Kill(absl::Seconds(10));
     if (!cgroup_->Destroy().ok()) return;
   }

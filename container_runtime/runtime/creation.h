@@ -44,6 +44,7 @@ class Creation {
   HostLayout host_;
   ContainerState state_;
   std::unique_ptr<CgroupManager> cgroup_;
+  bool owns_cgroup_ = false;  // cgroup_ has been created by us
   UniqueFd fifo_, console_, pidfd_socket_;
 };
 

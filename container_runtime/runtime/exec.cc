@@ -73,10 +73,11 @@ absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const Cont
   options.join = NamespacesToJoin(state.pid);
   options.seccomp = spec.linux_.seccomp.has_value() ? &*spec.linux_.seccomp : nullptr;
   options.personality = spec.linux_.personality;
+  options.memory_policy = spec.linux_.memory_policy;
   Process process = request.process;
   const UniqueFd root(
       ::open(absl::StrCat("/proc/", state.pid, "/root").c_str(), O_PATH | O_CLOEXEC));
-  AddHome(root.get(), process);
+  FinishEnvironment(root.get(), process);
   KEELSON_ASSIGN_OR_RETURN(Plan plan, CompileExec(process, options));
 
   UniqueFd console;

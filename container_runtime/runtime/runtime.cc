@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -126,8 +127,11 @@ absl::Status Runtime::WaitForProgram(const std::string& id, const ContainerState
     pollfd events[2] = {{.fd = fifo.get(), .events = POLLIN, .revents = 0},
                         {.fd = pidfd.get(), .events = POLLIN, .revents = 0}};
     if (::poll(events, 2, -1) < 0 && errno != EINTR) return ErrnoError(errno, "poll");
-    char byte = 0;
-    if ((events[0].revents & POLLIN) != 0 && ::read(fifo.get(), &byte, 1) == 1) break;
+    char text[PIPE_BUF];
+    const ssize_t size =
+        (events[0].revents & POLLIN) != 0 ? ::read(fifo.get(), text, sizeof(text)) : 0;
+    if (size > 0 && text[0] == '0') break;
+    if (size > 1) return absl::AbortedError(std::string(text + 1, static_cast<size_t>(size) - 1));
     if ((events[1].revents & POLLIN) != 0) {
       return absl::FailedPreconditionError("cannot start an already stopped container");
     }
@@ -199,7 +203,9 @@ absl::Status Runtime::DeleteLocked(const std::string& id, const ContainerState& 
   if (!spec.ok()) return absl::OkStatus();
   // Failures of these are warnings by the specification, and the later ones still run.
   for (const Hook& hook : spec->hooks.poststop) {
-    (void)RunHooks({hook}, "poststop", StateJson(state, ContainerStatus::kStopped, 0));
+    const absl::Status ran =
+        RunHooks({hook}, "poststop", StateJson(state, ContainerStatus::kStopped, 0));
+    if (!ran.ok() && options_.warn) options_.warn(std::string(ran.message()));
   }
   return absl::OkStatus();
 }

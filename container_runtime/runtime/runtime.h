@@ -25,6 +25,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +49,8 @@ struct RuntimeOptions {
   std::string root;  // the state folder
   CgroupDriver cgroup_driver = CgroupDriver::kCgroupfs;
   bool rootless = false;  // permissions that are missing for cgroups are no error
+  // Takes what went wrong without making an operation fail, such as a poststop hook. May be null.
+  std::function<void(const std::string&)> warn;
 };
 
 enum class ContainerStatus { kCreating, kCreated, kRunning, kPaused, kStopped };

@@ -237,10 +237,18 @@ class Spawner {
       if (::send(our_end_.get(), "g", 1, MSG_NOSIGNAL) < 0) {
         return ErrnoError(errno, "answer the container's process");
       }
-      if (report.kind == Report::kReached && report.value == static_cast<int32_t>(SyncPoint::kGo)) {
+      if (report.kind == Report::kReached && report.value == LastPoint()) {
         return absl::OkStatus();
       }
     }
+  }
+
+  [[nodiscard]] int32_t LastPoint() const {
+    int32_t last = static_cast<int32_t>(SyncPoint::kGo);
+    for (const Step& step : plan_.child) {
+      if (step.op == Op::kSync) last = static_cast<int32_t>(step.value);
+    }
+    return last;
   }
 
   absl::Status Reached(Machine& machine, SyncPoint point, const Child& child) {

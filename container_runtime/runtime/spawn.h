@@ -33,7 +33,7 @@ struct SpawnRequest {
   std::function<absl::Status(const Child&, UniqueFd)> listener;
 };
 
-// Returns when the child has been let go past SyncPoint::kGo. After an error the child is dead and
+// Returns when the child has been let go past the last SyncPoint. After an error the child is dead and
 // reaped. The plan is used up.
 //
 // Async-signal-safety of the child is this function's business; it may be called from any thread.

@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<Job>> ReadJobs(const std::string& path) {
 
 std::string ConfigOf(const Job& job) {
   constexpr int64_t kPeriodUsec = 100000;
-  Json config = Json::parse(keelson::container::DefaultSpec());
+  Json config = Json::parse(keelson::container::DefaultSpec(true));
   config["root"] = {{"path", "/"}, {"readonly", true}};
   config["mounts"].push_back({{"destination", "/tmp"}, {"type", "tmpfs"}, {"source", "tmpfs"}});
   config["process"]["terminal"] = false;

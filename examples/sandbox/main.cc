@@ -23,7 +23,7 @@ using keelson::container::Runtime;
 using Json = nlohmann::json;
 
 std::string SandboxConfig(const std::vector<std::string>& command) {
-  Json config = Json::parse(keelson::container::DefaultSpec());
+  Json config = Json::parse(keelson::container::DefaultSpec(true));
   config["root"] = {{"path", "/"}, {"readonly", true}};
   config["mounts"].push_back({{"destination", "/tmp"},
                               {"type", "tmpfs"},

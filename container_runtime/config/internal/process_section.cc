@@ -61,6 +61,20 @@ void ReadScheduler(JsonReader& reader, Scheduler* out) {
   if (times && policy != "SCHED_DEADLINE") {
     reader.Fail("", "runtime, deadline and period count for SCHED_DEADLINE only");
   }
+  if (policy != "SCHED_DEADLINE") return;
+  // sched(7): 1024 ns <= runtime <= deadline <= period; a period of 0 is the deadline.
+  constexpr uint64_t kRuntimeMin = 1024;
+  if (out->runtime == 0) reader.Fail("runtime", "SCHED_DEADLINE requires a runtime above 0");
+  if (out->deadline == 0) reader.Fail("deadline", "SCHED_DEADLINE requires a deadline above 0");
+  if (out->runtime < kRuntimeMin || out->runtime > INT64_MAX) {
+    reader.Fail("runtime", "SCHED_DEADLINE runtime must be between 1024 and 2^63 - 1 ns");
+  }
+  if (out->runtime > out->deadline) {
+    reader.Fail("runtime", "SCHED_DEADLINE runtime must be <= deadline");
+  }
+  if (out->period != 0 && out->deadline > out->period) {
+    reader.Fail("deadline", "SCHED_DEADLINE deadline must be <= period");
+  }
 }
 
 void ReadIoPriority(JsonReader& reader, IoPriority* out) {

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sched.h>
 
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -18,7 +19,16 @@ namespace {
 
 constexpr uint64_t kRecursive = AT_RECURSIVE;
 constexpr uint64_t kMsRec = 0x4000, kMsShared = 1 << 20, kMsPrivate = 1 << 18, kMsSlave = 1 << 19;
+constexpr uint64_t kMsUnbindable = 1 << 17;
 constexpr uint64_t kAttributeReadonly = 1;  // MOUNT_ATTR_RDONLY
+
+Step RootPropagation(uint64_t propagation) {
+  return {.op = Op::kPropagation,
+          .what = "rootfsPropagation",
+          .in = kRoot,
+          .flags = (propagation & kMsRec) != 0 ? kRecursive : 0,
+          .value = propagation & ~kMsRec};
+}
 
 }  // namespace
 
@@ -67,6 +77,7 @@ absl::Status ContainerCompiler::Compile() {
   RootMount();
   KEELSON_RETURN_IF_ERROR(Mounts());
   KEELSON_RETURN_IF_ERROR(Devices());
+  MissingPlaces();
   Hooks();
   plan_.child.push_back({.op = Op::kPivot,
                          .what = "pivot_root",
@@ -75,6 +86,11 @@ absl::Status ContainerCompiler::Compile() {
   process.Stdio(/*exec=*/false);
   KEELSON_RETURN_IF_ERROR(Sysctls());
   HidePaths();
+  // Last, as the two before bind parts of the root.
+  if (const auto propagation = ParsePropagation(config_.rootfs_propagation);
+      propagation.has_value() && (*propagation & kMsUnbindable) != 0) {
+    plan_.child.push_back(RootPropagation(*propagation));
+  }
   process.Limits(user_namespace_);
   KEELSON_RETURN_IF_ERROR(process.Attributes(config_.personality, config_.memory_policy));
   const Seccomp* seccomp = config_.seccomp.has_value() ? &*config_.seccomp : nullptr;
@@ -82,6 +98,11 @@ absl::Status ContainerCompiler::Compile() {
   plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kGo)});
   if (options_.program.wait_for_start) plan_.child.push_back({.op = Op::kWaitStart});
   HookSteps(spec_.hooks.start_container, "startContainer");
+  if (options_.program.wait_for_start) {
+    plan_.child.push_back({.op = Op::kSayStarted});
+  } else if (!spec_.hooks.start_container.empty()) {
+    plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kHooked)});
+  }
   process.Start();
   return absl::OkStatus();
 }
@@ -112,6 +133,8 @@ void ContainerCompiler::Namespaces() {
   } else if (plan_.bridge.empty()) {
     plan_.child.push_back({.op = Op::kAttachCgroup, .what = "join the container's cgroup"});
   }
+  // The caller's processors are not the container's, which has those of its cpuset.
+  plan_.child.push_back(AllProcessors(plan_));
   JoinFromChild();
   plan_.child.push_back({.op = Op::kNotDumpable});
 }
@@ -182,10 +205,12 @@ void ContainerCompiler::Identity() {
 }
 
 // The root goes on top of "/": nothing of the host's tree has to be found again, and pivot_root (or
-// chroot) only takes away what is below.
+// chroot) only takes away what is below. Hooks look for it where the bundle has it, so with those that
+// run before pivot_root it is there first.
 void ContainerCompiler::RootMount() {
-  const uint64_t propagation =
-      ParsePropagation(config_.rootfs_propagation).value_or(kMsSlave | kMsRec);
+  uint64_t propagation = ParsePropagation(config_.rootfs_propagation).value_or(kMsSlave | kMsRec);
+  // An unbindable tree could not be cloned below; FinishRoot makes the root what it should be.
+  if ((propagation & kMsUnbindable) != 0) propagation ^= kMsUnbindable | kMsPrivate;
   plan_.child.push_back(
       {.op = Op::kOpenPath, .out = kOldRoot, .flags = O_PATH | O_DIRECTORY, .path = "/"});
   plan_.child.push_back({.op = Op::kPropagation,
@@ -211,7 +236,23 @@ void ContainerCompiler::RootMount() {
                     .flags = kRecursive,
                     .value = propagation & ~kMsRec});
   }
-  plan_.child.push_back({.op = Op::kMove, .what = what, .in = kRoot, .at = kOldRoot});
+  root_at_path_ = HasEarlyHooks() && !user_namespace_ && (propagation & kMsShared) == 0;
+  int16_t place = kOldRoot;
+  if (root_at_path_) {
+    place = plan_.NewRegister();
+    plan_.child.push_back({.op = Op::kOpenPath,
+                           .what = what,
+                           .out = place,
+                           .flags = O_PATH | O_DIRECTORY,
+                           .path = plan_.Text(options_.rootfs)});
+  }
+  plan_.child.push_back({.op = Op::kMove, .what = what, .in = kRoot, .at = place});
+}
+
+bool ContainerCompiler::HasEarlyHooks() const {
+  const auto& hooks = spec_.hooks;
+  return !hooks.prestart.empty() || !hooks.create_runtime.empty() ||
+         !hooks.create_container.empty();
 }
 
 void ContainerCompiler::HookSteps(const std::vector<Hook>& hooks, const char* phase) {
@@ -229,7 +270,7 @@ void ContainerCompiler::HookSteps(const std::vector<Hook>& hooks, const char* ph
         .timeout_ms = hook.timeout_s.has_value() ? *hook.timeout_s * 1000 : -1};
     plan_.child.push_back({.op = Op::kHook,
                            .what = plan_.Text(absl::StrCat("error running ", phase, " hook #", i,
-                                                           " '", hook.path, "'")),
+                                                           ": '", hook.path, "'")),
                            .data = plan_.Array(std::vector<HookCall>{call}),
                            .count = 1});
   }
@@ -239,17 +280,44 @@ void ContainerCompiler::Hooks() {
   if (!spec_.hooks.prestart.empty() || !spec_.hooks.create_runtime.empty()) {
     plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kHooks)});
   }
+  if (root_at_path_ && !spec_.hooks.create_container.empty()) {
+    plan_.child.push_back({.op = Op::kChangeDirectory, .path = plan_.Text(options_.rootfs)});
+  }
   HookSteps(spec_.hooks.create_container, "createContainer");
+  if (root_at_path_) {
+    plan_.child.push_back(
+        {.op = Op::kMove, .what = "move the root onto /", .in = kRoot, .at = kOldRoot});
+  }
+}
+
+// What is made while everything can still be written to: the working directory, as other runtimes make
+// it (a failure shows when it is entered), and the place of the terminal.
+void ContainerCompiler::MissingPlaces() {
+  const std::string& cwd = spec_.process->cwd;
+  if (cwd != "/") {
+    const int16_t made = plan_.NewRegister();
+    plan_.child.push_back({.op = Op::kTarget,
+                           .what = "working directory",
+                           .out = made,
+                           .in = kRoot,
+                           .flags = kIgnoreFailure,
+                           .value = static_cast<uint64_t>(Make::kDirectory),
+                           .path = plan_.Text(cwd)});
+  }
+  if (!spec_.process->terminal) return;
+  const int16_t console = plan_.NewRegister();
+  plan_.child.push_back({.op = Op::kTarget,
+                         .what = "open /dev/console",
+                         .out = console,
+                         .in = kRoot,
+                         .value = static_cast<uint64_t>(Make::kFile),
+                         .path = "dev/console"});
 }
 
 void ContainerCompiler::FinishRoot() {
   if (const auto propagation = ParsePropagation(config_.rootfs_propagation);
-      propagation.has_value()) {
-    plan_.child.push_back({.op = Op::kPropagation,
-                           .what = "rootfsPropagation",
-                           .in = kRoot,
-                           .flags = (*propagation & kMsRec) != 0 ? kRecursive : 0,
-                           .value = *propagation & ~kMsRec});
+      propagation.has_value() && (*propagation & kMsUnbindable) == 0) {
+    plan_.child.push_back(RootPropagation(*propagation));
   }
   if (readonly_dev_ != kNone) {
     plan_.child.push_back({.op = Op::kSetAttributes,
@@ -283,6 +351,7 @@ void ContainerCompiler::HidePaths() {
                            .path = plan_.Text(path)});
   }
   if (config_.masked_paths.empty()) return;
+  std::set<std::string> seen;
   // One empty file system for all: hosts mask hundreds of directories.
   const auto* options = plan_.Array(std::vector<MountOption>{{"source", "tmpfs"}, {"ro", nullptr}});
   plan_.child.push_back({.op = Op::kNewMount,
@@ -293,6 +362,7 @@ void ContainerCompiler::HidePaths() {
                          .options = options,
                          .count = 2});
   for (const std::string& path : config_.masked_paths) {
+    if (!seen.insert(path).second) continue;
     plan_.child.push_back({.op = Op::kMask,
                            .what = plan_.Text(absl::StrCat("maskedPaths '", path, "'")),
                            .path = plan_.Text(path)});

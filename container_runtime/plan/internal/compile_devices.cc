@@ -1,3 +1,4 @@
+#include <linux/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -36,6 +37,11 @@ void ContainerCompiler::OneDevice(const Device& device) {
   if (user_namespace_) {
     // Nobody but the host's root may make nodes; the host's own is bound in its place.
     const int16_t copy = CloneHost(device.path, false, what);
+    // The mount it comes from may allow programs and set-user-id ones; a device needs neither.
+    CloneList().push_back({.op = Op::kSetAttributes,
+                           .what = what,
+                           .in = copy,
+                           .value = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC});
     Attach(copy, device.path, false, what);
     return;
   }
@@ -70,7 +76,10 @@ absl::Status ContainerCompiler::Devices() {
     if (replaced) continue;
     OneDevice({.type = 'c', .path = device.path, .major = device.major, .minor = device.minor});
   }
-  for (const Device& device : config_.devices) OneDevice(device);
+  for (Device device : config_.devices) {
+    while (device.path.size() > 1 && device.path.back() == '/') device.path.pop_back();
+    OneDevice(device);
+  }
   plan_.child.push_back(
       {.op = Op::kRemoveFile, .what = "remove /dev/ptmx", .in = kDev, .path = "ptmx"});
   std::vector<std::pair<const char*, const char*>> links = {{"ptmx", "pts/ptmx"},

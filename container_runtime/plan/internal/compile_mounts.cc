@@ -57,6 +57,7 @@ void ContainerCompiler::Attach(int16_t mount, const std::string& destination, bo
                          .what = what,
                          .out = target,
                          .in = kRoot,
+                         .at = mount,
                          .flags = target_flags,
                          .value = static_cast<uint64_t>(directory ? Make::kDirectory : Make::kFile),
                          .path = plan_.Text(destination)});
@@ -105,8 +106,23 @@ absl::Status ContainerCompiler::BindMount(const Mount& mount, const MountRequest
   if (mount.source.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(what, ": a bind mount needs a source"));
   }
-  KEELSON_ASSIGN_OR_RETURN(const bool directory, options_.is_directory(mount.source));
-  const int16_t copy = CloneHost(mount.source, request.recursive, what);
+  const std::string source = Clean(mount.source);
+  // What lies in the container's root is what earlier mounts have made of it.
+  const bool inside = &CloneList() == &plan_.child && IsBelow(source, options_.rootfs);
+  bool directory = true;
+  int16_t copy = kNone;
+  if (inside) {
+    copy = plan_.NewRegister();
+    plan_.child.push_back({.op = Op::kCloneAt,
+                           .what = what,
+                           .out = copy,
+                           .in = kRoot,
+                           .flags = request.recursive ? kRecursive : 0,
+                           .path = plan_.Text(source.substr(options_.rootfs.size()))});
+  } else {
+    KEELSON_ASSIGN_OR_RETURN(directory, options_.is_directory(mount.source));
+    copy = CloneHost(mount.source, request.recursive, what);
+  }
   std::vector<Step>& list = CloneList();
   if (request.idmap || !mount.uid_mappings.empty()) {
     const int16_t space = plan_.NewRegister();
@@ -128,7 +144,7 @@ absl::Status ContainerCompiler::BindMount(const Mount& mount, const MountRequest
                     .value = request.set,
                     .value2 = request.clear});
   }
-  Attach(copy, mount.destination, directory, what);
+  Attach(copy, mount.destination, directory, what, inside ? uint64_t{kLikeSource} : 0);
   AfterMount(copy, request, what);
   return absl::OkStatus();
 }

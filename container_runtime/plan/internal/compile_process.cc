@@ -116,6 +116,14 @@ absl::StatusOr<std::vector<uint64_t>> ParseList(const std::string& text, std::st
   return words;
 }
 
+absl::StatusOr<Step> Processors(Plan& plan, const std::string& list, std::string_view place) {
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<uint64_t> words, ParseList(list, place));
+  return Step{.op = Op::kCpuAffinity,
+              .what = "execCPUAffinity",
+              .data = plan.Array(words),
+              .count = static_cast<uint32_t>(words.size() * sizeof(uint64_t))};
+}
+
 std::string SearchPath(const Process& process) {
   for (const std::string& entry : process.env) {
     if (entry.rfind("PATH=", 0) == 0) return entry.substr(5);
@@ -124,6 +132,15 @@ std::string SearchPath(const Process& process) {
 }
 
 }  // namespace
+
+Step AllProcessors(Plan& plan) {
+  constexpr size_t kWords = 128;  // 8192 processors, the kernel's most
+  return {.op = Op::kCpuAffinity,
+          .what = "processors",
+          .flags = kIgnoreFailure,
+          .data = plan.Array(std::vector<uint64_t>(kWords, ~uint64_t{0})),
+          .count = kWords * sizeof(uint64_t)};
+}
 
 void ProcessCompiler::Keyring() {
   if (options_.no_new_keyring) return;
@@ -222,17 +239,28 @@ absl::Status ProcessCompiler::Attributes(const std::optional<Personality>& perso
                            .what = "personality",
                            .value = personality->domain == "LINUX32" ? uint64_t{PER_LINUX32} : 0});
   }
-  if (!policy.has_value()) return absl::OkStatus();
-  KEELSON_ASSIGN_OR_RETURN(int mode,
-                           ValueOf(kMemoryModes, policy->mode, "linux.memoryPolicy.mode"));
-  for (const std::string& flag : policy->flags) {
-    KEELSON_ASSIGN_OR_RETURN(const int bit,
-                             ValueOf(kMemoryFlags, flag, "linux.memoryPolicy.flags"));
+  return policy.has_value() ? PlaceMemory(*policy) : absl::OkStatus();
+}
+
+absl::Status ProcessCompiler::PlaceMemory(const MemoryPolicy& policy) {
+  KEELSON_ASSIGN_OR_RETURN(
+      int mode,
+      ValueOf(kMemoryModes, policy.mode, "linux.memoryPolicy.mode: invalid memory policy mode"));
+  if (!policy.nodes.empty() && (policy.mode == "MPOL_DEFAULT" || policy.mode == "MPOL_LOCAL")) {
+    return absl::InvalidArgumentError(absl::StrCat("linux.memoryPolicy.nodes: ", policy.mode,
+                                                   " takes none, but '", policy.nodes,
+                                                   "' is given"));
+  }
+  for (const std::string& flag : policy.flags) {
+    KEELSON_ASSIGN_OR_RETURN(
+        const int bit,
+        ValueOf(kMemoryFlags, flag, "linux.memoryPolicy.flags: invalid memory policy flag"));
     mode |= bit;
   }
   std::vector<uint64_t> nodes;
-  if (!policy->nodes.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(nodes, ParseList(policy->nodes, "linux.memoryPolicy.nodes"));
+  if (!policy.nodes.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(
+        nodes, ParseList(policy.nodes, "linux.memoryPolicy.nodes: invalid memory policy node"));
   }
   plan_.child.push_back({.op = Op::kMemoryPolicy,
                          .what = "memoryPolicy",
@@ -285,6 +313,8 @@ void ProcessCompiler::User() {
 }
 
 absl::Status ProcessCompiler::Security(const Seccomp* seccomp) {
+  plan_.child.push_back(
+      {.op = Op::kCloseFrom, .value = static_cast<uint64_t>(3 + options_.preserve_fds)});
   if (process_.no_new_privileges) {
     plan_.child.push_back({.op = Op::kNoNewPrivileges, .what = "noNewPrivileges"});
   }
@@ -340,8 +370,6 @@ void ProcessCompiler::Start() {
   const auto find = std::find_if(plan_.child.begin(), plan_.child.end(),
                                  [](const Step& step) { return step.op == Op::kFindProgram; });
   const Step program = *find;
-  plan_.child.push_back(
-      {.op = Op::kCloseFrom, .value = static_cast<uint64_t>(3 + options_.preserve_fds)});
   plan_.child.push_back({.op = Op::kExecute,
                          .what = program.what,
                          .flags = execute_flags_,
@@ -358,6 +386,12 @@ absl::StatusOr<Plan> CompileExec(const Process& process, const ExecOptions& opti
   }
   Plan plan;
   const bool user = (options.join & CLONE_NEWUSER) != 0;
+  const ExecCpuAffinity affinity = process.exec_cpu_affinity.value_or(ExecCpuAffinity{});
+  if (!affinity.initial.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(const Step initial,
+                             Processors(plan, affinity.initial, "process.execCPUAffinity.initial"));
+    plan.bridge.push_back(initial);
+  }
   if (!options.program.cgroup_by_call) {
     plan.bridge.push_back({.op = Op::kAttachCgroup, .what = "join the container's cgroup"});
   }
@@ -389,15 +423,13 @@ absl::StatusOr<Plan> CompileExec(const Process& process, const ExecOptions& opti
   plan.child.push_back({.op = Op::kNewSession});
   compiler.Stdio(/*exec=*/true);
   compiler.Limits(user);
-  KEELSON_RETURN_IF_ERROR(compiler.Attributes(options.personality, std::nullopt));
-  if (process.exec_cpu_affinity.has_value() && !process.exec_cpu_affinity->final.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(
-        const std::vector<uint64_t> words,
-        ParseList(process.exec_cpu_affinity->final, "process.execCPUAffinity.final"));
-    plan.child.push_back({.op = Op::kCpuAffinity,
-                          .what = "execCPUAffinity",
-                          .data = plan.Array(words),
-                          .count = static_cast<uint32_t>(words.size() * 8)});
+  KEELSON_RETURN_IF_ERROR(compiler.Attributes(options.personality, options.memory_policy));
+  if (!affinity.final.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(const Step final,
+                             Processors(plan, affinity.final, "process.execCPUAffinity.final"));
+    plan.child.push_back(final);
+  } else if (affinity.initial.empty()) {
+    plan.child.push_back(AllProcessors(plan));
   }
   KEELSON_RETURN_IF_ERROR(compiler.Security(options.seccomp));
   plan.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kGo)});

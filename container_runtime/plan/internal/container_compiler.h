@@ -34,7 +34,9 @@ class ContainerCompiler {
   void Identity();
   void RootMount();
   void Hooks();
+  void MissingPlaces();
   void FinishRoot();
+  [[nodiscard]] bool HasEarlyHooks() const;
   absl::Status Sysctls();
   void HidePaths();
   void HookSteps(const std::vector<Hook>& hooks, const char* phase);
@@ -72,8 +74,12 @@ class ContainerCompiler {
   Plan& plan_;
   const bool user_namespace_;
   bool dev_is_bound_ = false;
+  bool root_at_path_ = false;     // until the hooks have run the root is where the bundle has it
   int16_t readonly_dev_ = kNone;  // the mount of /dev, to be made read only at the end
 };
+
+// compile_process.cc: as many processors as the cgroup allows, whatever the caller was bound to.
+Step AllProcessors(Plan& plan);
 
 // compile_process.cc: steps that both kinds of plan end with.
 class ProcessCompiler {
@@ -92,6 +98,7 @@ class ProcessCompiler {
   void Start();
 
  private:
+  absl::Status PlaceMemory(const MemoryPolicy& policy);
   absl::Status LoadSeccomp(const Seccomp& seccomp);
   void Labels();
   void User();

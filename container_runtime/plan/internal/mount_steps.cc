@@ -49,7 +49,9 @@ int Configure(Machine& machine, const Step& step, int fs) {
               calls::FsConfig(machine.kernel, fs, command, option.key, option.value));
     if (result < 0) return result;
   }
-  if ((step.flags & kModeOfTarget) != 0 && Descriptor(machine, step.at) >= 0) {
+  // What was missing a moment ago has no mode to take over.
+  const bool take_mode = (step.flags & kModeOfTarget) != 0 && !machine.target_made;
+  if (take_mode && Descriptor(machine, step.at) >= 0) {
     struct stat status = {};
     int result = Named(machine, "fstat",
                        calls::Fstat(machine.kernel, Descriptor(machine, step.at), &status));
@@ -169,11 +171,21 @@ int Target(Machine& machine, const Step& step) {
   int fd = -ENOENT;
   if ((step.flags & kNoSymlinks) != 0) {
     fd = Named(machine, "open", OpenInRootNoSymlinks(kernel, root, step.path));
-    if (fd == -ELOOP) SetDetail(machine, "a symlink is in the way");
+    if (fd == -ELOOP) {
+      SetDetail(machine, "must be mounted on ordinary directory: a symlink is in the way");
+    }
   }
+  auto make = static_cast<Make>(step.value);
+  if ((step.flags & kLikeSource) != 0) {
+    struct stat status = {};
+    const int result =
+        Named(machine, "fstat", calls::Fstat(kernel, Descriptor(machine, step.at), &status));
+    if (result < 0) return result;
+    make = S_ISDIR(status.st_mode) ? Make::kDirectory : Make::kFile;
+  }
+  machine.target_made = false;
   if (fd == -ENOENT) {
-    const auto make = static_cast<Make>(step.value);
-    fd = Named(machine, "open", OpenInRoot(kernel, root, step.path, make));
+    fd = Named(machine, "open", OpenInRoot(kernel, root, step.path, make, &machine.target_made));
   }
   return Keep(machine, step.out, fd);
 }

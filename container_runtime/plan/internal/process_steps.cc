@@ -19,9 +19,10 @@ namespace {
 constexpr int kCloneNewTime = 0x80;
 
 // Opens a file of procfs for writing. No mount and no symlink below the checked procfs may lead to
-// another file (CVE-2019-19921, CVE-2025-52881); "thread-self" is a symlink of procfs's own.
+// another file (CVE-2019-19921, CVE-2025-52881); "self" and "thread-self" are procfs's own symlinks.
 int OpenProc(Machine& machine, const char* path) {
-  const bool self = std::strncmp(path, "thread-self/", 12) == 0;
+  const bool self =
+      std::strncmp(path, "thread-self/", 12) == 0 || std::strncmp(path, "self/", 5) == 0;
   const uint64_t resolve =
       RESOLVE_NO_XDEV | RESOLVE_BENEATH | (self ? RESOLVE_NO_MAGICLINKS : RESOLVE_NO_SYMLINKS);
   const int proc = machine.registers[kProc];
@@ -94,7 +95,8 @@ int TimeOffsets(Machine& machine, const Step& step) {
   int result = Named(machine, "unshare", kernel.Call(SYS_unshare, kCloneNewTime));
   if (result < 0) return result;
   if (step.text[0] != '\0') {
-    result = WriteText(machine, "thread-self/timens_offsets", step.text);
+    // A thread has no such file, the process does.
+    result = WriteText(machine, "self/timens_offsets", step.text);
     if (result < 0) return result;
   }
   const int fd = Named(machine, "open",

@@ -3,8 +3,11 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
+#include <utility>
 
 #include "container_runtime/path/calls.h"
 #include "container_runtime/plan/internal/steps.h"
@@ -37,6 +40,10 @@ int CheckProgram(Machine& machine, const char* path) {
   if (result >= 0 && S_ISDIR(status.st_mode)) result = -EISDIR;
   (void)calls::Close(kernel, fd);
   if (result < 0) return result;
+  // By the effective user and capabilities, as execve will look.
+  const auto access = static_cast<int>(
+      kernel.Call(SYS_faccessat2, AT_FDCWD, calls::Pointer(path), X_OK, AT_EACCESS));
+  if (access != -ENOSYS && access != -EPERM) return access;
   return static_cast<int>(kernel.Call(SYS_faccessat, AT_FDCWD, calls::Pointer(path), X_OK));
 }
 
@@ -96,8 +103,27 @@ int AwaitHook(Machine& machine, const HookCall& hook, int pid, int pidfd) {
   }
   if (result < 0) return Named(machine, "wait4", result);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
-  SetDetail(machine, "the hook failed");
+  SetDetail(machine, "the hook failed with a status other than 0");
   return -ECHILD;
+}
+
+[[noreturn]] void EndBySignal(int signal) {
+  while (true) (void)RealKernel().Call(SYS_exit_group, 128 + signal);
+}
+
+// The first process of a PID namespace gets no signal that it has no handler for, so a container that
+// waits could not be ended by SIGTERM. execve puts the defaults back.
+void ObeySignals(Kernel& kernel) {
+  constexpr unsigned long kRestorer = 0x04000000;  // SA_RESTORER, which x86-64 insists on.
+  struct {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(int);
+    uint64_t mask;
+  } action = {EndBySignal, kRestorer, EndBySignal, 0};
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) {
+    (void)kernel.Call(SYS_rt_sigaction, signal, calls::Pointer(&action), 0, sizeof(action.mask));
+  }
 }
 
 }  // namespace
@@ -174,6 +200,7 @@ int FindProgram(Machine& machine, const Step& step) {
 
 int WaitStart(Machine& machine, const Step&) {
   Kernel& kernel = machine.kernel;
+  ObeySignals(kernel);
   char name[48];
   ProcName(name, "thread-self/fd/", machine.registers[kFifo]);
   // Opening a pipe for writing waits for its reader, which is `start`.
@@ -183,9 +210,58 @@ int WaitStart(Machine& machine, const Step&) {
                calls::Openat(kernel, machine.registers[kProc], name, O_WRONLY | O_CLOEXEC));
   }
   if (fd < 0) return fd;
-  const int result = Named(machine, "write exec fifo", calls::Write(kernel, fd, "0", 1));
-  (void)calls::Close(kernel, fd);
+  (void)calls::Close(kernel, machine.registers[kFifo]);
+  machine.registers[kFifo] = fd;
+  machine.start_waits = true;
+  return 0;
+}
+
+int SayStarted(Machine& machine, const Step&) {
+  const int fd = machine.registers[kFifo];
+  machine.start_waits = false;
+  const int result = Named(machine, "write exec fifo", calls::Write(machine.kernel, fd, "0", 1));
+  (void)calls::Close(machine.kernel, fd);
   return result < 0 ? result : 0;
+}
+
+void TellStart(Machine& machine, const Step& step) {
+  if (!machine.start_waits) return;
+  char text[PIPE_BUF] = "1";
+  size_t size = 1;
+  for (const char* part : {step.what == nullptr ? "start" : step.what, ": ", machine.call, ": ",
+                           static_cast<const char*>(machine.detail)}) {
+    const size_t more = std::min(std::strlen(part), sizeof(text) - size);
+    std::memcpy(text + size, part, more);
+    size += more;
+  }
+  (void)calls::Write(machine.kernel, machine.registers[kFifo], text, size);
+}
+
+// Other descriptors than those that are asked for and the few that the last steps need. A filter may
+// deny what this takes, and a container that waits for `start` holds nothing of the host's.
+int CloseUnneeded(Machine& machine, const Step& step) {
+  Kernel& kernel = machine.kernel;
+  int keep[] = {machine.registers[kSync], machine.registers[kProc], machine.registers[kTrampoline],
+                machine.registers[kFifo]};
+  constexpr int kCount = sizeof(keep) / sizeof(keep[0]);
+  for (int i = 1; i < kCount; ++i) {
+    for (int j = i; j > 0 && keep[j - 1] > keep[j]; --j) std::swap(keep[j - 1], keep[j]);
+  }
+  auto next = static_cast<long>(step.value);
+  int result = 0;
+  for (const int fd : keep) {
+    if (fd < next) continue;
+    if (fd > next) {
+      result = Named(machine, "close_range", kernel.Call(SYS_close_range, next, fd - 1, 0));
+    }
+    if (result < 0) return result;
+    next = long{fd} + 1;
+  }
+  result = Named(machine, "close_range", kernel.Call(SYS_close_range, next, kAllDescriptors, 0));
+  if (result < 0) return result;
+  return Named(
+      machine, "close_range",
+      kernel.Call(SYS_close_range, static_cast<long>(step.value), kAllDescriptors, kCloseOnExec));
 }
 
 int Execute(Machine& machine, const Step& step) {

@@ -72,6 +72,10 @@ int InstallSeccomp(Machine& machine, const Step& step);
 int RunHook(Machine& machine, const Step& step);
 int FindProgram(Machine& machine, const Step& step);
 int WaitStart(Machine& machine, const Step& step);
+int SayStarted(Machine& machine, const Step& step);
+// Tells a `start` that still waits which step failed.
+void TellStart(Machine& machine, const Step& step);
+int CloseUnneeded(Machine& machine, const Step& step);
 int Execute(Machine& machine, const Step& step);
 
 }  // namespace keelson::container::steps

@@ -136,6 +136,10 @@ absl::Status ValidateContainer(const Spec& spec) {
   KEELSON_RETURN_IF_ERROR(ValidateNames(spec));
   KEELSON_RETURN_IF_ERROR(ValidateNamespaces(spec.linux_));
   KEELSON_RETURN_IF_ERROR(ValidatePaths(spec.linux_));
+  if (!spec.domainname.empty() && spec.linux_.sysctl.count("kernel.domainname") != 0) {
+    return Invalid("linux.sysctl.kernel.domainname",
+                   "is not allowed as it conflicts with the OCI 'domainname' field");
+  }
   if (spec.linux_.intel_rdt.has_value()) {
     return absl::UnimplementedError("linux.intelRdt: resource control by resctrl is not supported");
   }

@@ -1,0 +1,313 @@
+"""What the suites of other runtimes look at and the other tests do not: the small things that engines rely on."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
+from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
+
+CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
+REASON = None
+if os.geteuid() != 0:
+    REASON = "needs root"
+elif not os.path.exists("/bin/busybox"):
+    REASON = "needs the package busybox-static"
+if REASON:
+    print(f"SKIPPED ALL: {REASON}")
+
+
+@unittest.skipIf(REASON, REASON)
+class Expected(unittest.TestCase):
+    def setUp(self):
+        self.tmp = tempfile.mkdtemp(prefix="expected", dir=TMP)
+        os.chmod(self.tmp, 0o755)
+        self.rootfs = os.path.join(self.tmp, "rootfs")
+        make_rootfs(self.rootfs)
+        self.state = os.path.join(self.tmp, "state")
+        self.cradle = Runtime(CRADLE, self.state)
+        self.bundle = Bundle(self.rootfs)
+        self.id = f"expected-{os.getpid()}-{self._testMethodName[5:25]}"
+
+    def tearDown(self):
+        self.cradle("delete", "--force", self.id)
+        self.bundle.remove()
+        with open("/proc/self/mountinfo") as mounts:
+            self.assertNotIn(self.tmp, mounts.read())
+        shutil.rmtree(self.tmp, ignore_errors=True)
+
+    def run_shell(self, script, *flags):
+        self.bundle.shell(script).write()
+        return self.cradle("run", "--bundle", self.bundle.path, *flags, self.id)
+
+    def detached(self, command, script="sleep 100", runtime=None):
+        self.bundle.shell(script).write()
+        flags = ["--detach"] if command == "run" else []
+        with open(os.devnull, "r+") as null:
+            subprocess.run([*(runtime or self.cradle).command, command, *flags, "--bundle", self.bundle.path, self.id],
+                           stdin=null, stdout=null, stderr=null, check=True, timeout=60)
+
+    def pid(self):
+        return self.cradle.state(self.id)["pid"]
+
+    def wait_for_status(self, wanted):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            state = self.cradle.state(self.id)
+            if state and state["status"] == wanted:
+                return
+            time.sleep(0.01)
+        self.fail(f"never {wanted}")
+
+    def test_a_profile_that_denies_close_range_does_not_stop_the_start(self):
+        for new_privileges in (True, False):
+            self.bundle.config["process"]["noNewPrivileges"] = new_privileges
+            self.bundle.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {"names": ["close_range"], "action": "SCMP_ACT_ERRNO"}]}
+            reply = self.run_shell("echo ran")
+            self.assertEqual((reply.returncode, reply.stdout), (0, "ran\n"), reply.stderr)
+
+    def test_a_container_that_waits_holds_nothing_of_the_host(self):
+        self.detached("create")
+        folder = f"/proc/{self.pid()}/fd"
+        names = {fd: os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
+        extra = {name for fd, name in names.items() if int(fd) > 2}
+        self.assertEqual({name for name in extra if not name.startswith(("socket:", "/memfd:cradle"))},
+                         {"/proc", os.path.join(self.state, self.id, "exec.fifo")}, names)
+
+    def test_a_container_that_waits_is_ended_by_a_signal(self):
+        self.detached("create")
+        self.assertEqual(self.cradle("kill", self.id, "TERM").returncode, 0)
+        self.wait_for_status("stopped")
+
+    def test_a_second_container_in_a_used_cgroup_is_refused_and_the_first_lives(self):
+        self.bundle.config["linux"]["cgroupsPath"] = f"/expected-{os.getpid()}"
+        self.detached("run")
+        first = self.pid()
+        for command in ("create", "run"):
+            reply = self.cradle(command, "--bundle", self.bundle.path, self.id + "-2")
+            self.assertEqual(reply.returncode, 1)
+            self.assertIn("not empty", reply.stderr)
+        self.assertEqual(self.cradle.state(self.id)["status"], "running")
+        self.assertEqual(self.pid(), first)
+
+    def test_the_last_value_of_a_variable_counts_and_home_has_one(self):
+        self.bundle.config["process"]["env"] = ["A=1", "PATH=/bin", "HOME=", "A=2", "HOME="]
+        reply = self.run_shell("env")
+        lines = reply.stdout.splitlines()
+        self.assertEqual(sorted(line for line in lines if line.startswith(("A=", "HOME="))), ["A=2", "HOME=/root"])
+
+    def test_output_of_a_terminal_keeps_its_line_ends(self):
+        self.bundle.config["process"]["terminal"] = True
+        self.assertEqual(self.run_shell("echo one; echo two").stdout, "one\ntwo\n")
+
+    def test_the_callers_processors_are_not_the_containers(self):
+        if os.cpu_count() < 2:
+            print("SKIPPED: needs two processors")
+            return
+        self.bundle.shell("grep Cpus_allowed_list /proc/self/status").write()
+        reply = subprocess.run(["taskset", "-c", "0", *self.cradle.command, "run", "--bundle", self.bundle.path,
+                                self.id], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(reply.stdout.split()[-1], "0", reply.stderr)
+
+    def test_exec_takes_the_processors_of_its_file(self):
+        if os.cpu_count() < 2:
+            print("SKIPPED: needs two processors")
+            return
+        self.detached("run")
+        path = os.path.join(self.bundle.path, "process.json")
+        for affinity, want in (({"initial": "1"}, "1"), ({"initial": "0", "final": "1"}, "1"), ({"final": "0"}, "0")):
+            with open(path, "w") as file:
+                json.dump({"args": ["grep", "Cpus_allowed_list", "/proc/self/status"], "env": ["PATH=/bin"],
+                           "cwd": "/", "user": {"uid": 0, "gid": 0}, "execCPUAffinity": affinity}, file)
+            reply = self.cradle("exec", "--process", path, self.id)
+            self.assertEqual(reply.stdout.split()[-1:], [want], reply.stderr)
+        with open(path, "w") as file:
+            json.dump({"args": ["true"], "env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0},
+                       "execCPUAffinity": {"initial": "a-b"}}, file)
+        reply = self.cradle("exec", "--process", path, self.id)
+        self.assertEqual(reply.returncode, 255)
+        self.assertIn("process.execCPUAffinity.initial", reply.stderr)
+
+    def test_a_time_namespace_has_its_offsets(self):
+        self.bundle.config["linux"]["namespaces"].append({"type": "time"})
+        self.bundle.config["linux"]["timeOffsets"] = {"monotonic": {"secs": 7881, "nanosecs": 2718281},
+                                                      "boottime": {"secs": 1337, "nanosecs": 3141519}}
+        reply = self.run_shell("cat /proc/self/timens_offsets")
+        self.assertEqual(reply.stdout.split(), ["monotonic", "7881", "2718281", "boottime", "1337", "3141519"],
+                         reply.stderr)
+
+    def test_a_missing_working_directory_is_made(self):
+        self.bundle.config["root"]["readonly"] = False
+        self.bundle.config["process"]["cwd"] = "/not/there"
+        self.assertEqual(self.run_shell("pwd").stdout, "/not/there\n")
+
+    def test_hooks_find_the_mounts_where_the_bundle_has_the_root(self):
+        seen = os.path.join(self.bundle.path, "seen")
+        look = f"test -e {self.rootfs}/proc/self && test -e proc/self && echo createContainer >> {seen}"
+        enter = (f"pid=$(grep -o '\"pid\":[0-9]*' | cut -d: -f2); nsenter -m -t $pid test -e {self.rootfs}/proc/uptime "
+                 f"&& echo createRuntime >> {seen}")
+        self.bundle.config["hooks"] = {
+            "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", enter], "env": ["PATH=/usr/bin:/bin"]}],
+            "createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", look], "env": ["PATH=/usr/bin:/bin"]}]}
+        reply = self.run_shell(f"test ! -e {self.rootfs} && echo ran")
+        self.assertEqual(reply.stdout, "ran\n", reply.stderr)
+        with open(seen) as file:
+            self.assertEqual(file.read().split(), ["createRuntime", "createContainer"])
+
+    def test_a_failed_hook_is_told_with_its_place(self):
+        for phase in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart"):
+            self.bundle.config["hooks"] = {phase: [{"path": "/bin/true"}, {"path": "/bin/false"}]}
+            reply = self.run_shell("sleep 1")
+            self.assertEqual(reply.returncode, 1, phase)
+            self.assertIn(f"error running {phase} hook #1: ", reply.stderr)
+            self.assertIsNone(self.cradle.state(self.id))
+        self.bundle.config["hooks"] = {"startContainer": [{"path": "/bin/false"}]}
+        self.detached("create")
+        self.assertIn("error running startContainer hook #0: ", self.cradle("start", self.id).stderr)
+
+    def test_a_failed_poststop_hook_is_a_warning_and_the_next_runs(self):
+        ran = os.path.join(self.bundle.path, "ran")
+        self.bundle.config["hooks"] = {"poststop": [{"path": "/bin/false"},
+                                                    {"path": "/usr/bin/touch", "args": ["touch", ran]}]}
+        reply = self.run_shell("true")
+        self.assertEqual(reply.returncode, 0)
+        self.assertIn("poststop hook #0", reply.stderr)
+        self.assertTrue(os.path.exists(ran))
+
+    def test_unbindable_roots_are_made(self):
+        for kind in ("unbindable", "runbindable"):
+            self.bundle.config["linux"]["rootfsPropagation"] = kind
+            reply = self.run_shell("grep ' / / ' /proc/self/mountinfo; grep -c unbindable /proc/self/mountinfo")
+            self.assertEqual(reply.returncode, 0, reply.stderr)
+            self.assertGreaterEqual(int(reply.stdout.split()[-1]), 1)
+
+    def test_a_read_only_dev_has_a_console(self):
+        self.bundle.config["process"]["terminal"] = True
+        self.bundle.config["mounts"][1]["options"].append("ro")
+        reply = self.run_shell("test -c /dev/console && grep -o ' /dev ro' /proc/self/mountinfo")
+        self.assertEqual((reply.returncode, reply.stdout), (0, " /dev ro\n"), reply.stderr)
+
+    def test_a_tmpfs_on_a_missing_place_has_the_kernels_mode(self):
+        self.bundle.config["root"]["readonly"] = False
+        os.makedirs(os.path.join(self.rootfs, "here"), mode=0o710)
+        for place in ("/here", "/not/here"):
+            self.bundle.config["mounts"].append({"destination": place, "type": "tmpfs", "source": "tmpfs"})
+        self.assertEqual(self.run_shell("stat -c %a /here /not/here").stdout, "710\n1777\n")
+
+    def test_a_bind_of_the_root_sees_the_mounts_before_it(self):
+        self.bundle.config["root"]["readonly"] = False
+        source = os.path.join(self.tmp, "source")
+        os.mkdir(source)
+        with open(os.path.join(source, "file"), "w") as file:
+            file.write("of the source\n")
+        for destination, origin in (("/data", source), ("/again", self.rootfs + "/data"),
+                                    ("/one", self.rootfs + "/data/file")):
+            self.bundle.config["mounts"].append({"destination": destination, "type": "bind", "source": origin,
+                                                 "options": ["rbind"]})
+        self.assertEqual(self.run_shell("cat /again/file /one").stdout, "of the source\n" * 2)
+
+    def test_a_bind_goes_through_dangling_symlinks(self):
+        self.bundle.config["root"]["readonly"] = False
+        os.symlink("/tmp/foo", os.path.join(self.rootfs, "jump"))
+        os.symlink("/jump/baz/hosts", os.path.join(self.rootfs, "etc/hosts"))
+        self.bundle.config["mounts"].append({"destination": "/etc/hosts", "type": "bind", "source": "/etc/passwd",
+                                             "options": ["bind"]})
+        reply = self.run_shell("grep -c root: /tmp/foo/baz/hosts; grep -c ' /tmp/foo/baz/hosts ' /proc/self/mountinfo")
+        self.assertEqual(reply.stdout, "1\n1\n", reply.stderr)
+
+    def test_paths_that_are_masked_twice_are_masked_once(self):
+        self.bundle.config["linux"]["maskedPaths"] = ["/data", "/data"]
+        self.assertEqual(self.run_shell("grep -c ' /data ' /proc/self/mountinfo").stdout, "1\n")
+
+    def test_the_effective_user_may_execute(self):
+        path = os.path.join(self.rootfs, "bin/mine")
+        shutil.copy(os.path.join(self.rootfs, "bin/busybox"), path)
+        os.chmod(path, 0o744)
+        process = self.bundle.config["process"]
+        process["user"] = {"uid": 1000, "gid": 1000}
+        process["args"] = ["/bin/mine", "true"]
+        self.bundle.write()
+        self.assertEqual(self.cradle("run", "--bundle", self.bundle.path, self.id).returncode, 1)
+        for kind in ("bounding", "effective", "permitted", "inheritable", "ambient"):
+            process["capabilities"].setdefault(kind, []).append("CAP_DAC_OVERRIDE")
+        self.bundle.write()
+        # busybox does not know the name "mine", and says so: it ran.
+        self.assertIn("applet not found", self.cradle("run", "--bundle", self.bundle.path, self.id).stderr)
+
+    def test_devices_in_a_user_namespace_allow_no_programs(self):
+        self.bundle.config["linux"]["namespaces"].append({"type": "user"})
+        for field in ("uidMappings", "gidMappings"):
+            self.bundle.config["linux"][field] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        for line in self.run_shell("grep -E ' /dev/(null|zero|full) ' /proc/self/mountinfo").stdout.splitlines():
+            options = line.split()[5].split(",")
+            self.assertTrue({"nosuid", "noexec"} <= set(options), line)
+
+    def test_a_device_may_have_slashes_at_its_end(self):
+        self.bundle.config["linux"]["devices"] = [{"type": "c", "path": "/dev/extra//", "major": 1, "minor": 3}]
+        self.assertEqual(self.run_shell("test -c /dev/extra && echo yes").stdout, "yes\n")
+
+    def test_a_deadline_scheduler_has_sane_times(self):
+        for times, words in (({"deadline": 2, "period": 2}, "requires a runtime"),
+                             ({"runtime": 5000, "period": 9000}, "requires a deadline"),
+                             ({"runtime": 9000, "deadline": 5000, "period": 9000}, "runtime must be <= deadline"),
+                             ({"runtime": 2000, "deadline": 9000, "period": 5000}, "deadline must be <= period"),
+                             ({"runtime": 1, "deadline": 9000, "period": 9000}, "must be between")):
+            self.bundle.config["process"]["scheduler"] = {"policy": "SCHED_DEADLINE", **times}
+            reply = self.run_shell("true")
+            self.assertEqual(reply.returncode, 1)
+            self.assertIn(words, reply.stderr)
+
+    def test_what_conflicts_with_a_field_is_refused(self):
+        self.bundle.config["domainname"] = "a.example"
+        self.bundle.config["linux"]["sysctl"] = {"kernel.domainname": "b.example"}
+        self.assertIn("conflicts with the OCI 'domainname' field", self.run_shell("true").stderr)
+
+    def test_without_cgroups_there_are_no_limits_and_no_groups(self):
+        self.cradle = Runtime(CRADLE, self.state, "--cgroup-manager", "disabled")
+        self.bundle.config["linux"]["resources"]["pids"] = {"limit": 1}
+        with open("/proc/self/cgroup") as file:
+            ours = file.read()
+        reply = self.run_shell("cat /proc/self/cgroup")
+        self.assertEqual((reply.returncode, reply.stdout), (0, ours), reply.stderr)
+
+    def test_delete_takes_patterns(self):
+        self.detached("run")
+        self.assertEqual(self.cradle("delete", "--force", "--regex", f"^{self.id}$").returncode, 0)
+        self.assertIsNone(self.cradle.state(self.id))
+        self.assertEqual(self.cradle("delete", "--regex", "(").returncode, 1)
+
+    def test_a_log_that_cannot_be_written_stops_everything(self):
+        cradle = Runtime(CRADLE, self.state, "--log", "/proc/nothing/log")
+        self.bundle.shell("true").write()
+        reply = cradle("run", "--bundle", self.bundle.path, self.id)
+        self.assertEqual(reply.returncode, 1)
+        self.assertIn("open log file", reply.stderr)
+
+    def test_messages_for_debugging_go_where_the_log_goes(self):
+        log = os.path.join(self.tmp, "log")
+        self.bundle.shell("true").write()
+        for form, words in (("text", "level=debug"), ("json", '"level":"debug"')):
+            cradle = Runtime(CRADLE, self.state, "--debug", "--log", log, "--log-format", form)
+            self.assertEqual(cradle("run", "--bundle", self.bundle.path, self.id).stderr, "")
+            with open(log) as file:
+                self.assertIn(words, file.read())
+        cradle = Runtime(CRADLE, self.state, "--debug")
+        self.assertIn("level=debug", cradle("run", "--bundle", self.bundle.path, self.id).stderr)
+
+    def test_every_command_has_a_help_text_in_the_common_form(self):
+        for command in "create delete events exec kill list pause ps resume run spec start state update features".split():
+            lines = self.cradle(command, "--help").stdout.splitlines()
+            self.assertEqual(lines[0], "NAME:")
+            self.assertIn(f"cradle {command} - ", lines[1])
+        self.assertEqual(self.cradle("--help").stdout.splitlines()[0], "NAME:")
+        self.assertIn("No help topic for 'nothing'", self.cradle("nothing", "-h").stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
