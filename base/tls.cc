@@ -1,9 +1,11 @@
 #include "base/tls.h"
 
+#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -139,7 +141,57 @@ int Select(SSL*, const unsigned char** out, unsigned char* out_size, const unsig
   return SSL_TLSEXT_ERR_OK;
 }
 
+std::string Asn1Text(const ASN1_STRING* text) {
+  return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                     static_cast<size_t>(ASN1_STRING_length(text)));
+}
+
+std::string IpText(const ASN1_OCTET_STRING* bytes) {
+  const int length = ASN1_STRING_length(bytes);
+  char buffer[INET6_ADDRSTRLEN] = {};
+  if (length != 4 && length != 16) return "";
+  const char* text = ::inet_ntop(length == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(bytes),
+                                 buffer, sizeof(buffer));
+  return text == nullptr ? "" : text;
+}
+
+bool IsIpAddress(const std::string& host) {
+  unsigned char bytes[16];
+  return ::inet_pton(AF_INET, host.c_str(), bytes) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), bytes) == 1;
+}
+
 }  // namespace
+
+std::shared_ptr<const PeerCertificate> ReadPeerCertificate(SSL* ssl) {
+  const X509Ptr certificate(SSL_get1_peer_certificate(ssl));
+  if (!certificate || SSL_get_verify_result(ssl) != X509_V_OK) return nullptr;
+  auto peer = std::make_shared<PeerCertificate>();
+  const X509_NAME* subject = X509_get_subject_name(certificate.get());
+  // The last CN is the most specific one, and the one that etcd and gRPC look at.
+  for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, NID_commonName, at)) >= 0;) {
+    peer->common_name = Asn1Text(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  }
+  const std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>> names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
+  for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type == GEN_DNS) peer->dns_names.push_back(Asn1Text(name->d.dNSName));
+    if (name->type == GEN_IPADD) peer->ip_addresses.push_back(IpText(name->d.iPAddress));
+    if (name->type == GEN_URI) {
+      peer->uris.push_back(Asn1Text(name->d.uniformResourceIdentifier));
+    }
+  }
+  return peer;
+}
+
+bool ExpectServerName(SSL* ssl, const std::string& host) {
+  X509_VERIFY_PARAM* param = SSL_get0_param(ssl);
+  if (IsIpAddress(host)) return X509_VERIFY_PARAM_set1_ip_asc(param, host.c_str()) == 1;
+  X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  return X509_VERIFY_PARAM_set1_host(param, host.c_str(), host.size()) == 1 &&
+         SSL_set_tlsext_host_name(ssl, host.c_str()) == 1;
+}
 
 std::string TakeTlsErrors() {
   std::string text;
@@ -181,10 +233,10 @@ absl::StatusOr<std::shared_ptr<const TlsServerContext>> TlsServerContext::Create
     const TlsMaterial& material, Protocol protocol) {
   KEELSON_ASSIGN_OR_RETURN(const ContextPtr ctx, NewContext(TLS_server_method()));
   KEELSON_RETURN_IF_ERROR(UseCertificate(ctx.get(), material));
-  if (material.ca_pem.empty() && material.require_client_cert) {
+  if (material.require_client_cert && (material.ca_pem.empty() || !material.verify_peer)) {
     return absl::InvalidArgumentError("client certificates need their authorities");
   }
-  if (!material.ca_pem.empty()) {
+  if (!material.ca_pem.empty() && material.verify_peer) {
     KEELSON_RETURN_IF_ERROR(TrustAuthorities(ctx.get(), material.ca_pem, true));
     const int require = material.require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
     SSL_CTX_set_verify(ctx.get(), SSL_VERIFY_PEER | require, nullptr);
@@ -195,18 +247,23 @@ absl::StatusOr<std::shared_ptr<const TlsServerContext>> TlsServerContext::Create
 }
 
 absl::StatusOr<std::shared_ptr<const TlsClientContext>> TlsClientContext::Create(
-    const TlsMaterial& material) {
+    const TlsMaterial& material, TlsProtocol protocol) {
   KEELSON_ASSIGN_OR_RETURN(const ContextPtr ctx, NewContext(TLS_client_method()));
   if (!material.cert_pem.empty()) KEELSON_RETURN_IF_ERROR(UseCertificate(ctx.get(), material));
-  if (!material.ca_pem.empty()) {
-    KEELSON_RETURN_IF_ERROR(TrustAuthorities(ctx.get(), material.ca_pem, false));
-  } else if (SSL_CTX_set_default_verify_paths(ctx.get()) != 1) {
-    return Invalid("the system's certificate authorities");
+  if (material.verify_peer) {
+    if (!material.ca_pem.empty()) {
+      KEELSON_RETURN_IF_ERROR(TrustAuthorities(ctx.get(), material.ca_pem, false));
+    } else if (SSL_CTX_set_default_verify_paths(ctx.get()) != 1) {
+      return Invalid("the system's certificate authorities");
+    }
   }
-  SSL_CTX_set_verify(ctx.get(), SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_verify(ctx.get(), material.verify_peer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
   // OpenSSL's only call here that returns 0 for success.
-  if (SSL_CTX_set_alpn_protos(ctx.get(), kHttp11, sizeof(kHttp11)) != 0) return Invalid("ALPN");
-  return std::shared_ptr<const TlsClientContext>(new TlsClientContext(ctx));
+  const int failed = protocol == TlsProtocol::kHttp2
+                         ? SSL_CTX_set_alpn_protos(ctx.get(), kHttp2, sizeof(kHttp2))
+                         : SSL_CTX_set_alpn_protos(ctx.get(), kHttp11, sizeof(kHttp11));
+  if (failed != 0) return Invalid("ALPN");
+  return std::shared_ptr<const TlsClientContext>(new TlsClientContext(ctx, material.verify_peer));
 }
 
 }  // namespace keelson

@@ -17,11 +17,13 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 struct ssl_ctx_st;  // OpenSSL's SSL_CTX.
+struct ssl_st;      // OpenSSL's SSL.
 
 namespace keelson {
 
@@ -39,6 +41,10 @@ struct TlsMaterial {
   std::string key_pem = {};
   std::string ca_pem = {};
   bool require_client_cert = false;
+  // False: any certificate of the other side will do, whoever signed it and whatever its name.
+  // That keeps listeners out, but no impostor. For members with certificates that each made
+  // itself; such a server asks for no certificate, such a client has no use for ca_pem.
+  bool verify_peer = true;
 };
 
 // Reads the files that are named and checks that they hold what they should and that the
@@ -50,14 +56,16 @@ struct TlsMaterial {
 //   NOT_FOUND, PERMISSION_DENIED, any other   from reading; the message names the file.
 absl::StatusOr<TlsMaterial> LoadTlsMaterial(const TlsFiles& files);
 
+// Chosen by ALPN. A server refuses clients that offer only others.
+enum class TlsProtocol { kHttp11, kHttp2 };
+
 // How a server speaks TLS.
 class TlsServerContext {
  public:
   // INVALID_ARGUMENT when `material` has no certificate, or is not what LoadTlsMaterial returns.
   // With ca_pem but without require_client_cert, a client may send a certificate, and then it
   // must be a good one.
-  // `protocol`: chosen by ALPN; a client that offers only others is refused.
-  enum class Protocol { kHttp11, kHttp2 };
+  using Protocol = TlsProtocol;
   static absl::StatusOr<std::shared_ptr<const TlsServerContext>> Create(
       const TlsMaterial& material, Protocol protocol = Protocol::kHttp11);
 
@@ -68,19 +76,39 @@ class TlsServerContext {
   const std::shared_ptr<ssl_ctx_st> ctx_;
 };
 
-// How a client speaks TLS. It always verifies the server's certificate and name.
+// How a client speaks TLS. It verifies the server's certificate; whoever uses it, its name. Neither
+// without TlsMaterial::verify_peer.
 class TlsClientContext {
  public:
   // Without ca_pem the system's authorities are trusted; a certificate is optional.
   static absl::StatusOr<std::shared_ptr<const TlsClientContext>> Create(
-      const TlsMaterial& material);
+      const TlsMaterial& material, TlsProtocol protocol = TlsProtocol::kHttp11);
 
   [[nodiscard]] ssl_ctx_st* ssl_ctx() const { return ctx_.get(); }
+  // False: the name in the server's certificate is not to be looked at either.
+  [[nodiscard]] bool verifies() const { return verifies_; }
 
  private:
-  explicit TlsClientContext(std::shared_ptr<ssl_ctx_st> ctx) : ctx_(std::move(ctx)) {}
+  TlsClientContext(std::shared_ptr<ssl_ctx_st> ctx, bool verifies)
+      : ctx_(std::move(ctx)), verifies_(verifies) {}
   const std::shared_ptr<ssl_ctx_st> ctx_;
+  const bool verifies_;
 };
+
+// Who the other side of a TLS connection is, by the certificate that was verified.
+struct PeerCertificate {
+  std::string common_name = {};  // Of the subject; empty when it has none.
+  std::vector<std::string> dns_names = {};
+  std::vector<std::string> ip_addresses = {};
+  std::vector<std::string> uris = {};
+};
+
+// Null when there is none, or it was not verified. After the handshake.
+std::shared_ptr<const PeerCertificate> ReadPeerCertificate(ssl_st* ssl);
+
+// Makes the handshake of a client fail unless the server's certificate is for `host`, and names it
+// to the server (SNI) if it is no IP address. False when OpenSSL has no memory.
+bool ExpectServerName(ssl_st* ssl, const std::string& host);
 
 // What OpenSSL's error queue of this thread holds, as one line; empties the queue.
 std::string TakeTlsErrors();

@@ -1,7 +1,7 @@
 #include "base/http/client.h"
 
 #include <arpa/inet.h>
-#include <openssl/x509v3.h>
+#include <openssl/x509_vfy.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -82,21 +82,6 @@ std::string_view DescribeStage(bool connected) { return connected ? "exchange" :
 absl::StatusCode CodeOf(error_code error) {
   return error.category() == asio::error::get_ssl_category() ? absl::StatusCode::kUnauthenticated
                                                              : absl::StatusCode::kUnavailable;
-}
-
-bool IsIpAddress(const std::string& host) {
-  unsigned char bytes[16];
-  return ::inet_pton(AF_INET, host.c_str(), bytes) == 1 ||
-         ::inet_pton(AF_INET6, host.c_str(), bytes) == 1;
-}
-
-// Makes the handshake fail unless the certificate is for `host`.
-bool ExpectHost(SSL* ssl, const std::string& host) {
-  X509_VERIFY_PARAM* param = SSL_get0_param(ssl);
-  if (IsIpAddress(host)) return X509_VERIFY_PARAM_set1_ip_asc(param, host.c_str()) == 1;
-  X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-  return X509_VERIFY_PARAM_set1_host(param, host.c_str(), host.size()) == 1 &&
-         SSL_set_tlsext_host_name(ssl, host.c_str()) == 1;
 }
 
 bool MayRepeat(const std::string& method) {
@@ -240,7 +225,7 @@ void Call::Secure() {
   }
   transport_ =
       internal::NewTlsTransport(core_->thread.context(), std::move(fd), core_->tls->ssl_ctx());
-  if (!transport_ || !ExpectHost(transport_->ssl(), url_.host)) {
+  if (!transport_ || !ExpectServerName(transport_->ssl(), url_.host)) {
     return Fail(absl::InternalError("TLS: " + TakeTlsErrors()));
   }
   transport_->Handshake(false, "", [self = shared_from_this()](error_code handshake_error, size_t) {

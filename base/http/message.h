@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/tls.h"
+
 namespace keelson::http {
 
 struct Header {
@@ -38,13 +40,7 @@ class Headers {
   std::vector<Header> fields_;
 };
 
-// Who the other side of a TLS connection is, by the certificate that was verified.
-struct PeerCertificate {
-  std::string common_name = {};  // Of the subject; empty when it has none.
-  std::vector<std::string> dns_names = {};
-  std::vector<std::string> ip_addresses = {};
-  std::vector<std::string> uris = {};
-};
+using keelson::PeerCertificate;
 
 struct Request {
   std::string method = {};  // As sent, such as "GET".

@@ -6,10 +6,23 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "base/tls.h"
 
 namespace keelson::rpc {
+
+// Header fields: names in lower case, in the order sent; a name may stand there twice.
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
+// Who is at the other end of a connection.
+struct Peer {
+  std::string address = {};  // "127.0.0.1:40312", or "unix" for a socket without a name.
+  // Null without a verified certificate.
+  std::shared_ptr<const PeerCertificate> certificate = {};
+};
 
 // The way back to the client. Thread-safe. After the end of the call everything here does nothing.
 class Call {
@@ -18,6 +31,13 @@ class Call {
 
   // The value of a header field of the request, by its lower-case name; "" when it has none.
   [[nodiscard]] virtual std::string_view Metadata(std::string_view name) const = 0;
+  // All of them that are the caller's own and not gRPC's.
+  [[nodiscard]] virtual const rpc::Metadata& AllMetadata() const = 0;
+  [[nodiscard]] virtual const Peer& peer() const = 0;
+
+  // Sends the response's header at once, with these fields; otherwise it goes with the first
+  // message, without any. Before the first Send, once.
+  virtual void Accept(rpc::Metadata fields) = 0;
 
   // Sends a message (protobuf's bytes). Never blocks: what the client does not take yet is kept.
   // False when that is much already: then send no more before CallHandler::OnRoom.

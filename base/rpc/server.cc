@@ -35,8 +35,14 @@ class ServerImpl final : public Server {
 
   void Start() override {
     absl::MutexLock lock(&mu_);
-    for (int i = 0; i < options_.threads; ++i) {
-      loops_.push_back(std::make_unique<internal::Loop>(&options_, &methods_, &counters_));
+    std::vector<EventLoop*> threads = options_.loops;
+    if (threads.empty()) {
+      for (int i = 0; i < options_.threads; ++i) {
+        threads.push_back(own_.emplace_back(std::make_unique<EventLoop>("rpc")).get());
+      }
+    }
+    for (EventLoop* const thread : threads) {
+      loops_.push_back(std::make_shared<internal::Loop>(thread, &options_, &methods_, &counters_));
     }
   }
 
@@ -59,6 +65,7 @@ class ServerImpl final : public Server {
           std::max(deadline - RealClock().Monotonic(), absl::ZeroDuration()));
     }
     for (const auto& loop : loops_) loop->Stop();
+    for (const auto& thread : own_) thread->Stop();
   }
 
   ServerStats Stats() const override {
@@ -77,8 +84,9 @@ class ServerImpl final : public Server {
   absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   size_t next_loop_ ABSL_GUARDED_BY(mu_) = 0;
-  // Constant once started. Last: its threads use the members above.
-  std::vector<std::unique_ptr<internal::Loop>> loops_;
+  // Constant once started.
+  std::vector<std::unique_ptr<EventLoop>> own_;
+  std::vector<std::shared_ptr<internal::Loop>> loops_;
 };
 
 }  // namespace

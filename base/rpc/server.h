@@ -19,8 +19,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/time/time.h"
+#include "base/event_loop.h"
 #include "base/rpc/call.h"
 #include "base/tls.h"
 #include "base/unique_fd.h"
@@ -28,7 +30,9 @@
 namespace keelson::rpc {
 
 struct ServerOptions {
-  int threads = 0;                               // 0: half the processors, at least one
+  int threads = 0;  // 0: half the processors, at least one
+  // Threads of the caller's instead, each for a part of the connections; they outlive the server.
+  std::vector<EventLoop*> loops = {};
   size_t max_request_bytes = 4 << 20;            // of one message
   size_t max_metadata_bytes = 16 << 10;          // of all header fields of a request
   uint32_t max_concurrent_streams = 0xffffffff;  // of one connection
@@ -67,7 +71,7 @@ class Server {
   virtual void Adopt(UniqueFd fd, bool tls) = 0;
 
   // Tells the clients, gives running calls up to `grace` to end, then ends them. No handler is
-  // called afterwards. Idempotent.
+  // called afterwards. Idempotent. Not on one of its threads.
   virtual void Stop(absl::Duration grace) = 0;
 
   [[nodiscard]] virtual ServerStats Stats() const = 0;

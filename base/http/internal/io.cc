@@ -1,7 +1,6 @@
 #include "base/http/internal/io.h"
 
 #include <arpa/inet.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -98,27 +97,6 @@ class TlsTransport final : public Transport {
   Stream stream_;
 };
 
-struct NamesFree {
-  void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
-};
-struct X509Free {
-  void operator()(X509* certificate) const { X509_free(certificate); }
-};
-
-std::string Asn1Text(const ASN1_STRING* text) {
-  return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-                     static_cast<size_t>(ASN1_STRING_length(text)));
-}
-
-std::string IpText(const ASN1_OCTET_STRING* bytes) {
-  const int length = ASN1_STRING_length(bytes);
-  char buffer[INET6_ADDRSTRLEN] = {};
-  if (length != 4 && length != 16) return "";
-  const char* text = ::inet_ntop(length == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(bytes),
-                                 buffer, sizeof(buffer));
-  return text == nullptr ? "" : text;
-}
-
 }  // namespace
 
 SteadyTime DeadlineAfter(absl::Duration duration) {
@@ -192,28 +170,6 @@ std::string PeerAddress(int fd) {
   socklen_t size = sizeof(address);
   if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "unknown";
   return net::AddressText(reinterpret_cast<const sockaddr*>(&address), size);
-}
-
-std::shared_ptr<const PeerCertificate> ReadPeerCertificate(SSL* ssl) {
-  const std::unique_ptr<X509, X509Free> certificate(SSL_get1_peer_certificate(ssl));
-  if (!certificate || SSL_get_verify_result(ssl) != X509_V_OK) return nullptr;
-  auto peer = std::make_shared<PeerCertificate>();
-  const X509_NAME* subject = X509_get_subject_name(certificate.get());
-  // The last CN is the most specific one, and the one that etcd and gRPC look at.
-  for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, NID_commonName, at)) >= 0;) {
-    peer->common_name = Asn1Text(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-  }
-  const std::unique_ptr<GENERAL_NAMES, NamesFree> names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
-  for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
-    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-    if (name->type == GEN_DNS) peer->dns_names.push_back(Asn1Text(name->d.dNSName));
-    if (name->type == GEN_IPADD) peer->ip_addresses.push_back(IpText(name->d.iPAddress));
-    if (name->type == GEN_URI) {
-      peer->uris.push_back(Asn1Text(name->d.uniformResourceIdentifier));
-    }
-  }
-  return peer;
 }
 
 }  // namespace keelson::http::internal

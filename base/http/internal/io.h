@@ -114,9 +114,6 @@ class DeadlineTimer {
 // "127.0.0.1:40312", "[::1]:40312" or "unix" for the peer of a socket; "unknown" when it has gone.
 std::string PeerAddress(int fd);
 
-// The certificate of the other side, if it sent one that was verified.
-std::shared_ptr<const PeerCertificate> ReadPeerCertificate(SSL* ssl);
-
 }  // namespace keelson::http::internal
 
 #endif  // KEELSON_BASE_HTTP_INTERNAL_IO_H_

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -16,24 +16,12 @@ namespace keelson::rpc::internal {
 namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
-constexpr size_t kWriteBytes = 256 << 10;
-constexpr int32_t kStreamWindow = 1 << 20;
-constexpr int32_t kConnectionWindow = 4 << 20;
 // Of a client that does not read its answers no more calls than this are accepted.
 constexpr size_t kCallsOfDeafClient = 1000;
 // As grpc-go, which etcd is served by: two pings too many are forgiven, and without calls
 // a client has nothing to ping for.
 constexpr int kPingStrikesMax = 2;
 constexpr absl::Duration kIdlePingInterval = absl::Hours(2);
-
-// Neither name nor value is copied: both live until the frame has been made.
-nghttp2_nv Field(std::string_view name, std::string_view value, bool copy_value = false) {
-  const auto bytes = [](std::string_view text) {
-    return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));
-  };
-  const int flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | (copy_value ? 0 : NGHTTP2_NV_FLAG_NO_COPY_VALUE);
-  return {bytes(name), bytes(value), name.size(), value.size(), static_cast<uint8_t>(flags)};
-}
 
 constexpr std::array<std::string_view, 17> kCodes = {
     "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
@@ -45,10 +33,6 @@ std::string_view CodeText(const absl::Status& status) {
 
 std::string MessageText(const absl::Status& status) {
   return EncodeStatusMessage(std::string(status.message()));
-}
-
-bool EndsStream(const nghttp2_frame& frame) {
-  return (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
 }
 
 Stream* StreamOf(nghttp2_session* session, int32_t id) {
@@ -103,7 +87,7 @@ struct Connection::Callbacks {
     if (stream == nullptr || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     const std::string_view key(reinterpret_cast<const char*>(name), name_size);
     const std::string_view text(reinterpret_cast<const char*>(value), value_size);
-    stream->header_bytes += key.size() + text.size() + 32;  // RFC 9113, section 6.5.2
+    stream->header_bytes += FieldBytes(key, text);
     if (stream->header_bytes > Self(user).loop_->options->max_metadata_bytes) return 0;
     if (key == ":path") {
       stream->path = text;
@@ -189,24 +173,10 @@ struct Connection::Callbacks {
                             uint32_t* flags, nghttp2_data_source* source, void* user) {
     Connection& self = Self(user);
     auto& stream = *static_cast<Stream*>(source->ptr);
-    size_t filled = 0;
-    while (filled < size && stream.piece < stream.pieces.size()) {
-      const std::string_view rest =
-          std::string_view(stream.pieces[stream.piece]).substr(stream.piece_position);
-      const size_t part = std::min(rest.size(), size - filled);
-      std::memcpy(buffer + filled, rest.data(), part);
-      filled += part;
-      stream.piece_position += part;
-      if (part == rest.size()) {
-        stream.pieces[stream.piece++] = {};
-        stream.piece_position = 0;
-      }
-    }
+    const size_t filled = stream.bytes.Fill(buffer, size);
     self.loop_->counters->sent_bytes_total.fetch_add(filled, std::memory_order_relaxed);
     if (stream.Sent(filled)) self.roomy_.push_back(stream.shared_from_this());
-    if (stream.piece < stream.pieces.size()) return static_cast<ssize_t>(filled);
-    stream.pieces.clear();
-    stream.piece = 0;
+    if (!stream.bytes.empty()) return static_cast<ssize_t>(filled);
     if (stream.end.has_value()) {
       *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
       SubmitTrailers(session, id, *stream.end);
@@ -298,8 +268,17 @@ void Connection::StartCall(Stream& stream) {
     stream.deadline = loop_->deadlines.emplace(loop_->now + *timeout, &stream);
   }
   stream.method = &found->second;
+  if (peer_ == nullptr) ReadPeer();
+  stream.from = peer_;
   if (stream.method->on_start != nullptr) stream.method->on_start();
   stream.handler = stream.method->start(stream.shared_from_this());
+}
+
+void Connection::ReadPeer() {
+  auto peer = std::make_shared<Peer>();
+  peer->address = PeerAddress(socket_->fd());
+  peer->certificate = socket_->Certificate();
+  peer_ = std::move(peer);
 }
 
 void Connection::Deliver(Stream& stream) {
@@ -362,11 +341,8 @@ void Connection::OnPing() {
 
 void Connection::OnStream(const std::shared_ptr<Stream>& stream) {
   Stream::Outgoing outgoing = stream->TakeOutgoing();
-  if (stream->pieces.empty()) {
-    stream->pieces = std::move(outgoing.pieces);
-  } else {
-    std::move(outgoing.pieces.begin(), outgoing.pieces.end(), std::back_inserter(stream->pieces));
-  }
+  if (outgoing.header.has_value()) stream->header = std::move(outgoing.header);
+  stream->bytes.Add(std::move(outgoing.pieces));
   if (outgoing.end.has_value()) {
     stream->end = std::move(outgoing.end);
     ForgetDeadline(*stream);
@@ -382,22 +358,23 @@ void Connection::Respond(Stream& stream) {
     }
     return;
   }
-  if (stream.pieces.empty() && !stream.end.has_value()) return;
+  if (stream.bytes.empty() && !stream.end.has_value() && !stream.header.has_value()) return;
   stream.responded = true;
-  const nghttp2_nv status = Field(":status", "200");
-  const nghttp2_nv type = Field("content-type", "application/grpc");
-  if (stream.pieces.empty()) {
+  std::vector<nghttp2_nv> fields = {Field(":status", "200"),
+                                    Field("content-type", "application/grpc")};
+  if (stream.header.has_value()) {
+    for (const auto& [name, value] : *stream.header) fields.push_back(Field(name, value));
+  } else if (stream.bytes.empty()) {
     const std::string message = MessageText(*stream.end);
-    const nghttp2_nv fields[] = {status, type, Field("grpc-status", CodeText(*stream.end)),
-                                 Field("grpc-message", message, true)};
-    (void)nghttp2_submit_response(session_, stream.id, fields, message.empty() ? 3 : 4, nullptr);
+    fields.push_back(Field("grpc-status", CodeText(*stream.end)));
+    if (!message.empty()) fields.push_back(Field("grpc-message", message, true));
+    (void)nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), nullptr);
     return;
   }
-  const nghttp2_nv fields[] = {status, type};
   nghttp2_data_provider provider;
   provider.source.ptr = &stream;
   provider.read_callback = Callbacks::ReadPieces;
-  (void)nghttp2_submit_response(session_, stream.id, fields, 2, &provider);
+  (void)nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), &provider);
 }
 
 void Connection::ForgetDeadline(Stream& stream) {
@@ -436,42 +413,15 @@ void Connection::OnReadable() {
   } while (result.more && !failed_);
 }
 
-bool Connection::Clogged() const { return output_position_ < output_.size(); }
-
-bool Connection::WriteRest() {
-  const Socket::Result result = socket_->Write(std::string_view(output_).substr(output_position_));
-  if (result.state == Socket::State::kClosed) failed_ = true;
-  output_position_ += result.bytes;
-  if (Clogged()) return false;
-  output_ = {};
-  output_position_ = 0;
-  return true;
-}
-
 bool Connection::Flush() {
   // A client of TLS has to be heard before it can be answered.
-  while (!failed_ && read_any_) {
-    if (Clogged() && !WriteRest()) break;
-    std::string& output = loop_->output;
-    output.clear();
-    while (output.size() < kWriteBytes) {
-      const uint8_t* data = nullptr;
-      const ssize_t size = nghttp2_session_mem_send(session_, &data);
-      if (size < 0) failed_ = true;
-      if (size <= 0) break;
-      output.append(reinterpret_cast<const char*>(data), static_cast<size_t>(size));
-    }
-    if (output.empty()) break;
-    const Socket::Result result = socket_->Write(output);
-    if (result.state == Socket::State::kClosed) failed_ = true;
-    if (result.bytes < output.size()) {
-      output_ = output.substr(result.bytes);
-      output_position_ = 0;
-    }
+  if (!failed_ && read_any_ &&
+      output_.Write(session_, *socket_, loop_->output) == Output::Result::kFailed) {
+    failed_ = true;
   }
   MakeRoom();
   if (failed_) return false;
-  if (Clogged()) return true;
+  if (output_.clogged()) return true;
   if (close_when_written_ || (draining_ && streams_.empty())) return false;
   return nghttp2_session_want_read(session_) != 0 || nghttp2_session_want_write(session_) != 0;
 }
@@ -483,9 +433,9 @@ void Connection::MakeRoom() {
 }
 
 uint32_t Connection::WantedEvents() const {
-  const bool deaf = Clogged() && streams_.size() > kCallsOfDeafClient;
+  const bool deaf = output_.clogged() && streams_.size() > kCallsOfDeafClient;
   uint32_t events = deaf ? 0 : static_cast<uint32_t>(EPOLLIN);
-  if (Clogged() || socket_->read_wants_write()) events |= EPOLLOUT;
+  if (output_.clogged() || socket_->read_wants_write()) events |= EPOLLOUT;
   return events;
 }
 

@@ -10,7 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
-#include "base/rpc/internal/mailbox.h"
+#include "base/rpc/internal/http2.h"
 #include "base/rpc/internal/socket.h"
 #include "base/rpc/internal/stream.h"
 #include "base/rpc/server.h"
@@ -49,9 +49,6 @@ class Connection {
   // For epoll.
   [[nodiscard]] uint32_t WantedEvents() const;
 
-  uint32_t watched_events = 0;  // For the loop.
-  bool dirty = false;           // For the loop: Flush is due.
-
  private:
   struct Callbacks;  // nghttp2's.
 
@@ -64,17 +61,16 @@ class Connection {
   void EndStream(Stream& stream);
   void ForgetDeadline(Stream& stream);
   void OnPing();
-  [[nodiscard]] bool WriteRest();
   void MakeRoom();
-  [[nodiscard]] bool Clogged() const;
+  void ReadPeer();
 
   LoopContext* const loop_;
   const std::unique_ptr<Socket> socket_;
   nghttp2_session* session_ = nullptr;
   absl::flat_hash_map<int32_t, std::shared_ptr<Stream>> streams_;
   std::vector<std::shared_ptr<Stream>> roomy_;  // Their OnRoom is due.
-  std::string output_;                          // Did not fit into the socket.
-  size_t output_position_ = 0;
+  std::shared_ptr<const Peer> peer_;            // Null before the first call.
+  Output output_;
   const absl::Duration opened_;
   absl::Duration last_read_;
   absl::Duration pinged_ = absl::InfiniteDuration();      // Since when an answer is waited for.

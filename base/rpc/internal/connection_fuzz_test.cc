@@ -31,6 +31,7 @@ class FuzzSocket final : public Socket {
     return {State::kDone, turn_ % 3 == 0 ? (bytes.size() + 1) / 2 : bytes.size()};
   }
   int fd() const override { return -1; }
+  std::string Why() const override { return ""; }
 
  private:
   std::string_view input_;
@@ -80,7 +81,7 @@ void Serve(std::string_view input) {
   LoopContext context{.options = &options,
                       .methods = &methods,
                       .counters = &counters,
-                      .mailbox = std::make_shared<Mailbox>(),
+                      .mailbox = std::make_shared<Mailbox<Stream>>(),
                       .deadlines = {},
                       .now = {},
                       .input = {},
@@ -91,7 +92,7 @@ void Serve(std::string_view input) {
     while (alive) {
       context.now += absl::Milliseconds(100);
       connection.OnReadable();
-      for (const std::shared_ptr<Stream>& stream : context.mailbox->Take().streams) {
+      for (const std::shared_ptr<Stream>& stream : context.mailbox->Take()) {
         if (stream->connection != nullptr) connection.OnStream(stream);
       }
       alive = connection.Flush();

@@ -1,166 +1,158 @@
 #include "base/rpc/internal/loop.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <csignal>
 #include <utility>
 
-#include "base/burst.h"
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/rpc/internal/socket.h"
 
 namespace keelson::rpc::internal {
 namespace {
 
-constexpr absl::Duration kTimerInterval = absl::Seconds(1);  // Of handshakes and keep-alives.
-
-void Watch(int epoll, int operation, int fd, uint32_t events, void* data) {
-  epoll_event event{.events = events, .data = {.ptr = data}};
-  KEELSON_CHECK(::epoll_ctl(epoll, operation, fd, &event) == 0) << errno;
-}
+constexpr absl::Duration kCheckInterval = absl::Seconds(1);
 
 }  // namespace
 
-Loop::Loop(const ServerOptions* options, const Methods* methods, Counters* counters)
-    : context_{.options = options,
+class Loop::Watched final : public EventLoop::Source {
+ public:
+  Watched(Loop* loop, std::unique_ptr<Socket> socket)
+      : loop_(loop), connection(&loop->context_, std::move(socket)) {
+    loop_->thread_->Watch(connection.fd(), EPOLLIN, this);
+  }
+  ~Watched() override { loop_->thread_->Unwatch(connection.fd(), this); }
+
+  void OnReady(uint32_t events) override {
+    loop_->context_.now = loop_->thread_->now();
+    if ((events & ~static_cast<uint32_t>(EPOLLOUT)) != 0) connection.OnReadable();
+    loop_->Touch(this);
+  }
+  // False when the connection is over.
+  [[nodiscard]] bool Flush() {
+    dirty = false;
+    if (!connection.Flush()) return false;
+    const uint32_t events = connection.WantedEvents();
+    if (std::exchange(watched_events_, events) != events) {
+      loop_->thread_->Rewatch(connection.fd(), events, this);
+    }
+    return true;
+  }
+
+ private:
+  Loop* const loop_;
+  uint32_t watched_events_ = EPOLLIN;
+
+ public:
+  Connection connection;
+  bool dirty = false;  // Flush is due.
+};
+
+Loop::Loop(EventLoop* thread, const ServerOptions* options, const Methods* methods,
+           Counters* counters)
+    : thread_(thread),
+      context_{.options = options,
                .methods = methods,
                .counters = counters,
-               .mailbox = std::make_shared<Mailbox>(),
+               .mailbox = nullptr,
                .deadlines = {},
                .now = RealClock().Monotonic(),
                .input = {},
                .output = {}},
-      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      next_timer_(context_.now) {
-  KEELSON_CHECK(epoll_.ok()) << "epoll: " << errno;
-  Watch(epoll_.get(), EPOLL_CTL_ADD, context_.mailbox->fd(), EPOLLIN, nullptr);
-  // A signal must not come to this thread; SIGPIPE of OpenSSL's writes least of all.
-  sigset_t all;
-  sigset_t before;
-  (void)::sigfillset(&all);
-  KEELSON_CHECK(::pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
-  thread_ = std::thread([this] { Run(); });
-  KEELSON_CHECK(::pthread_sigmask(SIG_SETMASK, &before, nullptr) == 0);
-  (void)::pthread_setname_np(thread_.native_handle(), "rpc");  // Cosmetic.
+      timer_(*thread, [this] { OnTimer(); }) {
+  context_.mailbox =
+      std::make_shared<Mailbox<Stream>>(thread_, [this](Mailbox<Stream>::Streams streams) {
+        context_.now = thread_->now();
+        for (const std::shared_ptr<Stream>& stream : streams) {
+          if (stream->connection == nullptr) continue;
+          stream->connection->OnStream(stream);
+          Touch(connections_.find(stream->connection)->second.get());
+        }
+        SetTimer();
+      });
 }
 
-Loop::~Loop() { Stop(); }
+Loop::~Loop() = default;
 
 void Loop::Adopt(UniqueFd fd, bool tls) {
   // A task must be copyable.
   const auto shared = std::make_shared<UniqueFd>(std::move(fd));
-  (void)context_.mailbox->Post([this, shared, tls] { Open(std::move(*shared), tls); });
+  thread_->Post([self = shared_from_this(), shared, tls] { self->Open(std::move(*shared), tls); });
 }
 
 void Loop::Drain() {
-  const bool posted = context_.mailbox->Post([this] {
+  thread_->Await([this] {
     draining_ = true;
-    for (const auto& [connection, owned] : connections_) {
+    for (const auto& [connection, watched] : connections_) {
       connection->Drain();
-      Touch(connection);
+      Touch(watched.get());
     }
     if (connections_.empty() && !drained_.HasBeenNotified()) drained_.Notify();
   });
-  if (!posted && !drained_.HasBeenNotified()) drained_.Notify();
 }
 
 void Loop::Stop() {
-  if (!thread_.joinable()) return;
-  (void)context_.mailbox->Post([this] { stopping_ = true; });
-  thread_.join();
+  thread_->Await([this] {
+    stopped_ = true;
+    context_.mailbox->Close();
+    timer_.Clear();
+    touched_.clear();
+    connections_.clear();
+  });
 }
 
 void Loop::Open(UniqueFd fd, bool tls) {
-  if (draining_) return;
+  if (draining_ || stopped_) return;
   std::unique_ptr<Socket> socket =
       tls ? MakeTlsSocket(std::move(fd), *context_.options->tls) : MakePlainSocket(std::move(fd));
   if (socket == nullptr) return;
-  auto connection = std::make_unique<Connection>(&context_, std::move(socket));
-  Connection* const raw = connection.get();
-  raw->watched_events = EPOLLIN;
-  Watch(epoll_.get(), EPOLL_CTL_ADD, raw->fd(), EPOLLIN, raw);
-  connections_.emplace(raw, std::move(connection));
+  context_.now = thread_->now();
+  auto watched = std::make_unique<Watched>(this, std::move(socket));
+  Connection* const connection = &watched->connection;
+  connections_.emplace(connection, std::move(watched));
+  SetTimer();
 }
 
-void Loop::Touch(Connection* connection) {
-  if (!std::exchange(connection->dirty, true)) touched_.push_back(connection);
+void Loop::Touch(Watched* watched) {
+  if (std::exchange(watched->dirty, true)) return;
+  if (touched_.empty()) thread_->Defer([self = shared_from_this()] { self->FlushTouched(); });
+  touched_.push_back(watched);
 }
 
 void Loop::FlushTouched() {
-  for (Connection* const connection : std::exchange(touched_, {})) {
-    connection->dirty = false;
-    if (!connection->Flush()) {
-      connections_.erase(connection);
-      continue;
-    }
-    const uint32_t events = connection->WantedEvents();
-    if (events == connection->watched_events) continue;
-    connection->watched_events = events;
-    Watch(epoll_.get(), EPOLL_CTL_MOD, connection->fd(), events, connection);
+  for (Watched* const watched : std::exchange(touched_, {})) {
+    if (!watched->Flush()) connections_.erase(&watched->connection);
   }
   if (draining_ && connections_.empty() && !drained_.HasBeenNotified()) drained_.Notify();
+  SetTimer();
 }
 
-void Loop::OnTimers() {
+void Loop::OnTimer() {
+  context_.now = thread_->now();
   while (!context_.deadlines.empty() && context_.deadlines.begin()->first <= context_.now) {
     Stream* const stream = context_.deadlines.begin()->second;
     context_.deadlines.erase(context_.deadlines.begin());
     stream->deadline.reset();
     stream->Finish(absl::DeadlineExceededError("context deadline exceeded"));
   }
-  if (context_.now < next_timer_) return;
-  next_timer_ = context_.now + kTimerInterval;
-  for (const auto& [connection, owned] : connections_) {
-    connection->OnTimer(context_.now);
-    Touch(connection);
+  if (next_check_ <= context_.now) {
+    next_check_ = absl::InfiniteDuration();
+    for (const auto& [connection, watched] : connections_) {
+      connection->OnTimer(context_.now);
+      Touch(watched.get());
+    }
   }
+  SetTimer();
 }
 
-int Loop::Timeout() const {
-  absl::Duration next = absl::InfiniteDuration();
-  if (!connections_.empty()) next = next_timer_;
+void Loop::SetTimer() {
+  if (!connections_.empty() && next_check_ == absl::InfiniteDuration()) {
+    next_check_ = thread_->now() + kCheckInterval;
+  }
+  absl::Duration next = next_check_;
   if (!context_.deadlines.empty()) next = std::min(next, context_.deadlines.begin()->first);
-  if (next == absl::InfiniteDuration()) return -1;
-  const absl::Duration left = std::max(next - RealClock().Monotonic(), absl::ZeroDuration());
-  return static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))));
-}
-
-void Loop::Run() {
-  while (!stopping_) {
-    Mailbox::Items items = context_.mailbox->Take();
-    const bool idle = items.empty();
-    for (const std::function<void()>& task : items.tasks) task();
-    for (const std::shared_ptr<Stream>& stream : items.streams) {
-      if (stream->connection == nullptr) continue;
-      stream->connection->OnStream(stream);
-      Touch(stream->connection);
-    }
-    items = {};
-    FlushTouched();
-
-    epoll_event events[128];
-    const int count = ::epoll_wait(epoll_.get(), events, 128, idle ? Timeout() : 0);
-    KEELSON_CHECK(count >= 0 || errno == EINTR) << errno;
-    const auto called = [](const epoll_event& event) { return event.data.ptr == nullptr; };
-    context_.mailbox->Awake(std::any_of(events, events + std::max(count, 0), called));
-    context_.now = RealClock().Monotonic();
-    Burst burst;  // What the requests wake is woken once.
-    for (int i = 0; i < count; ++i) {
-      if (called(events[i])) continue;
-      auto* const connection = static_cast<Connection*>(events[i].data.ptr);
-      if ((events[i].events & ~static_cast<uint32_t>(EPOLLOUT)) != 0) connection->OnReadable();
-      Touch(connection);
-    }
-    FlushTouched();
-    OnTimers();
-  }
-  context_.mailbox->Close();
-  touched_.clear();
-  connections_.clear();
+  // One that goes off too early finds nothing to do.
+  if (!stopped_ && next < timer_.at()) timer_.Set(next);
 }
 
 }  // namespace keelson::rpc::internal

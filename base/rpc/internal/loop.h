@@ -1,4 +1,4 @@
-// A thread that serves connections.
+// The connections of a server that belong to one thread.
 #ifndef KEELSON_BASE_RPC_INTERNAL_LOOP_H_
 #define KEELSON_BASE_RPC_INTERNAL_LOOP_H_
 
@@ -6,20 +6,17 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "base/event_loop.h"
 #include "base/rpc/internal/connection.h"
 #include "base/rpc/internal/mailbox.h"
 #include "base/rpc/internal/stream.h"
 #include "base/rpc/server.h"
 #include "base/unique_fd.h"
-
-struct nghttp2_option;
-struct nghttp2_session_callbacks;
 
 namespace keelson::rpc::internal {
 
@@ -39,17 +36,19 @@ struct LoopContext {
   const ServerOptions* options;
   const Methods* methods;
   Counters* counters;
-  std::shared_ptr<Mailbox> mailbox;
+  std::shared_ptr<Mailbox<Stream>> mailbox;
   Deadlines deadlines;
   absl::Duration now;  // Monotonic; as of the last wake.
   std::string input;   // For one read at a time.
   std::string output;  // For one write at a time.
 };
 
-class Loop {
+// Owned by shared_ptr: a task may still be on its way after Stop.
+class Loop final : public std::enable_shared_from_this<Loop> {
  public:
-  Loop(const ServerOptions* options, const Methods* methods, Counters* counters);
-  ~Loop();  // Stops.
+  // `thread` is borrowed until Stop.
+  Loop(EventLoop* thread, const ServerOptions* options, const Methods* methods, Counters* counters);
+  ~Loop();
 
   // Thread-safe.
   void Adopt(UniqueFd fd, bool tls);
@@ -58,27 +57,28 @@ class Loop {
   [[nodiscard]] bool WaitUntilDrained(absl::Duration timeout) {
     return drained_.WaitForNotificationWithTimeout(timeout);
   }
-  // Ends all calls and the thread. Idempotent; of one thread.
+  // Ends all calls. Idempotent.
   void Stop();
 
  private:
-  void Run();
+  class Watched;  // A connection and its place in the event loop.
+
   void Open(UniqueFd fd, bool tls);
   // Looks after the connection once something has been done with it.
-  void Touch(Connection* connection);
+  void Touch(Watched* watched);
   void FlushTouched();
-  void OnTimers();
-  [[nodiscard]] int Timeout() const;  // Milliseconds; -1: none
+  void OnTimer();
+  void SetTimer();
 
+  EventLoop* const thread_;
   LoopContext context_;
-  const UniqueFd epoll_;
-  absl::flat_hash_map<Connection*, std::unique_ptr<Connection>> connections_;
-  std::vector<Connection*> touched_;
-  absl::Duration next_timer_;
+  absl::flat_hash_map<Connection*, std::unique_ptr<Watched>> connections_;
+  std::vector<Watched*> touched_;
+  EventLoop::Timer timer_;
+  absl::Duration next_check_ = absl::InfiniteDuration();  // Of handshakes and keep-alives.
   bool draining_ = false;
-  bool stopping_ = false;
+  bool stopped_ = false;
   absl::Notification drained_;
-  std::thread thread_;
 };
 
 }  // namespace keelson::rpc::internal

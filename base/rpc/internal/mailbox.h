@@ -1,54 +1,70 @@
-// What other threads have for a loop.
+// Calls that have something for the thread of their connection.
 #ifndef KEELSON_BASE_RPC_INTERNAL_MAILBOX_H_
 #define KEELSON_BASE_RPC_INTERNAL_MAILBOX_H_
 
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "base/burst.h"
-#include "base/unique_fd.h"
+#include "base/event_loop.h"
 
 namespace keelson::rpc::internal {
 
-class Stream;
-
-// Thread-safe; Take and Close are for the loop.
+// Thread-safe; Take and Close are for the loop's thread.
 //
-// Only the first to post to a loop that sleeps wakes it: while it works, posting costs no
-// system call.
-class Mailbox final : public Sleeper, public std::enable_shared_from_this<Mailbox> {
+// The first call to come makes the loop take all. One that comes on the loop's own thread is taken
+// in the same step.
+template <typename Stream>
+class Mailbox final : public std::enable_shared_from_this<Mailbox<Stream>> {
  public:
-  struct Items {
-    std::vector<std::shared_ptr<Stream>> streams;  // have something to send, or to read again
-    std::vector<std::function<void()>> tasks;
-    [[nodiscard]] bool empty() const { return streams.empty() && tasks.empty(); }
-  };
+  using Streams = std::vector<std::shared_ptr<Stream>>;
 
-  Mailbox();
+  // `deliver` runs on the loop, until Close. Without a loop, someone has to call Take.
+  explicit Mailbox(EventLoop* loop = nullptr, std::function<void(Streams)> deliver = nullptr)
+      : loop_(loop), deliver_(std::move(deliver)) {}
 
-  void Post(std::shared_ptr<Stream> stream) ABSL_LOCKS_EXCLUDED(mu_);
-  // False after Close: the task will not run.
-  bool Post(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mu_);
+  // Also after Close, when the loop may be gone; then it is for nothing.
+  void Post(std::shared_ptr<Stream> stream) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    if (closed_) return;
+    streams_.push_back(std::move(stream));
+    if (std::exchange(called_, true) || loop_ == nullptr) return;
+    auto deliver = [self = this->shared_from_this()] { self->Deliver(); };
+    if (loop_->InLoop()) {
+      loop_->Defer(std::move(deliver));
+    } else {
+      loop_->Post(std::move(deliver));
+    }
+  }
 
-  // All that has come. When that is nothing the loop counts as asleep, until Awake.
-  Items Take() ABSL_LOCKS_EXCLUDED(mu_);
-  // `called`: fd() was readable.
-  void Awake(bool called) ABSL_LOCKS_EXCLUDED(mu_);
+  Streams Take() ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    called_ = false;
+    return std::exchange(streams_, {});
+  }
+
   // Drops all, and what comes later.
-  void Close() ABSL_LOCKS_EXCLUDED(mu_);
-
-  void Wake() override;
-  // Readable when the loop is to wake.
-  [[nodiscard]] int fd() const { return event_.get(); }
+  void Close() ABSL_LOCKS_EXCLUDED(mu_) {
+    Streams dropped;  // Destroyed without the lock: it may hold the last of a handler.
+    absl::MutexLock lock(&mu_);
+    closed_ = true;
+    std::swap(dropped, streams_);
+  }
 
  private:
-  const UniqueFd event_;
+  void Deliver() {
+    Streams streams = Take();
+    if (!streams.empty()) deliver_(std::move(streams));  // None is left after Close.
+  }
+
+  EventLoop* const loop_;
+  const std::function<void(Streams)> deliver_;
   absl::Mutex mu_;
-  Items items_ ABSL_GUARDED_BY(mu_);
-  bool asleep_ ABSL_GUARDED_BY(mu_) = false;
+  Streams streams_ ABSL_GUARDED_BY(mu_);
+  bool called_ ABSL_GUARDED_BY(mu_) = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "base/tls.h"
@@ -31,12 +32,26 @@ class Socket {
   virtual Result Write(std::string_view bytes) = 0;
   // Whether the last Read waits for room to write; TLS does sometimes.
   [[nodiscard]] virtual bool read_wants_write() const { return false; }
+  // Whether the last Write waits for something to read; TLS does until the handshake is done.
+  [[nodiscard]] virtual bool write_wants_read() const { return false; }
+  // Why it is closed, for people; "" while it is not.
+  [[nodiscard]] virtual std::string Why() const = 0;
+  // That of the other side, if it was verified.
+  [[nodiscard]] virtual std::shared_ptr<const PeerCertificate> Certificate() const {
+    return nullptr;
+  }
   [[nodiscard]] virtual int fd() const = 0;
 };
 
 std::unique_ptr<Socket> MakePlainSocket(UniqueFd fd);
-// Null when OpenSSL has no memory.
+// The server's end. Null when OpenSSL has no memory.
 std::unique_ptr<Socket> MakeTlsSocket(UniqueFd fd, const TlsServerContext& context);
+// The client's, which expects a certificate for `server_name`, and HTTP/2. The same.
+std::unique_ptr<Socket> MakeTlsClientSocket(UniqueFd fd, const TlsClientContext& context,
+                                            const std::string& server_name);
+
+// "127.0.0.1:40312", or "unix" for a socket without a name; "unknown" when it has gone.
+std::string PeerAddress(int fd);
 
 }  // namespace keelson::rpc::internal
 

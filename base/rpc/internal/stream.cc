@@ -14,14 +14,14 @@ void Stream::PostLocked() {
 }
 
 void Stream::AddLocked(std::string message) {
-  constexpr size_t kCopyIsCheaper = 4096;
-  unsent_bytes_ += kMessagePrefixBytes + message.size();
-  outgoing_.pieces.push_back(MessagePrefix(message.size()));
-  if (message.size() <= kCopyIsCheaper) {
-    outgoing_.pieces.back() += message;
-  } else {
-    outgoing_.pieces.push_back(std::move(message));
-  }
+  unsent_bytes_ += AddMessage(std::move(message), &outgoing_.pieces);
+}
+
+void Stream::Accept(rpc::Metadata fields) {
+  absl::MutexLock lock(&mu_);
+  if (closed_ || ended_.has_value()) return;
+  outgoing_.header = std::move(fields);
+  PostLocked();
 }
 
 bool Stream::Send(std::string message) {
@@ -67,9 +67,9 @@ Stream::Outgoing Stream::TakeOutgoing() {
   return std::exchange(outgoing_, {});
 }
 
-bool Stream::Sent(size_t bytes) {
+bool Stream::Sent(size_t sent) {
   absl::MutexLock lock(&mu_);
-  unsent_bytes_ -= bytes;
+  unsent_bytes_ -= sent;
   return unsent_bytes_ <= kRoomy && std::exchange(wants_room_, false);
 }
 

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "base/rpc/call.h"
 #include "base/rpc/internal/mailbox.h"
+#include "base/rpc/internal/outgoing.h"
 #include "base/rpc/internal/wire.h"
 
 namespace keelson::rpc::internal {
@@ -29,16 +30,14 @@ using Deadlines = std::multimap<absl::Duration, Stream*>;
 
 class Stream final : public Call, public std::enable_shared_from_this<Stream> {
  public:
-  // Of messages that wait to be sent, in bytes: from here on Send returns false, and below the
-  // other the handler gets its OnRoom.
-  static constexpr size_t kCrowded = 256 << 10;
-  static constexpr size_t kRoomy = 64 << 10;
-
-  Stream(std::shared_ptr<Mailbox> mailbox, int32_t stream_id, size_t max_request_bytes)
+  Stream(std::shared_ptr<Mailbox<Stream>> mailbox, int32_t stream_id, size_t max_request_bytes)
       : id(stream_id), reader(max_request_bytes), mailbox_(std::move(mailbox)) {}
 
   // --- Call: for any thread ---
   std::string_view Metadata(std::string_view name) const override;
+  const rpc::Metadata& AllMetadata() const override { return metadata; }
+  const Peer& peer() const override { return *from; }
+  void Accept(rpc::Metadata fields) override;
   bool Send(std::string message) override;
   void Finish(const absl::Status& status) override;
   void Answer(std::string message) override;
@@ -48,7 +47,8 @@ class Stream final : public Call, public std::enable_shared_from_this<Stream> {
   // --- For the connection, on its thread ---
 
   struct Outgoing {
-    std::vector<std::string> pieces;  // of messages with their prefixes
+    std::optional<rpc::Metadata> header;
+    Pieces pieces;
     std::optional<absl::Status> end;
   };
   // What the handler has given since the last time.
@@ -70,7 +70,8 @@ class Stream final : public Call, public std::enable_shared_from_this<Stream> {
   std::string http_method;
   std::string timeout;
   size_t header_bytes = 0;
-  std::vector<std::pair<std::string, std::string>> metadata;  // Constant once the call starts.
+  rpc::Metadata metadata;            // Constant once the call starts.
+  std::shared_ptr<const Peer> from;  // The same.
   MessageReader reader;
   size_t unconsumed_bytes = 0;  // Received, and not given back to flow control yet.
   bool half_closed = false;
@@ -79,9 +80,8 @@ class Stream final : public Call, public std::enable_shared_from_this<Stream> {
   std::optional<Deadlines::iterator> deadline;
 
   // The response.
-  std::vector<std::string> pieces;  // To be sent from `piece` on.
-  size_t piece = 0;
-  size_t piece_position = 0;
+  std::optional<rpc::Metadata> header;
+  OutgoingBytes bytes;
   bool responded = false;  // The response's header is on its way.
   bool deferred = false;   // nghttp2 waits for more pieces.
   std::optional<absl::Status> end;
@@ -90,7 +90,7 @@ class Stream final : public Call, public std::enable_shared_from_this<Stream> {
   void PostLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AddLocked(std::string message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const std::shared_ptr<Mailbox> mailbox_;
+  const std::shared_ptr<Mailbox<Stream>> mailbox_;
   mutable absl::Mutex mu_;
   Outgoing outgoing_ ABSL_GUARDED_BY(mu_);
   std::optional<absl::StatusCode> ended_ ABSL_GUARDED_BY(mu_);  // What the handler ended with.

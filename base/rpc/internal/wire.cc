@@ -1,6 +1,8 @@
 #include "base/rpc/internal/wire.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -64,6 +66,22 @@ std::optional<absl::Duration> ParseTimeout(std::string_view value) {
   }
 }
 
+std::string FormatTimeout(absl::Duration timeout) {
+  constexpr int64_t kMax = 99'999'999;
+  constexpr std::pair<char, int64_t> kUnits[] = {{'n', 1},
+                                                 {'u', 1'000},
+                                                 {'m', 1'000'000},
+                                                 {'S', 1'000'000'000},
+                                                 {'M', 60'000'000'000},
+                                                 {'H', 3'600'000'000'000}};
+  const int64_t nanos = std::max<int64_t>(absl::ToInt64Nanoseconds(timeout), 1);
+  for (const auto& [unit, size] : kUnits) {
+    const int64_t number = nanos / size + (nanos % size == 0 ? 0 : 1);
+    if (number <= kMax) return absl::StrCat(number, std::string(1, unit));
+  }
+  return absl::StrCat(kMax, "H");
+}
+
 std::string EncodeStatusMessage(std::string_view message) {
   constexpr char kHex[] = "0123456789ABCDEF";
   std::string encoded;
@@ -79,6 +97,26 @@ std::string EncodeStatusMessage(std::string_view message) {
     }
   }
   return encoded;
+}
+
+std::string DecodeStatusMessage(std::string_view value) {
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+  };
+  std::string message;
+  for (size_t i = 0; i < value.size(); ++i) {
+    const bool whole = value[i] == '%' && i + 2 < value.size();
+    if (whole && digit(value[i + 1]) >= 0 && digit(value[i + 2]) >= 0) {
+      message += static_cast<char>(digit(value[i + 1]) * 16 + digit(value[i + 2]));
+      i += 2;
+    } else {
+      message += value[i];
+    }
+  }
+  return message;
 }
 
 bool IsGrpcContentType(std::string_view value) {

@@ -39,9 +39,13 @@ class MessageReader {
 
 // The value of "grpc-timeout": 1 to 8 digits and a unit. Nothing when it is malformed.
 std::optional<absl::Duration> ParseTimeout(std::string_view value);
+// That value for `timeout`, which may be longer by less than the unit; at least a nanosecond.
+std::string FormatTimeout(absl::Duration timeout);
 
 // The value of "grpc-message": bytes outside of printable ASCII, and '%', as %XX.
 std::string EncodeStatusMessage(std::string_view message);
+// And back. What is not so encoded stays as it is.
+std::string DecodeStatusMessage(std::string_view value);
 
 // Whether a "content-type" is gRPC's with protobuf messages.
 bool IsGrpcContentType(std::string_view value);

@@ -99,5 +99,27 @@ TEST_CASE("Content types of gRPC with protobuf are known", "[rpc][wire]") {
   }
 }
 
+TEST_CASE("A timeout that is sent is read as the same or a little more", "[rpc][wire]") {
+  const auto timeout =
+      GENERATE(absl::Nanoseconds(1), absl::Nanoseconds(99'999'999), absl::Nanoseconds(100'000'001),
+               absl::Milliseconds(1500), absl::Hours(3), absl::Hours(24 * 365 * 100));
+  CAPTURE(absl::FormatDuration(timeout));
+  const std::optional<absl::Duration> read = ParseTimeout(FormatTimeout(timeout));
+  REQUIRE(read.has_value());
+  CHECK(*read >= timeout);
+  CHECK(*read <= timeout + timeout / 1000 + absl::Nanoseconds(1));
+  CHECK(FormatTimeout(-absl::Seconds(1)) == "1n");
+}
+
+TEST_CASE("A status message survives its encoding, and what is none stays as it is",
+          "[rpc][wire]") {
+  for (const std::string& message :
+       {std::string("plain"), std::string("100 % \n\0 \xff", 10), std::string("\xc3\xa9")}) {
+    CHECK(DecodeStatusMessage(EncodeStatusMessage(message)) == message);
+  }
+  for (const char* bad : {"%", "%4", "a%zz", "%g1", "%1"}) CHECK(DecodeStatusMessage(bad) == bad);
+  CHECK(DecodeStatusMessage("%e2%82%AC") == "\xe2\x82\xac");
+}
+
 }  // namespace
 }  // namespace keelson::rpc::internal
