@@ -181,10 +181,10 @@ absl::StatusOr<std::shared_ptr<const TlsServerContext>> TlsServerContext::Create
     const TlsMaterial& material, Protocol protocol) {
   KEELSON_ASSIGN_OR_RETURN(const ContextPtr ctx, NewContext(TLS_server_method()));
   KEELSON_RETURN_IF_ERROR(UseCertificate(ctx.get(), material));
-  if (material.ca_pem.empty() && material.require_client_cert) {
+  if (material.require_client_cert && (material.ca_pem.empty() || !material.verify_peer)) {
     return absl::InvalidArgumentError("client certificates need their authorities");
   }
-  if (!material.ca_pem.empty()) {
+  if (!material.ca_pem.empty() && material.verify_peer) {
     KEELSON_RETURN_IF_ERROR(TrustAuthorities(ctx.get(), material.ca_pem, true));
     const int require = material.require_client_cert ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
     SSL_CTX_set_verify(ctx.get(), SSL_VERIFY_PEER | require, nullptr);
@@ -198,15 +198,17 @@ absl::StatusOr<std::shared_ptr<const TlsClientContext>> TlsClientContext::Create
     const TlsMaterial& material) {
   KEELSON_ASSIGN_OR_RETURN(const ContextPtr ctx, NewContext(TLS_client_method()));
   if (!material.cert_pem.empty()) KEELSON_RETURN_IF_ERROR(UseCertificate(ctx.get(), material));
-  if (!material.ca_pem.empty()) {
-    KEELSON_RETURN_IF_ERROR(TrustAuthorities(ctx.get(), material.ca_pem, false));
-  } else if (SSL_CTX_set_default_verify_paths(ctx.get()) != 1) {
-    return Invalid("the system's certificate authorities");
+  if (material.verify_peer) {
+    if (!material.ca_pem.empty()) {
+      KEELSON_RETURN_IF_ERROR(TrustAuthorities(ctx.get(), material.ca_pem, false));
+    } else if (SSL_CTX_set_default_verify_paths(ctx.get()) != 1) {
+      return Invalid("the system's certificate authorities");
+    }
   }
-  SSL_CTX_set_verify(ctx.get(), SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_verify(ctx.get(), material.verify_peer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
   // OpenSSL's only call here that returns 0 for success.
   if (SSL_CTX_set_alpn_protos(ctx.get(), kHttp11, sizeof(kHttp11)) != 0) return Invalid("ALPN");
-  return std::shared_ptr<const TlsClientContext>(new TlsClientContext(ctx));
+  return std::shared_ptr<const TlsClientContext>(new TlsClientContext(ctx, material.verify_peer));
 }
 
 }  // namespace keelson

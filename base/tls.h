@@ -39,6 +39,10 @@ struct TlsMaterial {
   std::string key_pem = {};
   std::string ca_pem = {};
   bool require_client_cert = false;
+  // False: any certificate of the other side will do, whoever signed it and whatever its name.
+  // That keeps listeners out, but no impostor. For members with certificates that each made
+  // itself; such a server asks for no certificate, such a client has no use for ca_pem.
+  bool verify_peer = true;
 };
 
 // Reads the files that are named and checks that they hold what they should and that the
@@ -68,7 +72,8 @@ class TlsServerContext {
   const std::shared_ptr<ssl_ctx_st> ctx_;
 };
 
-// How a client speaks TLS. It always verifies the server's certificate and name.
+// How a client speaks TLS. It verifies the server's certificate; whoever uses it, its name. Neither
+// without TlsMaterial::verify_peer.
 class TlsClientContext {
  public:
   // Without ca_pem the system's authorities are trusted; a certificate is optional.
@@ -76,10 +81,14 @@ class TlsClientContext {
       const TlsMaterial& material);
 
   [[nodiscard]] ssl_ctx_st* ssl_ctx() const { return ctx_.get(); }
+  // False: the name in the server's certificate is not to be looked at either.
+  [[nodiscard]] bool verifies() const { return verifies_; }
 
  private:
-  explicit TlsClientContext(std::shared_ptr<ssl_ctx_st> ctx) : ctx_(std::move(ctx)) {}
+  TlsClientContext(std::shared_ptr<ssl_ctx_st> ctx, bool verifies)
+      : ctx_(std::move(ctx)), verifies_(verifies) {}
   const std::shared_ptr<ssl_ctx_st> ctx_;
+  const bool verifies_;
 };
 
 // What OpenSSL's error queue of this thread holds, as one line; empties the queue.

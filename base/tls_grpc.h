@@ -16,7 +16,8 @@ namespace keelson {
 // For a server. `material` comes from LoadTlsMaterial and has a certificate.
 std::shared_ptr<grpc::ServerCredentials> GrpcServerCredentials(const TlsMaterial& material);
 
-// For a client; `material` may be empty, then the system's authorities are trusted.
+// For a client; `material` may be empty, then the system's authorities are trusted. Without
+// verify_peer the server's certificate may be anybody's.
 std::shared_ptr<grpc::ChannelCredentials> GrpcChannelCredentials(const TlsMaterial& material);
 
 }  // namespace keelson

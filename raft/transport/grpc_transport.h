@@ -54,6 +54,10 @@ class GrpcTransport final : public Transport {
     std::string key;
     // Name expected in the certificates of peers when it is not their host name.
     std::string server_name;
+    // False: a peer's certificate may be signed by anyone, so each member can make its own.
+    // Keeps listeners out, but no impostor; `ca` and `server_name` are then not looked at, and
+    // callers are asked for no certificate.
+    bool verify_peers = true;
   };
 
   struct Options {

@@ -567,10 +567,7 @@ TEST_CASE("Impossible options and a taken port are refused", "[raft][transport][
 
 GrpcTransport::Tls MakeTls(const testing::TestAuthority& authority, const std::string& name) {
   const testing::IssuedCertificate issued = authority.Issue(name, "DNS:" + name + ",IP:127.0.0.1");
-  return {.ca = authority.ca_pem(),
-          .certificate = issued.cert_pem,
-          .key = issued.key_pem,
-          .server_name = ""};
+  return {.ca = authority.ca_pem(), .certificate = issued.cert_pem, .key = issued.key_pem};
 }
 
 TEST_CASE("Members prove themselves by certificates", "[raft][transport][tls]") {
@@ -610,6 +607,49 @@ TEST_CASE("Members prove themselves by certificates", "[raft][transport][tls]") 
     SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
     CHECK(a.sink.WaitForUnreachable());
     CHECK(a.troubles.WaitFor("stream to node 2"));
+    CHECK(b.sink.messages().empty());
+  }
+}
+
+// As etcd's --peer-auto-tls has it.
+TEST_CASE("Members whose certificates nobody knows talk if they agree not to verify",
+          "[raft][transport][tls]") {
+  const testing::TestAuthority authority;
+  const testing::TestAuthority stranger("Another authority");
+  // Neither names an address.
+  const auto tls_of = [](const testing::IssuedCertificate& issued, bool verify_peers) {
+    return GrpcTransport::Tls{
+        .certificate = issued.cert_pem, .key = issued.key_pem, .verify_peers = verify_peers};
+  };
+  GrpcTransport::Options options = MakeOptions(2);
+  options.tls = tls_of(authority.Issue("etcd", ""), false);
+  Member b(options);
+  b.Start();
+  GrpcTransport::Options caller = MakeOptions(1);
+
+  SECTION("both: welcome") {
+    caller.tls = tls_of(stranger.Issue("etcd", ""), false);
+    Member a(caller);
+    a.Start();
+    a.transport->AddPeer(2, b.address());
+    SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+    CHECK(b.sink.WaitForMessages(1));
+  }
+  SECTION("a caller that verifies does not talk to it") {
+    caller.tls = MakeTls(stranger, "member1");
+    Member a(caller);
+    a.Start();
+    a.transport->AddPeer(2, b.address());
+    SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+    CHECK(a.sink.WaitForUnreachable());
+    CHECK(b.sink.messages().empty());
+  }
+  SECTION("plain text is no TLS") {
+    Member a(caller);
+    a.Start();
+    a.transport->AddPeer(2, b.address());
+    SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+    CHECK(a.sink.WaitForUnreachable());
     CHECK(b.sink.messages().empty());
   }
 }

@@ -13,6 +13,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/tls.h"
+#include "base/tls_grpc.h"
 
 namespace keelson::raft::transport {
 namespace {
@@ -27,6 +29,14 @@ constexpr int kKeepAliveTimeoutMillis = 3000;  // and the connection is given up
 // spite of its name, the longest time that one attempt to connect may take.
 constexpr int kConnectTimeoutMillis = 2000;
 constexpr size_t kCopyBytes = 1024;  // shorter pieces are cheaper to copy than to share
+
+TlsMaterial MaterialOf(const GrpcTransport::Tls& tls) {
+  return {.cert_pem = tls.certificate,
+          .key_pem = tls.key,
+          .ca_pem = tls.ca,
+          .require_client_cert = tls.verify_peers,
+          .verify_peer = tls.verify_peers};
+}
 
 std::optional<uint64_t> FindHex(const grpc::CallbackServerContext& context, const char* key) {
   const auto& metadata = context.client_metadata();
@@ -56,12 +66,8 @@ std::shared_ptr<grpc::Channel> OpenChannel(const GrpcTransport::Options& options
   arguments.SetMaxSendMessageSize(-1);
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (options.tls.has_value()) {
-    grpc::SslCredentialsOptions ssl;
-    ssl.pem_root_certs = options.tls->ca;
-    ssl.pem_private_key = options.tls->key;
-    ssl.pem_cert_chain = options.tls->certificate;
-    credentials = grpc::SslCredentials(ssl);
-    if (!options.tls->server_name.empty()) {
+    credentials = GrpcChannelCredentials(MaterialOf(*options.tls));
+    if (options.tls->verify_peers && !options.tls->server_name.empty()) {
       arguments.SetSslTargetNameOverride(options.tls->server_name);
     }
   }
@@ -70,10 +76,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const GrpcTransport::Options& options
 
 std::shared_ptr<grpc::ServerCredentials> ServerCredentials(const GrpcTransport::Options& options) {
   if (!options.tls.has_value()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions ssl(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  ssl.pem_root_certs = options.tls->ca;
-  ssl.pem_key_cert_pairs.push_back({options.tls->key, options.tls->certificate});
-  return grpc::SslServerCredentials(ssl);
+  return GrpcServerCredentials(MaterialOf(*options.tls));
 }
 
 void ConfigureServer(const GrpcTransport::Options& options, grpc::ServerBuilder& builder) {
