@@ -26,7 +26,9 @@ DataDir DataDirAt(const std::string& data_dir, const std::string& wal_dir) {
   return {.member = member,
           .wal = wal_dir.empty() ? JoinPath(member, "wal") : wal_dir,
           .snapshots = JoinPath(member, "snap"),
-          .database = JoinPath(member, "db")};
+          .database = JoinPath(member, "db"),
+          .client_certificate = JoinPath(data_dir, "fixtures/client"),
+          .peer_certificate = JoinPath(data_dir, "fixtures/peer")};
 }
 
 absl::Status CheckDataDir(FileSystem& fs, const std::string& data_dir) {
@@ -37,7 +39,7 @@ absl::Status CheckDataDir(FileSystem& fs, const std::string& data_dir) {
   for (const std::string& name : names) {
     // A file system's own folder may be there when the directory is a mount
     // point.
-    if (name == "member" || name == "lost+found") continue;
+    if (name == "member" || name == "fixtures" || name == "lost+found") continue;
     return Foreign(data_dir,
                    absl::StrCat("holds '", name, "', which is not of kvstored; use an empty one"));
   }

@@ -1,4 +1,5 @@
-// The folder of one member: <data-dir>/member/{wal,snap,db}.
+// The folder of one member: <data-dir>/member/{wal,snap,db}, and certificates of its own in
+// <data-dir>/fixtures/{client,peer}.
 #ifndef KEELSON_KVSTORE_CONFIG_DATA_DIR_H_
 #define KEELSON_KVSTORE_CONFIG_DATA_DIR_H_
 
@@ -10,10 +11,12 @@
 namespace keelson::kvstore {
 
 struct DataDir {
-  std::string member;     // <data-dir>/member
-  std::string wal;        // <data-dir>/member/wal, or --wal-dir
-  std::string snapshots;  // <data-dir>/member/snap
-  std::string database;   // <data-dir>/member/db
+  std::string member;              // <data-dir>/member
+  std::string wal;                 // <data-dir>/member/wal, or --wal-dir
+  std::string snapshots;           // <data-dir>/member/snap
+  std::string database;            // <data-dir>/member/db
+  std::string client_certificate;  // <data-dir>/fixtures/client
+  std::string peer_certificate;    // <data-dir>/fixtures/peer
 };
 
 // The paths; touches nothing. `wal_dir` may be empty.

@@ -35,6 +35,7 @@ TEST_CASE("Nothing, an empty folder and our own are fine", "[kvstore][data_dir]"
   Fixture f;
   SECTION("nothing") {}
   SECTION("empty") { KEELSON_REQUIRE_OK(f.fs.CreateDirectories("d")); }
+  SECTION("certificates of its own") { f.MakeFile("d/fixtures/peer/cert.pem"); }
   SECTION("a mount point") { KEELSON_REQUIRE_OK(f.fs.CreateDirectories("d/lost+found")); }
   SECTION("ours") {
     f.MakeFile("d/member/wal/0000000000000001.wal");

@@ -36,6 +36,7 @@ struct Raw {
   std::string auth_token = "simple";
   uint64_t bcrypt_cost = 10;
   uint64_t auth_token_ttl_s = 300;
+  uint64_t self_signed_years = 1;
   std::string log_level = "info";
   std::string log_format = "console";
   std::string log_outputs = "default";
@@ -118,7 +119,15 @@ void RegisterSecurityFlags(FlagSet& flags, Raw& raw, Options& options) {
                "Refuse " + what + " connections without a trusted certificate.");
   };
   side("", "client", options.client_tls);
+  flags.Bool("auto-tls", &options.client_auto_tls,
+             "Without --cert-file: serve clients with a certificate made at the first start.");
   side("peer-", "peer", options.peer_tls);
+  flags.Bool(
+      "peer-auto-tls", &options.peer_auto_tls,
+      "Without --peer-cert-file: speak TLS with members, each with a certificate that it made "
+      "itself and nobody verifies.");
+  flags.Uint64("self-signed-cert-validity", &raw.self_signed_years,
+               "Years that such certificates are valid.");
 }
 
 void RegisterMonitoringFlags(FlagSet& flags, Raw& raw, Options& options) {
@@ -161,7 +170,6 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
                            "max-learners",
                            "downgrade-check-time",
                            "v2-deprecation",
-                           "self-signed-cert-validity",
                            "cors",
                            "distributed-tracing-address",
                            "distributed-tracing-service-name",
@@ -222,8 +230,8 @@ void RegisterRefusedFlags(FlagSet& flags) {
   flags.Refused("proxy", false, "off", "not supported");
   flags.Refused("config-file", false, "",
                 "configuration files are not supported; use flags or ETCD_ variables");
-  for (const char* name : {"auto-tls", "peer-auto-tls", "force-new-cluster",
-                           "experimental-enable-v2v3", "discovery-insecure-skip-tls-verify"}) {
+  for (const char* name :
+       {"force-new-cluster", "experimental-enable-v2v3", "discovery-insecure-skip-tls-verify"}) {
     flags.Refused(name, true, "false", later);
   }
 }
@@ -235,27 +243,34 @@ absl::StatusOr<std::vector<Url>> UrlsOf(absl::string_view flag, const std::strin
 }
 
 absl::StatusOr<std::vector<Url>> ListenUrlsOf(absl::string_view flag, const std::string& text,
-                                              const TlsFiles& tls, absl::string_view prefix) {
+                                              const TlsFiles& tls, bool auto_tls,
+                                              absl::string_view prefix) {
   KEELSON_ASSIGN_OR_RETURN(std::vector<Url> urls, UrlsOf(flag, text));
   for (const Url& url : urls) {
     if (!IsBindable(url)) {
       return Bad(flag, absl::StrCat("'", url.text, "': an IP address to bind is needed"));
     }
-    if (url.tls() && tls.cert_file.empty()) {
+    if (url.tls() && tls.cert_file.empty() && !auto_tls) {
       return Bad(flag, absl::StrCat("'", url.text, "' needs --", prefix, "cert-file and --", prefix,
-                                    "key-file"));
+                                    "key-file, or --", prefix, "auto-tls"));
     }
   }
   return urls;
 }
 
-absl::StatusOr<std::vector<Url>> AdvertiseUrlsOf(absl::string_view flag, const std::string& text) {
+// Why others cannot connect to an advertised URL; empty if they can.
+std::string WhyUnreachable(const Url& url) {
+  if (url.host == "0.0.0.0" || url.host == "::") {
+    return absl::StrCat("'", url.text, "': nobody can connect to this address");
+  }
+  return url.port == 0 ? absl::StrCat("'", url.text, "': a port is needed") : "";
+}
+
+absl::StatusOr<std::vector<Url>> AdvertisePeerUrlsOf(absl::string_view flag,
+                                                     const std::string& text) {
   KEELSON_ASSIGN_OR_RETURN(std::vector<Url> urls, UrlsOf(flag, text));
   for (const Url& url : urls) {
-    if (url.host == "0.0.0.0" || url.host == "::") {
-      return Bad(flag, absl::StrCat("'", url.text, "': nobody can connect to this address"));
-    }
-    if (url.port == 0) return Bad(flag, absl::StrCat("'", url.text, "': a port is needed"));
+    if (const std::string why = WhyUnreachable(url); !why.empty()) return Bad(flag, why);
   }
   return urls;
 }
@@ -269,6 +284,23 @@ absl::Status CheckTls(const TlsFiles& files, const std::string& prefix) {
   if (files.require_client_cert && files.ca_file.empty()) {
     return Bad(prefix + "client-cert-auth", absl::StrCat("needs --", prefix, "trusted-ca-file"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status SetTls(const Raw& raw, Options& options, std::vector<std::string>& warnings) {
+  KEELSON_RETURN_IF_ERROR(CheckTls(options.client_tls, ""));
+  KEELSON_RETURN_IF_ERROR(CheckTls(options.peer_tls, "peer-"));
+  if (raw.self_signed_years == 0 || raw.self_signed_years > 100) {
+    return Bad("self-signed-cert-validity", "must be 1 to 100 years");
+  }
+  options.auto_tls_validity = absl::Hours(24 * 365) * raw.self_signed_years;
+  const auto ignore = [&warnings](const char* flag, const TlsFiles& files, bool& auto_tls) {
+    if (!auto_tls || files.cert_file.empty()) return;
+    auto_tls = false;
+    warnings.push_back(absl::StrCat("--", flag, ": ignored, since a certificate is given"));
+  };
+  ignore("auto-tls", options.client_tls, options.client_auto_tls);
+  ignore("peer-auto-tls", options.peer_tls, options.peer_auto_tls);
   return absl::OkStatus();
 }
 
@@ -414,8 +446,9 @@ absl::Status SetCluster(const FlagSet& flags, const Raw& raw, Options& options) 
                absl::StrCat("'", raw.initial_cluster_state, "' is neither 'new' nor 'existing'"));
   }
   options.expects_existing_cluster = raw.initial_cluster_state == "existing";
-  KEELSON_ASSIGN_OR_RETURN(options.advertise_peer_urls,
-                           AdvertiseUrlsOf("initial-advertise-peer-urls", raw.advertise_peer_urls));
+  KEELSON_ASSIGN_OR_RETURN(
+      options.advertise_peer_urls,
+      AdvertisePeerUrlsOf("initial-advertise-peer-urls", raw.advertise_peer_urls));
   std::map<std::string, std::vector<Url>> members;
   if (raw.initial_cluster.empty()) {
     members[options.name] = options.advertise_peer_urls;
@@ -449,23 +482,29 @@ absl::Status SetCluster(const FlagSet& flags, const Raw& raw, Options& options) 
   return absl::OkStatus();
 }
 
-absl::Status SetListeners(const FlagSet& flags, const Raw& raw, Options& options) {
-  KEELSON_ASSIGN_OR_RETURN(
-      options.listen_peer_urls,
-      ListenUrlsOf("listen-peer-urls", raw.listen_peer_urls, options.peer_tls, "peer-"));
-  KEELSON_ASSIGN_OR_RETURN(
-      options.listen_client_urls,
-      ListenUrlsOf("listen-client-urls", raw.listen_client_urls, options.client_tls, ""));
+absl::Status SetListeners(const FlagSet& flags, const Raw& raw, Options& options,
+                          std::vector<std::string>& warnings) {
+  KEELSON_ASSIGN_OR_RETURN(options.listen_peer_urls,
+                           ListenUrlsOf("listen-peer-urls", raw.listen_peer_urls, options.peer_tls,
+                                        options.peer_auto_tls, "peer-"));
+  KEELSON_ASSIGN_OR_RETURN(options.listen_client_urls,
+                           ListenUrlsOf("listen-client-urls", raw.listen_client_urls,
+                                        options.client_tls, options.client_auto_tls, ""));
   if (!raw.listen_metrics_urls.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(
-        options.listen_metrics_urls,
-        ListenUrlsOf("listen-metrics-urls", raw.listen_metrics_urls, options.client_tls, ""));
+    KEELSON_ASSIGN_OR_RETURN(options.listen_metrics_urls,
+                             ListenUrlsOf("listen-metrics-urls", raw.listen_metrics_urls,
+                                          options.client_tls, options.client_auto_tls, ""));
   }
   if (flags.IsSet("listen-client-urls") && !flags.IsSet("advertise-client-urls")) {
     return Bad("advertise-client-urls", "is required when --listen-client-urls is set");
   }
+  // Clients that know another way may still come, so that is no reason not to start.
   KEELSON_ASSIGN_OR_RETURN(options.advertise_client_urls,
-                           AdvertiseUrlsOf("advertise-client-urls", raw.advertise_client_urls));
+                           UrlsOf("advertise-client-urls", raw.advertise_client_urls));
+  for (const Url& url : options.advertise_client_urls) {
+    const std::string why = WhyUnreachable(url);
+    if (!why.empty()) warnings.push_back(absl::StrCat("--advertise-client-urls: ", why));
+  }
   return absl::OkStatus();
 }
 
@@ -507,9 +546,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> argume
   KEELSON_RETURN_IF_ERROR(SetCompaction(raw, options));
   KEELSON_RETURN_IF_ERROR(SetAuth(raw, options));
   KEELSON_RETURN_IF_ERROR(SetLogging(raw, options));
-  KEELSON_RETURN_IF_ERROR(CheckTls(options.client_tls, ""));
-  KEELSON_RETURN_IF_ERROR(CheckTls(options.peer_tls, "peer-"));
-  KEELSON_RETURN_IF_ERROR(SetListeners(flags, raw, options));
+  KEELSON_RETURN_IF_ERROR(SetTls(raw, options, line.warnings));
+  KEELSON_RETURN_IF_ERROR(SetListeners(flags, raw, options, line.warnings));
   KEELSON_RETURN_IF_ERROR(SetCluster(flags, raw, options));
   if (options.data_dir.empty()) options.data_dir = options.name + ".etcd";
   if (options.unsafe_no_fsync) {

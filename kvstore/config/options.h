@@ -74,6 +74,10 @@ struct Options {
 
   TlsFiles client_tls;
   TlsFiles peer_tls;
+  // https without certificate files: the member makes a certificate itself.
+  bool client_auto_tls = false;
+  bool peer_auto_tls = false;
+  absl::Duration auto_tls_validity = absl::Hours(24 * 365);
 
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

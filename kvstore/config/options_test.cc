@@ -71,8 +71,9 @@ TEST_CASE("Bad options are refused in one line that names the flag", "[kvstore][
       {{"--listen-peer-urls=http://example.com:1"}, "an IP address to bind is needed"},
       {{"--listen-peer-urls=https://127.0.0.1:1"}, "needs --peer-cert-file and --peer-key-file"},
       {{"--listen-client-urls=http://127.0.0.1:1"}, "--advertise-client-urls: is required when"},
-      {{"--advertise-client-urls=http://0.0.0.0:1"}, "nobody can connect"},
-      {{"--advertise-client-urls=http://a:0"}, "a port is needed"},
+      {{"--initial-advertise-peer-urls=http://0.0.0.0:1"}, "nobody can connect"},
+      {{"--initial-advertise-peer-urls=http://a:0"}, "a port is needed"},
+      {{"--self-signed-cert-validity=0"}, "--self-signed-cert-validity: must be 1 to 100 years"},
       {{"--cert-file=a"}, "--key-file: must be set together with --cert-file"},
       {{"--peer-key-file=a"}, "--peer-cert-file: must be set together with --peer-key-file"},
       {{"--client-cert-auth"}, "--client-cert-auth: needs --trusted-ca-file"},
@@ -100,7 +101,7 @@ TEST_CASE("Bad options are refused in one line that names the flag", "[kvstore][
       {{"--log-format=xml"}, "--log-format: 'xml' is neither"},
       {{"--log-outputs=/tmp/x"}, "--log-outputs: '/tmp/x' is not supported"},
       {{"--config-file=x"}, "--config-file: configuration files are not supported"},
-      {{"--auto-tls"}, "--auto-tls: not supported yet"},
+      {{"--force-new-cluster"}, "--force-new-cluster: not supported yet"},
       {{"--discovery=http://x"}, "--discovery: not supported yet"},
       {{"--listen-clent-urls=x"}, "did you mean --listen-client-urls?"},
   }));
@@ -138,4 +139,34 @@ TEST_CASE("Flags of etcd without a job here leave one warning each", "[kvstore][
   KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{}));
   CHECK(line.warnings ==
         Words{"--max-wals has no effect here, ignoring", "--logger has no effect here, ignoring"});
+}
+
+TEST_CASE("https needs no files with certificates that the member makes", "[kvstore][options]") {
+  const Words arguments = {"--listen-client-urls=https://127.0.0.1:2379",
+                           "--advertise-client-urls=https://127.0.0.1:2379",
+                           "--listen-peer-urls=https://127.0.0.1:2380",
+                           "--auto-tls",
+                           "--peer-auto-tls",
+                           "--self-signed-cert-validity=2"};
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{}));
+  CHECK(line.options.client_auto_tls);
+  CHECK(line.options.peer_auto_tls);
+  CHECK(line.options.auto_tls_validity == absl::Hours(2 * 365 * 24));
+  CHECK(line.warnings.empty());
+}
+
+TEST_CASE("A certificate that is given wins over one that would be made", "[kvstore][options]") {
+  const Words arguments = {"--auto-tls", "--cert-file=a", "--key-file=b"};
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{}));
+  CHECK_FALSE(line.options.client_auto_tls);
+  REQUIRE(line.warnings.size() == 1);
+  CHECK(line.warnings[0] == "--auto-tls: ignored, since a certificate is given");
+}
+
+TEST_CASE("Client URLs that lead nowhere are a warning", "[kvstore][options]") {
+  KEELSON_ASSIGN_OR_FAIL(
+      const CommandLine line,
+      ParseCommandLine(Words{"--advertise-client-urls=http://0.0.0.0:0"}, Words{}));
+  REQUIRE(line.warnings.size() == 1);
+  CHECK(line.warnings[0].find("nobody can connect") != std::string::npos);
 }

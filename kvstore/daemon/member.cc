@@ -20,6 +20,7 @@
 #include "kvstore/config/identity.h"
 #include "kvstore/daemon/measured_wal.h"
 #include "kvstore/daemon/ports.h"
+#include "kvstore/daemon/self_signed.h"
 #include "kvstore/daemon/storage.h"
 #include "kvstore/server/grpc_services.h"
 #include "kvstore/server/http_endpoints.h"
@@ -113,6 +114,7 @@ class MemberImpl final : public Member {
   }
 
  private:
+  absl::Status LoadTls();
   absl::Status BindPorts();
   void TellWhatWasFound() const;
   absl::Status MakeServer();
@@ -150,13 +152,32 @@ class MemberImpl final : public Member {
   raft::NodeId last_leader_ = raft::kNoNode;
 };
 
+absl::Status MemberImpl::LoadTls() {
+  const DataDir paths = DataDirAt(options_.data_dir, options_.wal_dir);
+  const auto load = [this](TlsFiles files, bool auto_tls, const std::string& directory,
+                           const std::vector<Url>& urls) -> absl::StatusOr<TlsMaterial> {
+    if (auto_tls) {
+      SelfSignedOptions own{.directory = directory, .validity = options_.auto_tls_validity};
+      for (const Url& url : urls) own.hosts.push_back(url.host);
+      KEELSON_ASSIGN_OR_RETURN(const TlsFiles made,
+                               SelfSignedCertificate(RealFileSystem(), own, RealClock().Now()));
+      files.cert_file = made.cert_file;
+      files.key_file = made.key_file;
+    }
+    if (files.cert_file.empty()) return TlsMaterial{};
+    return LoadTlsMaterial(files);
+  };
+  KEELSON_ASSIGN_OR_RETURN(
+      client_tls_, load(options_.client_tls, options_.client_auto_tls, paths.client_certificate,
+                        options_.listen_client_urls));
+  KEELSON_ASSIGN_OR_RETURN(peer_tls_, load(options_.peer_tls, options_.peer_auto_tls,
+                                           paths.peer_certificate, options_.listen_peer_urls));
+  peer_tls_.verify_peer = !options_.peer_auto_tls;
+  return absl::OkStatus();
+}
+
 absl::Status MemberImpl::BindPorts() {
-  if (!options_.client_tls.cert_file.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(client_tls_, LoadTlsMaterial(options_.client_tls));
-  }
-  if (!options_.peer_tls.cert_file.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(peer_tls_, LoadTlsMaterial(options_.peer_tls));
-  }
+  KEELSON_RETURN_IF_ERROR(LoadTls());
   KEELSON_ASSIGN_OR_RETURN(client_ports_, Ports::Bind(options_.listen_client_urls, client_tls_));
   KEELSON_ASSIGN_OR_RETURN(peer_ports_, Ports::Bind(options_.listen_peer_urls, peer_tls_));
   KEELSON_ASSIGN_OR_RETURN(metrics_ports_, Ports::Bind(options_.listen_metrics_urls, client_tls_));
@@ -228,7 +249,8 @@ absl::Status MemberImpl::MakeTransport() {
     transport.tls = {.ca = peer_tls_.ca_pem,
                      .certificate = peer_tls_.cert_pem,
                      .key = peer_tls_.key_pem,
-                     .server_name = ""};
+                     .server_name = "",
+                     .verify_peers = peer_tls_.verify_peer};
   }
   transport.on_trouble = [](raft::NodeId peer, const absl::Status& status) {
     LogWarning("trouble with a peer, trying on", {{"peer", FormatId(peer)}, {"err", status}});
