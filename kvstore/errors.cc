@@ -99,6 +99,15 @@ absl::Status BadLeaderTransferee() {
 absl::Status LeaderTransferTimeout() {
   return absl::UnknownError("etcdserver: request timed out, leader transfer took too long");
 }
+absl::Status WrongDowngradeVersion() {
+  return absl::InvalidArgumentError("etcdserver: wrong downgrade target version format");
+}
+absl::Status InvalidDowngradeTarget() {
+  return absl::InvalidArgumentError("etcdserver: invalid downgrade target version");
+}
+absl::Status NoInflightDowngrade() {
+  return absl::FailedPreconditionError("etcdserver: no inflight downgrade job");
+}
 absl::Status NoPasswordUser() {
   return absl::UnknownError("auth: authentication failed, password was given for no password user");
 }

@@ -48,6 +48,9 @@ absl::Status PermissionNotGiven();
 absl::Status PermissionNotGranted();
 absl::Status BadLeaderTransferee();
 absl::Status LeaderTransferTimeout();
+absl::Status WrongDowngradeVersion();
+absl::Status InvalidDowngradeTarget();
+absl::Status NoInflightDowngrade();
 // A user who is known by certificate only gave a password; etcd has no code for it.
 absl::Status NoPasswordUser();
 

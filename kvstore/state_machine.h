@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kvstore/api/command.pb.h"
+#include "kvstore/api/maintenance.pb.h"
 #include "kvstore/store.h"
 #include "kvstore/v2/tree.h"
 #include "raft/state_machine.h"
@@ -22,7 +23,8 @@ namespace keelson::kvstore {
 using CommandResponse =
     std::variant<std::monostate, etcdserverpb::PutResponse, etcdserverpb::DeleteRangeResponse,
                  etcdserverpb::TxnResponse, etcdserverpb::CompactionResponse,
-                 etcdserverpb::LeaseGrantResponse, etcdserverpb::LeaseRevokeResponse, v2::Outcome>;
+                 etcdserverpb::LeaseGrantResponse, etcdserverpb::LeaseRevokeResponse,
+                 etcdserverpb::AlarmResponse, v2::Outcome>;
 
 struct CommandResult {
   uint64_t request_id = 0;

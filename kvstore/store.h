@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kvstore/api/rpc.pb.h"
+#include "kvstore/store_image.h"
 
 namespace keelson::kvstore::auth {
 class AuthStore;
@@ -104,6 +105,16 @@ class Store {
   };
   // What members have published, by ascending id.
   [[nodiscard]] virtual std::vector<MemberAttributes> Members() const = 0;
+
+  struct RaisedAlarm {
+    uint64_t member_id = 0;
+    int32_t type = 0;  // etcdserverpb.AlarmType
+  };
+  // By ascending member, then type.
+  [[nodiscard]] virtual std::vector<RaisedAlarm> Alarms() const = 0;
+
+  // The state as of now, for hashes and for snapshots that etcd reads. Takes no copy.
+  virtual absl::StatusOr<std::unique_ptr<StoreImage>> TakeImage() const = 0;
 
   // Users, roles and rights (auth/auth_store.h); never null. A restored snapshot brings others.
   [[nodiscard]] virtual std::shared_ptr<auth::AuthStore> Auth() const = 0;

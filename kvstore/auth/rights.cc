@@ -19,6 +19,12 @@ constexpr Rule kRules[] = {
     {"etcdserverpb.Maintenance", "Status", Right::kUser},
     {"etcdserverpb.Maintenance", "Defragment", Right::kRoot},
     {"etcdserverpb.Maintenance", "MoveLeader", Right::kRoot},
+    // Looking at alarms; who changes one is asked for more.
+    {"etcdserverpb.Maintenance", "Alarm", Right::kUser},
+    {"etcdserverpb.Maintenance", "Hash", Right::kRoot},
+    {"etcdserverpb.Maintenance", "HashKV", Right::kRoot},
+    {"etcdserverpb.Maintenance", "Snapshot", Right::kRoot},
+    {"etcdserverpb.Maintenance", "Downgrade", Right::kRoot},
     {"etcdserverpb.Auth", "AuthEnable", Right::kRoot},
     {"etcdserverpb.Auth", "AuthDisable", Right::kRoot},
     {"etcdserverpb.Auth", "AuthStatus", Right::kAnyone},

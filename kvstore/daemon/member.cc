@@ -47,10 +47,11 @@ struct Threads {
   ThreadExecutor reader_1{"reader-1"};
   ThreadExecutor reader_2{"reader-2"};
   ThreadExecutor gateway{"json-gateway"};
+  ThreadExecutor backups{"kv-backup"};
 
   void Stop() {
     for (ThreadExecutor* thread : {&loop, &append, &apply, &background, &timers, &delivery,
-                                   &catch_up, &reader_1, &reader_2, &gateway}) {
+                                   &catch_up, &reader_1, &reader_2, &gateway, &backups}) {
       thread->Stop();
     }
   }
@@ -216,6 +217,7 @@ absl::Status MemberImpl::MakeServer() {
                                              .delivery = &threads_.delivery,
                                              .catch_up = &threads_.catch_up,
                                              .readers = {&threads_.reader_1, &threads_.reader_2},
+                                             .backups = &threads_.backups,
                                              .forwarder = forwarder_.get(),
                                              .random = Random(Random::SeedFromSystem())});
   server_->SetPublished(hooks_.on_ready);

@@ -46,7 +46,8 @@ BatchApplier::BatchApplier(Generation& generation, ApplyListener& listener)
       view_(std::in_place, *generation.engine, generation.latest, &overlay_),
       batch_(generation.engine->NewBatch()),
       revision_(generation.revision.load(std::memory_order_relaxed)),
-      compacted_(generation.compacted.load(std::memory_order_relaxed)) {}
+      compacted_(generation.compacted.load(std::memory_order_relaxed)),
+      alarms_(generation.tables.Alarms()) {}
 
 absl::Status BatchApplier::Add(uint64_t index, std::string_view command) {
   index_ = index;
@@ -63,7 +64,13 @@ absl::Status BatchApplier::Add(uint64_t index, std::string_view command) {
   if (!readable) {
     status = absl::InvalidArgumentError("the command cannot be decoded");
   } else {
-    status = Execute(command_, waiting ? &result : nullptr);
+    status = CheckRights(command_);
+    if (status.ok()) {
+      status = CheckAlarms(command_);
+      // "Corrupt" is an answer here, not damage of the engine.
+      if (!status.ok()) return Answer(std::move(status), waiting, std::move(result));
+      status = Execute(command_, waiting ? &result : nullptr);
+    }
   }
   if (sub_ > 0) ++revision_;
 
@@ -72,6 +79,10 @@ absl::Status BatchApplier::Add(uint64_t index, std::string_view command) {
       status.code() == absl::StatusCode::kInternal) {
     return status;
   }
+  return Answer(std::move(status), waiting, std::move(result));
+}
+
+absl::Status BatchApplier::Answer(absl::Status status, bool waiting, CommandResult result) {
   if (waiting) {
     if (!status.ok()) result.response.emplace<std::monostate>();
     result.status = std::move(status);
@@ -81,7 +92,6 @@ absl::Status BatchApplier::Add(uint64_t index, std::string_view command) {
 }
 
 absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
-  KEELSON_RETURN_IF_ERROR(CheckRights(command));
   switch (command.operation_case()) {
     case Command::kPut:
       KEELSON_RETURN_IF_ERROR(ValidatePut(command.put()));
@@ -105,6 +115,9 @@ absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
       return absl::OkStatus();
     case Command::kMemberAttributes:
       SetMember(command.member_attributes());
+      return absl::OkStatus();
+    case Command::kAlarm:
+      ChangeAlarm(command.alarm(), result);
       return absl::OkStatus();
     case Command::kAuth:
       return ApplyAuth(command.auth(), command.origin());
@@ -133,6 +146,7 @@ absl::Status BatchApplier::CheckRights(const Command& command) {
       KEELSON_RETURN_IF_ERROR(store.CheckTxn(who, command.txn()));
       return CheckTxnLeases(who, command.txn());
     case Command::kCompaction:
+    case Command::kAlarm:
       return store.CheckRoot(who);
     case Command::kLeaseGrant:
       return store.CheckUser(who);
@@ -494,6 +508,7 @@ WriteBatch& BatchApplier::Seal(const raft::SnapshotMetadata& after) {
 }
 
 void BatchApplier::Publish() {
+  if (!alarm_changes_.empty()) generation_.tables.Publish(alarm_changes_);
   if (!leases_.empty() || !members_.empty()) generation_.tables.Publish(leases_, members_);
   for (const Store::Change& change : outcome_.changes) {
     Revision revision{change.revision, 0};

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -59,6 +60,8 @@ class BatchApplier {
     int64_t lease = 0;
   };
 
+  // Keeps the end of the running command for who waits. Always OK.
+  absl::Status Answer(absl::Status status, bool waiting, CommandResult result);
   absl::Status Execute(Command& command, CommandResult* result);
   // What the command's origin may do, as of now.
   absl::Status CheckRights(const Command& command);
@@ -80,6 +83,10 @@ class BatchApplier {
   absl::Status RevokeLease(const etcdserverpb::LeaseRevokeRequest& request, CommandResult* result);
   void CheckpointLeases(const LeaseCheckpoints& request);
   void SetMember(const MemberAttributes& request);
+  // --- batch_alarms.cc ---
+  void ChangeAlarm(const etcdserverpb::AlarmRequest& request, CommandResult* result);
+  // What an alarm that is raised forbids (kvstore.md 3.17).
+  [[nodiscard]] absl::Status CheckAlarms(const Command& command) const;
   // At once visible, unlike the rest: what is committed stays, and watchers hear of it in order.
   void ApplyV2(const V2Request& request, CommandResult* result);
 
@@ -111,6 +118,8 @@ class BatchApplier {
   uint32_t sub_ = 0;    // changes of the running command
   LeaseChanges leases_;
   MemberChanges members_;
+  std::set<Alarm> alarms_;  // as of the running command
+  AlarmChanges alarm_changes_;
   std::map<int64_t, absl::btree_map<std::string, bool>> attachments_;  // true: attached
 
   Command command_;  // kept for its memory

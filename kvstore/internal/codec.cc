@@ -285,6 +285,23 @@ bool DecodeLeaseValue(std::string_view bytes, LeaseValue* value) {
          bytes.empty();
 }
 
+std::string AlarmRow(const Alarm& alarm) {
+  std::string out = IdRow(kAlarmRows, alarm.member_id);
+  AppendVarint(static_cast<uint64_t>(alarm.type), &out);
+  return out;
+}
+
+bool DecodeAlarm(std::string_view bytes, Alarm* alarm) {
+  if (bytes.size() < 8) return false;
+  alarm->member_id = LoadBigEndian(bytes.substr(0, 8));
+  bytes.remove_prefix(8);
+  uint64_t type = 0;
+  if (!TakeVarint(&bytes, &type) || !bytes.empty()) return false;
+  if (type > static_cast<uint64_t>(std::numeric_limits<int32_t>::max())) return false;
+  alarm->type = static_cast<int32_t>(type);
+  return true;
+}
+
 std::string AttachmentRows(int64_t lease) { return IdRow("k", OrderedLeaseId(lease)); }
 
 void EncodeAttachmentRow(int64_t lease, std::string_view user_key, std::string* out) {

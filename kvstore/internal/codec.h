@@ -123,6 +123,18 @@ struct LeaseValue {
 std::string EncodeLeaseValue(const LeaseValue& value);
 bool DecodeLeaseValue(std::string_view bytes, LeaseValue* value);
 
+// An alarm that a member has raised: an empty row for each.
+struct Alarm {
+  uint64_t member_id = 0;
+  int32_t type = 0;  // etcdserverpb.AlarmType
+
+  friend auto operator<=>(const Alarm&, const Alarm&) = default;
+};
+inline constexpr std::string_view kAlarmRows = "n";
+std::string AlarmRow(const Alarm& alarm);
+// From a row without kAlarmRows.
+bool DecodeAlarm(std::string_view bytes, Alarm* alarm);
+
 // One empty row for each key attached to a lease, ascending by key.
 std::string AttachmentRows(int64_t lease);
 void EncodeAttachmentRow(int64_t lease, std::string_view user_key, std::string* out);

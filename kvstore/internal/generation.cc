@@ -60,6 +60,22 @@ void SideTables::Publish(const LeaseChanges& leases, const MemberChanges& member
   for (const auto& [id, value] : members) members_[id] = value;
 }
 
+void SideTables::Publish(const AlarmChanges& alarms) {
+  absl::MutexLock lock(&mu_);
+  for (const auto& [alarm, raised] : alarms) {
+    if (raised) {
+      alarms_.insert(alarm);
+    } else {
+      alarms_.erase(alarm);
+    }
+  }
+}
+
+std::set<Alarm> SideTables::Alarms() const {
+  absl::MutexLock lock(&mu_);
+  return alarms_;
+}
+
 std::optional<LeaseValue> SideTables::Lease(int64_t id) const {
   absl::MutexLock lock(&mu_);
   const auto it = leases_.find(id);
@@ -113,6 +129,15 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Eng
         members[member.id] = std::move(member);
         return true;
       }));
+  AlarmChanges alarms;
+  KEELSON_RETURN_IF_ERROR(
+      LoadRows(*engine, kAlarmRows, "alarms", [&](std::string_view row, std::string_view) {
+        Alarm alarm;
+        if (!DecodeAlarm(row.substr(kAlarmRows.size()), &alarm)) return false;
+        alarms[alarm] = true;
+        return true;
+      }));
+  generation->tables.Publish(alarms);
   KEELSON_RETURN_IF_ERROR(LoadRows(*engine, v2::KeyStore::kRowPrefix, "version 2 keys",
                                    [&](std::string_view row, std::string_view bytes) {
                                      return generation->v2->RestoreRow(row, bytes);

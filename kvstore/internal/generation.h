@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -30,20 +31,25 @@ namespace keelson::kvstore::internal {
 // Changes to leases and members, by id; empty: the lease is gone.
 using LeaseChanges = std::map<int64_t, std::optional<LeaseValue>>;
 using MemberChanges = std::map<uint64_t, Store::MemberAttributes>;
+using AlarmChanges = std::map<Alarm, bool>;  // true: raised
 
 // The leases and the members' attributes. Thread-safe.
 class SideTables {
  public:
   void Publish(const LeaseChanges& leases, const MemberChanges& members) ABSL_LOCKS_EXCLUDED(mu_);
 
+  void Publish(const AlarmChanges& alarms) ABSL_LOCKS_EXCLUDED(mu_);
+
   [[nodiscard]] std::optional<LeaseValue> Lease(int64_t id) const ABSL_LOCKS_EXCLUDED(mu_);
   [[nodiscard]] std::vector<Store::LeaseInfo> Leases() const ABSL_LOCKS_EXCLUDED(mu_);
   [[nodiscard]] std::vector<Store::MemberAttributes> Members() const ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] std::set<Alarm> Alarms() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   mutable absl::Mutex mu_;
   std::map<int64_t, LeaseValue> leases_ ABSL_GUARDED_BY(mu_);
   MemberChanges members_ ABSL_GUARDED_BY(mu_);
+  std::set<Alarm> alarms_ ABSL_GUARDED_BY(mu_);
 };
 
 struct Generation {

@@ -6,6 +6,7 @@
 #include "absl/functional/function_ref.h"
 #include "base/status.h"
 #include "kvstore/errors.h"
+#include "kvstore/internal/etcd_image.h"
 #include "kvstore/internal/history.h"
 #include "kvstore/internal/reads.h"
 #include "kvstore/internal/view.h"
@@ -167,6 +168,18 @@ std::vector<std::string> StoreReader::LeaseKeys(int64_t id) const {
 
 std::vector<Store::MemberAttributes> StoreReader::Members() const {
   return current_.Get()->tables.Members();
+}
+
+std::vector<Store::RaisedAlarm> StoreReader::Alarms() const {
+  std::vector<RaisedAlarm> out;
+  for (const Alarm& alarm : current_.Get()->tables.Alarms()) {
+    out.push_back({.member_id = alarm.member_id, .type = alarm.type});
+  }
+  return out;
+}
+
+absl::StatusOr<std::unique_ptr<StoreImage>> StoreReader::TakeImage() const {
+  return TakeEtcdImage(current_.Get());
 }
 
 std::shared_ptr<auth::AuthStore> StoreReader::Auth() const { return current_.Get()->auth; }

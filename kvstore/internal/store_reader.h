@@ -26,6 +26,8 @@ class StoreReader final : public Store {
   int64_t LeaseTtl(int64_t id) const override;
   std::vector<std::string> LeaseKeys(int64_t id) const override;
   std::vector<MemberAttributes> Members() const override;
+  std::vector<RaisedAlarm> Alarms() const override;
+  absl::StatusOr<std::unique_ptr<StoreImage>> TakeImage() const override;
   std::shared_ptr<auth::AuthStore> Auth() const override;
   std::shared_ptr<v2::KeyStore> V2() const override;
 

@@ -57,6 +57,9 @@ std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseGrantRequest& re
 std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseRevokeRequest& request) {
   return Encode(id, Command::kLeaseRevokeFieldNumber, request);
 }
+std::string EncodeCommand(uint64_t id, const etcdserverpb::AlarmRequest& request) {
+  return Encode(id, Command::kAlarmFieldNumber, request);
+}
 std::string EncodeCommand(uint64_t id, const V2Request& request) {
   return Encode(id, Command::kV2FieldNumber, request);
 }

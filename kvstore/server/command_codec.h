@@ -19,6 +19,7 @@ std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseGrantRequest& re
 std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseRevokeRequest& request);
 std::string EncodeCommand(uint64_t id, const MemberAttributes& attributes);
 std::string EncodeCommand(uint64_t id, const V2Request& request);
+std::string EncodeCommand(uint64_t id, const etcdserverpb::AlarmRequest& request);
 std::string EncodeCommand(uint64_t id, const AuthCommand& command);
 
 // The part of a Command that says for whom it is proposed, to be appended; empty for nobody.

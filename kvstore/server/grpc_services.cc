@@ -6,6 +6,7 @@
 #include "base/rpc/health.h"
 #include "kvstore/server/auth_service.h"
 #include "kvstore/server/lease_service.h"
+#include "kvstore/server/maintenance_service.h"
 #include "kvstore/server/service_support.h"
 #include "kvstore/server/watch_service.h"
 
@@ -61,6 +62,7 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
         done(absl::OkStatus());
       });
   maintenance.Unary("MoveLeader", &Server::MoveLeader);
+  RegisterMaintenance(maintenance, server);
 
   metrics->SetCallbackCounter(
       "etcd_network_client_grpc_received_bytes_total", "Bytes of messages received from clients.",

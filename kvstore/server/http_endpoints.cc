@@ -40,8 +40,12 @@ void SendHealth(Server* server, const Writer& writer, const std::string& reason)
 void ServeHealth(Server* server, const http::Request& request, const Writer& writer) {
   const std::vector<http::Header> query = QueryOf(request);
   const bool serializable = ValuesOf(query, "serializable").contains("true");
-  if (server->SpaceAlarmed() && !ValuesOf(query, "exclude").contains("NOSPACE")) {
-    return SendHealth(server, writer, "ALARM NOSPACE");
+  const std::set<std::string> excluded = ValuesOf(query, "exclude");
+  for (const auto& [type, name] :
+       {std::pair(etcdserverpb::NOSPACE, "NOSPACE"), std::pair(etcdserverpb::CORRUPT, "CORRUPT")}) {
+    if (server->HasAlarm(type) && !excluded.contains(name)) {
+      return SendHealth(server, writer, absl::StrCat("ALARM ", name));
+    }
   }
   if (!serializable && !server->HasLeader()) return SendHealth(server, writer, "RAFT NO LEADER");
   server->CheckRead(serializable, [server, writer](const absl::Status& status) {
@@ -55,6 +59,7 @@ struct Check {
   std::string name;
   bool linearizable = false;  // else the read is local
   bool always_ok = false;     // what cannot go wrong here yet
+  bool corruption = false;    // no read: whether an alarm says that data are damaged
 };
 
 struct CheckRun {
@@ -89,6 +94,11 @@ void RunChecks(const std::shared_ptr<CheckRun>& run, size_t next) {
     RunChecks(run, next + 1);
   };
   if (check.always_ok) return done(absl::OkStatus());
+  if (check.corruption) {
+    return done(run->server->HasAlarm(etcdserverpb::CORRUPT)
+                    ? absl::DataLossError("alarm activated: CORRUPT")
+                    : absl::OkStatus());
+  }
   run->server->CheckRead(!check.linearizable, done);
 }
 
@@ -139,7 +149,7 @@ void AddHttpEndpoints(http::Router& router, Server* server, MetricRegistry* metr
   });
   AddChecks(router, server, "/livez", {{.name = "serializable_read"}});
   AddChecks(router, server, "/readyz",
-            {{.name = "data_corruption", .always_ok = true},
+            {{.name = "data_corruption", .corruption = true},
              {.name = "serializable_read"},
              {.name = "linearizable_read", .linearizable = true},
              {.name = "non_learner", .always_ok = true}});

@@ -151,6 +151,9 @@ template void Server::Propose(const etcdserverpb::LeaseGrantRequest&, const Orig
                               etcdserverpb::LeaseGrantResponse*, Done);
 template void Server::Propose(const etcdserverpb::LeaseRevokeRequest&, const Origin&,
                               etcdserverpb::LeaseRevokeResponse*, Done);
+// For server_maintenance.cc.
+template void Server::Propose(const etcdserverpb::AlarmRequest&, const Origin&,
+                              etcdserverpb::AlarmResponse*, Done);
 // For server_auth.cc.
 template void Server::ProposeFor(const AuthCommand&, const Origin&,
                                  std::function<void(CommandResult)>);
@@ -306,8 +309,9 @@ void Server::GetStatus(etcdserverpb::StatusResponse* response) {
   response->set_raftappliedindex(peek.applied);
   response->set_raftterm(peek.term);
   if (!HasLeader()) response->add_errors(std::string(errors::NoLeader().message()));
-  if (SpaceAlarmed()) {
-    response->add_errors(absl::StrCat("memberID:", options_.member_id, " alarm:NOSPACE "));
+  for (const Store::RaisedAlarm& alarm : Alarms()) {
+    response->add_errors(absl::StrCat("memberID:", alarm.member_id,
+                                      " alarm:", etcdserverpb::AlarmType_Name(alarm.type), " "));
   }
 }
 
@@ -382,6 +386,7 @@ void Server::Tick() {
   if (now >= next_space_check_) {
     next_space_check_ = now + kSpaceCheck;
     space_.Check(*store_);
+    UpdateSpaceAlarm(now);
   }
   if (now >= next_leader_check_) {
     next_leader_check_ = now + options_.election_timeout;

@@ -78,6 +78,9 @@ class Server final : public ApplyListener {
     int bcrypt_cost = 10;
     absl::Duration auth_token_ttl = absl::Seconds(300);
     SpaceGuard::Options space;
+    // NOSPACE ends by itself when there has been space for this long; infinite: as with etcd,
+    // somebody has to disarm it.
+    absl::Duration alarm_clears_after = absl::Seconds(5);
     AutoCompactor::Options compaction;
   };
 
@@ -89,6 +92,7 @@ class Server final : public ApplyListener {
     Executor* delivery = nullptr;         // wakes watch streams
     Executor* catch_up = nullptr;         // history for watchers
     std::vector<Executor*> readers;       // larger reads; empty: they run where they are
+    Executor* backups = nullptr;          // snapshots for clients; null: they are refused
     LeaseForwarder* forwarder = nullptr;  // to the leader; null: a follower answers NotLeader
     Random random{0};
   };
@@ -145,6 +149,22 @@ class Server final : public ApplyListener {
   void MemberList(const etcdserverpb::MemberListRequest& request,
                   etcdserverpb::MemberListResponse* response, Done done);
   void GetStatus(etcdserverpb::StatusResponse* response);
+  // --- server_maintenance.cc ---
+  void Alarm(const etcdserverpb::AlarmRequest& request, etcdserverpb::AlarmResponse* response,
+             Done done, const Origin& who);
+  void Hash(const etcdserverpb::HashRequest& request, etcdserverpb::HashResponse* response,
+            Done done);
+  void HashKV(const etcdserverpb::HashKVRequest& request, etcdserverpb::HashKVResponse* response,
+              Done done);
+  void Downgrade(const etcdserverpb::DowngradeRequest& request,
+                 etcdserverpb::DowngradeResponse* response, Done done);
+  // Runs `task`, which may take long and wait for a client, where it disturbs nobody but other
+  // backups.
+  void RunBackup(Executor::Task task);
+  // Every alarm: those of the cluster, and this member's own that it has not been told yet.
+  [[nodiscard]] std::vector<Store::RaisedAlarm> Alarms() const;
+  [[nodiscard]] bool HasAlarm(etcdserverpb::AlarmType type) const;
+
   // Ends when the target leads. Only the leader takes it.
   void MoveLeader(const etcdserverpb::MoveLeaderRequest& request,
                   etcdserverpb::MoveLeaderResponse* response, Done done);
@@ -182,7 +202,6 @@ class Server final : public ApplyListener {
   [[nodiscard]] bool HasLeader() const { return leader_.load() != raft::kNoNode; }
   [[nodiscard]] bool IsLeader() const { return leader_.load() == options_.member_id; }
   [[nodiscard]] raft::NodeId leader() const { return leader_.load(); }
-  [[nodiscard]] bool SpaceAlarmed() const { return space_.Alarmed(); }
   // Whether a read works, through the leader or locally.
   void CheckRead(bool serializable, Done done);
 
@@ -238,6 +257,9 @@ class Server final : public ApplyListener {
   void ExpireV2();
   void PublishAttributes();
   void AutoCompact();
+  // Raises or clears this member's NOSPACE as its disks ask for it.
+  void UpdateSpaceAlarm(absl::Duration now);
+  void ProposeOwnAlarm(etcdserverpb::AlarmRequest::AlarmAction action);
   [[nodiscard]] bool AttributesAreKnown() const;
   int64_t NewLeaseId() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -268,6 +290,8 @@ class Server final : public ApplyListener {
   bool published_ = false;
   std::atomic<bool> publishing_{false};
   std::atomic<bool> expiring_v2_{false};
+  std::atomic<bool> changing_alarm_{false};
+  absl::Duration space_was_short_;
   AutoCompactor compactor_;
   absl::Duration next_lease_scan_;
   absl::Duration next_space_check_;

@@ -55,6 +55,10 @@ class FakeStore final : public Store {
   [[nodiscard]] int64_t LeaseTtl(int64_t id) const override;
   [[nodiscard]] std::vector<std::string> LeaseKeys(int64_t id) const override;
   [[nodiscard]] std::vector<MemberAttributes> Members() const override;
+  [[nodiscard]] std::vector<RaisedAlarm> Alarms() const override { return {}; }
+  absl::StatusOr<std::unique_ptr<StoreImage>> TakeImage() const override {
+    return absl::UnimplementedError("a fake store has no image");
+  }
   [[nodiscard]] std::shared_ptr<auth::AuthStore> Auth() const override { return auth_; }
   [[nodiscard]] std::shared_ptr<v2::KeyStore> V2() const override { return v2_; }
 
