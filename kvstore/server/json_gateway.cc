@@ -207,6 +207,10 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   [[nodiscard]] std::string_view Metadata(std::string_view name) const override {
     return name == "token" ? std::string_view(token_) : std::string_view();
   }
+  [[nodiscard]] const rpc::Metadata& AllMetadata() const override { return no_metadata_; }
+  [[nodiscard]] const rpc::Peer& peer() const override { return unknown_peer_; }
+  // JSON has no place for the fields of a gRPC header.
+  void Accept(rpc::Metadata) override {}
 
   bool Send(std::string message) override {
     absl::MutexLock lock(&mu_);
@@ -295,6 +299,8 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   Executor* const executor_;
   const std::string token_;
   const Writer writer_;
+  const rpc::Metadata no_metadata_;
+  const rpc::Peer unknown_peer_;
 
   // Used on the executor only.
   std::shared_ptr<rpc::CallHandler> handler_;
