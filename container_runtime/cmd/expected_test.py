@@ -331,6 +331,29 @@ class Expected(unittest.TestCase):
         self.assertEqual(reply.returncode, 1)
         self.assertIn("open log file", reply.stderr)
 
+    def test_an_error_in_json_has_its_parts(self):
+        log = os.path.join(self.tmp, "log")
+        self.cradle = Runtime(CRADLE, self.state, "--log", log, "--log-format", "json")
+        cases = (
+            (lambda config: config["process"].update(args=["/not/there"]), "NOT_FOUND", "find-program", "", 2,
+             'exec: "/not/there"'),
+            (lambda config: config["mounts"].append({"destination": "/data", "type": "nonsense", "source": "x"}),
+             "NOT_FOUND", "new-mount", "fsopen", 19, "/data"),
+            (lambda config: config["process"].update(cwd="here"), "INVALID_ARGUMENT", "run", "", 0, "process.cwd"))
+        for change, code, phase, syscall, number, object_ in cases:
+            self.bundle.remove()
+            self.bundle = Bundle(self.rootfs)
+            change(self.bundle.config)
+            self.bundle.write()
+            self.assertEqual(self.cradle("run", "--bundle", self.bundle.path, self.id).returncode, 1)
+            with open(log) as file:
+                entry = json.loads(file.readlines()[-1])
+            self.assertEqual((entry["phase"], entry["syscall"], entry["errno"]), (phase, syscall, number), entry)
+            self.assertEqual(entry["code"], code, entry)
+            self.assertIn(object_, entry["object"], entry)
+            self.assertEqual({"level", "msg", "time", "code", "phase", "syscall", "errno", "object", "hint"},
+                             set(entry))
+
     def test_messages_for_debugging_go_where_the_log_goes(self):
         log = os.path.join(self.tmp, "log")
         self.bundle.shell("true").write()
