@@ -76,7 +76,7 @@ std::string History(const World& world, int64_t from, bool prev_kv = false) {
 TEST_CASE("A new store is at revision 1 and each changing command adds one", "[kvstore][mvcc]") {
   World world(AnyEngine());
   CHECK(world.kv->store().Revision() == 1);
-  CHECK(world.kv->store().CompactedRevision() == 0);
+  CHECK(world.kv->store().CompactedRevision() == -1);
 
   CHECK(world.kv->Put("a", "1") == 2);
   CHECK(world.kv->Put("b", "1") == 3);

@@ -48,7 +48,7 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  // The revision of the newest visible change, and the revision compacted up to (0: none).
+  // The revision of the newest visible change, and the revision compacted up to (-1: none, as etcd has it).
   [[nodiscard]] virtual int64_t Revision() const = 0;
   [[nodiscard]] virtual int64_t CompactedRevision() const = 0;
 

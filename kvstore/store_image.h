@@ -23,7 +23,7 @@ class StoreImage {
   virtual ~StoreImage() = default;
 
   [[nodiscard]] virtual int64_t revision() const = 0;
-  [[nodiscard]] virtual int64_t compacted() const = 0;
+  [[nodiscard]] virtual int64_t compacted() const = 0;  // -1: never
 
   // Every bucket, by ascending name: "alarm", "auth", ... "meta".
   virtual absl::Status VisitBuckets(

@@ -60,10 +60,11 @@ struct Writes {
   std::vector<const DeleteRangeRequest*> deletes;
 };
 
+// A deletion of everything from a key on is not looked through: etcd takes its end "\0" for a key
+// here, and so lets a put of what it deletes pass.
 bool Covers(const DeleteRangeRequest& range, std::string_view key) {
   if (range.range_end().empty()) return key == range.key();
-  return key >= range.key() &&
-         (range.range_end() == std::string_view("\0", 1) || key < range.range_end());
+  return key >= range.key() && key < range.range_end();
 }
 
 // Adds a put of `key` to `writes`; DuplicateKey if one of that key, or a deletion that covers

@@ -18,6 +18,7 @@ struct Context {
   std::string log_file;     // empty: standard error alone
   bool log_json = false;
   bool debug = false;
+  std::string command;  // its name, for errors
 };
 
 // The exit status of a command, or the error that main reports (then the status is 1).

@@ -1,6 +1,7 @@
 // exec.
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 
@@ -62,6 +63,11 @@ absl::StatusOr<Process> ProcessFromFlags(const Args& args, Process process) {
     Capabilities& sets = *process.capabilities;
     // Not the inheritable set: programs with file capabilities would get them (CVE-2022-29162).
     for (auto* set : {&sets.bounding, &sets.effective, &sets.permitted}) set->push_back(name);
+    // What the container's own process passes on to programs, the new one does as well.
+    const auto& inheritable = sets.inheritable;
+    if (std::find(inheritable.begin(), inheritable.end(), name) != inheritable.end()) {
+      sets.ambient.push_back(name);
+    }
   }
   KEELSON_RETURN_IF_ERROR(ApplyUser(args, process));
   return process;

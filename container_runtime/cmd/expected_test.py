@@ -142,6 +142,50 @@ class Expected(unittest.TestCase):
         self.assertEqual(reply.stdout.split(), ["monotonic", "7881", "2718281", "boottime", "1337", "3141519"],
                          reply.stderr)
 
+    def user_namespace(self):
+        self.bundle.config["linux"]["namespaces"].append({"type": "user"})
+        for field in ("uidMappings", "gidMappings"):
+            self.bundle.config["linux"][field] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+    def test_a_time_namespace_goes_with_a_user_namespace(self):
+        self.user_namespace()
+        self.bundle.config["linux"]["namespaces"].append({"type": "time"})
+        self.bundle.config["linux"]["timeOffsets"] = {"boottime": {"secs": 7881}}
+        self.assertIn("7881", self.run_shell("cat /proc/self/timens_offsets").stdout)
+
+    def test_a_network_of_the_host_goes_with_a_user_namespace(self):
+        self.user_namespace()
+        keeper = subprocess.Popen(["unshare", "--net", "sleep", "100"], stdin=subprocess.DEVNULL)
+        try:
+            end = time.monotonic() + 20
+            while os.readlink(f"/proc/{keeper.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+                self.assertLess(time.monotonic(), end)
+            wanted = os.readlink(f"/proc/{keeper.pid}/ns/net")
+            for space in self.bundle.config["linux"]["namespaces"]:
+                if space["type"] == "network":
+                    space["path"] = f"/proc/{keeper.pid}/ns/net"
+            self.assertEqual(self.run_shell("readlink /proc/self/ns/net").stdout.strip(), wanted)
+        finally:
+            keeper.kill()
+            keeper.wait()
+
+    def test_without_pivot_the_hosts_procfs_does_not_show(self):
+        capabilities = self.bundle.config["process"]["capabilities"]
+        for kind in ("bounding", "permitted", "effective"):
+            capabilities[kind] = ["CAP_SYS_ADMIN"]
+        self.bundle.config["process"]["args"] = ["unshare", "-Urmpf", "mount", "-t", "proc", "none", "/proc"]
+        self.bundle.write()
+        self.assertNotEqual(self.cradle("run", "--no-pivot", "--bundle", self.bundle.path, self.id).returncode, 0)
+
+    def test_exec_passes_on_what_the_container_does(self):
+        capabilities = self.bundle.config["process"]["capabilities"]
+        capabilities["inheritable"] = ["CAP_SYSLOG"]
+        capabilities["bounding"].append("CAP_SYSLOG")
+        self.detached("run")
+        reply = self.cradle("exec", "--cap", "CAP_SYSLOG", "--cap", "CAP_CHOWN", self.id, "grep", "CapAmb",
+                            "/proc/self/status")
+        self.assertEqual(reply.stdout.split(), ["CapAmb:", "0000000400000000"], reply.stderr)
+
     def test_a_missing_working_directory_is_made(self):
         self.bundle.config["root"]["readonly"] = False
         self.bundle.config["process"]["cwd"] = "/not/there"
@@ -207,7 +251,7 @@ class Expected(unittest.TestCase):
         with open(os.path.join(source, "file"), "w") as file:
             file.write("of the source\n")
         for destination, origin in (("/data", source), ("/again", self.rootfs + "/data"),
-                                    ("/one", self.rootfs + "/data/file")):
+                                    (self.rootfs + "/one", self.rootfs + "/data/file")):
             self.bundle.config["mounts"].append({"destination": destination, "type": "bind", "source": origin,
                                                  "options": ["rbind"]})
         self.assertEqual(self.run_shell("cat /again/file /one").stdout, "of the source\n" * 2)
@@ -241,9 +285,7 @@ class Expected(unittest.TestCase):
         self.assertIn("applet not found", self.cradle("run", "--bundle", self.bundle.path, self.id).stderr)
 
     def test_devices_in_a_user_namespace_allow_no_programs(self):
-        self.bundle.config["linux"]["namespaces"].append({"type": "user"})
-        for field in ("uidMappings", "gidMappings"):
-            self.bundle.config["linux"][field] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        self.user_namespace()
         for line in self.run_shell("grep -E ' /dev/(null|zero|full) ' /proc/self/mountinfo").stdout.splitlines():
             options = line.split()[5].split(",")
             self.assertTrue({"nosuid", "noexec"} <= set(options), line)
@@ -288,6 +330,29 @@ class Expected(unittest.TestCase):
         reply = cradle("run", "--bundle", self.bundle.path, self.id)
         self.assertEqual(reply.returncode, 1)
         self.assertIn("open log file", reply.stderr)
+
+    def test_an_error_in_json_has_its_parts(self):
+        log = os.path.join(self.tmp, "log")
+        self.cradle = Runtime(CRADLE, self.state, "--log", log, "--log-format", "json")
+        cases = (
+            (lambda config: config["process"].update(args=["/not/there"]), "NOT_FOUND", "find-program", "", 2,
+             'exec: "/not/there"'),
+            (lambda config: config["mounts"].append({"destination": "/data", "type": "nonsense", "source": "x"}),
+             "NOT_FOUND", "new-mount", "fsopen", 19, "/data"),
+            (lambda config: config["process"].update(cwd="here"), "INVALID_ARGUMENT", "run", "", 0, "process.cwd"))
+        for change, code, phase, syscall, number, object_ in cases:
+            self.bundle.remove()
+            self.bundle = Bundle(self.rootfs)
+            change(self.bundle.config)
+            self.bundle.write()
+            self.assertEqual(self.cradle("run", "--bundle", self.bundle.path, self.id).returncode, 1)
+            with open(log) as file:
+                entry = json.loads(file.readlines()[-1])
+            self.assertEqual((entry["phase"], entry["syscall"], entry["errno"]), (phase, syscall, number), entry)
+            self.assertEqual(entry["code"], code, entry)
+            self.assertIn(object_, entry["object"], entry)
+            self.assertEqual({"level", "msg", "time", "code", "phase", "syscall", "errno", "object", "hint"},
+                             set(entry))
 
     def test_messages_for_debugging_go_where_the_log_goes(self):
         log = os.path.join(self.tmp, "log")

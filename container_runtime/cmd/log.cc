@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "container_runtime/cmd/context.h"
+#include "container_runtime/runtime/failure.h"
 
 namespace keelson::container {
 namespace {
@@ -39,6 +40,13 @@ std::string Now() {
   return text;
 }
 
+std::string Parts(const Context& context, const absl::Status& status) {
+  const Failure failure = DescribeFailure(status, context.command);
+  return absl::StrCat(",\"code\":", Quoted(failure.code), ",\"phase\":", Quoted(failure.phase),
+                      ",\"syscall\":", Quoted(failure.syscall), ",\"errno\":", failure.error,
+                      ",\"object\":", Quoted(failure.object), ",\"hint\":", Quoted(failure.hint));
+}
+
 }  // namespace
 
 absl::Status OpenLog(const Context& context) {
@@ -57,8 +65,7 @@ void Log(const Context& context, const char* level, const absl::Status& status) 
   std::string line;
   if (context.log_json) {
     line = absl::StrCat("{\"level\":", Quoted(level), ",\"msg\":", Quoted(message),
-                        ",\"time\":", Quoted(Now()),
-                        ",\"code\":", Quoted(absl::StatusCodeToString(status.code())), "}\n");
+                        ",\"time\":", Quoted(Now()), error ? Parts(context, status) : "", "}\n");
   } else {
     line = absl::StrCat("time=", Quoted(Now()), " level=", level, " msg=", Quoted(message), "\n");
   }

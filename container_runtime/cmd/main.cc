@@ -141,6 +141,7 @@ int Main(const std::vector<std::string>& words) {
     Log(*context, "warning", absl::UnknownError(text));
     if (!context->debug) (void)std::fprintf(stderr, "cradle: warning: %s\n", text.c_str());
   };
+  context->command = args->rest[0];
   Log(*context, "debug", absl::UnknownError(absl::StrCat("command: ", absl::StrJoin(words, " "))));
   for (const Command& command : commands) {
     if (args->rest[0] != command.name) continue;

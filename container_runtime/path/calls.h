@@ -103,9 +103,10 @@ inline int DetachWorkingDirectory(Kernel& k) {
   constexpr int kDetach = 2;  // MNT_DETACH
   return static_cast<int>(k.Call(SYS_umount2, Pointer("."), kDetach));
 }
-inline int DetachMount(Kernel& k, const char* proc_fd_path) {
-  constexpr int kDetach = 2;
-  return static_cast<int>(k.Call(SYS_umount2, Pointer(proc_fd_path), kDetach));
+// What is mounted at a path of the host's own, seen before the root changes.
+inline int DetachMount(Kernel& k, const char* host_path) {
+  constexpr int kDetachNoFollow = 2 | 8;
+  return static_cast<int>(k.Call(SYS_umount2, Pointer(host_path), kDetachNoFollow));
 }
 
 }  // namespace keelson::container::calls

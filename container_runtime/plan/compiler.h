@@ -24,6 +24,7 @@ struct ProgramOptions {
   bool cgroup_by_call = false;     // the child cannot move itself into its cgroup
   bool deny_setgroups = false;     // the user namespace allows no setgroups
   bool has_attr_apparmor = false;  // /proc/self/attr/apparmor is there
+  bool plain_newlines = false;  // the terminal adds no carriage returns: its reader may be a file
 };
 
 struct ContainerOptions {
@@ -33,6 +34,9 @@ struct ContainerOptions {
   // user namespace, which may have no access to them, is entered.
   bool privileged = true;
   bool no_pivot = false;
+  // With no_pivot: mount points of the host's procfs and sysfs, deepest first. Below the container's
+  // root they would stay visible to the kernel, which then lets a container mount whole ones.
+  std::vector<std::string> kernel_views;
   bool has_kcore = true;             // /proc/kcore is there
   const HostLayout* host = nullptr;  // for cgroup mounts
   const CgroupLocation* location = nullptr;

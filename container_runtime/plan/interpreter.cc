@@ -28,9 +28,7 @@ int NamespaceStep(Machine& machine, const Step& step) {
     case Op::kUnshare:
       return Named(machine, "unshare", kernel.Call(SYS_unshare, static_cast<long>(step.flags)));
     case Op::kSetNs:
-      return Named(machine, "setns",
-                   kernel.Call(SYS_setns, Descriptor(machine, step.in),
-                               static_cast<long>(step.flags & ~kIgnoreFailure)));
+      return steps::SetNs(machine, step);
     case Op::kTimeOffsets:
       return steps::TimeOffsets(machine, step);
     case Op::kBecomeRoot:
@@ -72,6 +70,8 @@ int MountStep(Machine& machine, const Step& step) {
       return steps::Mask(machine, step);
     case Op::kReadonly:
       return steps::Readonly(machine, step);
+    case Op::kDetach:
+      return Named(machine, "umount2", calls::DetachMount(machine.kernel, step.path));
     case Op::kPivot:
       return steps::Pivot(machine, step);
     case Op::kPropagation:

@@ -33,7 +33,8 @@ enum class Op : uint8_t {
 
   // Namespaces and identity.
   kUnshare,        // flags: CLONE_NEW*
-  kSetNs,          // in: descriptor, flags: CLONE_NEW* or 0
+  kSetNs,          // in: descriptor, flags: CLONE_NEW* or 0; `path`: procfs's name of the present
+                   // one, which will do if it is the same
   kTimeOffsets,    // text: lines of timens_offsets; a new time namespace is entered
   kBecomeRoot,     // all ids 0; flags: 1 = setgroups is denied
   kSetHostname,    // text
@@ -53,6 +54,7 @@ enum class Op : uint8_t {
   kCopyUp,         // what is at target `at` into mount `in`
   kMask,           // hides `path` below `in`
   kReadonly,       // makes `path` below `in` read only
+  kDetach,         // unmounts the host's `path`
   kPivot,          // kRoot becomes "/"; flags: kNoPivot
   kPropagation,    // of "/": `value` (MS_*)
 
@@ -112,6 +114,7 @@ enum StepFlag : uint64_t {
   kLikeSource = 2,     // kTarget: a directory or a file as mount `at` is
   kNoPivot = 1,        // kPivot
   kOnlyStdio = 1,      // kConsole: /dev/console is left alone
+  kPlainNewlines = 2,  // kConsole: a line ends with a newline alone
   kByPath = 1,         // kExecute: execveat is filtered, the trampoline is named by procfs
   kDirect = 2,         // kExecute: no trampoline, as a label must go to the program itself
   kIgnoreFailure = 1ULL << 63,

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "container_runtime/plan/compiler.h"
 #include "container_runtime/runtime/command.h"
@@ -35,6 +36,20 @@ absl::StatusOr<bool> IsDirectory(const std::string& path) {
   if (::stat(path.c_str(), &status) == 0) return S_ISDIR(status.st_mode);
   return absl::Status(absl::ErrnoToStatusCode(errno),
                       absl::StrCat("mount source '", path, "': ", ErrnoText(errno)));
+}
+
+// Mount points of procfs and sysfs, deepest first.
+absl::StatusOr<std::vector<std::string>> KernelViews() {
+  KEELSON_ASSIGN_OR_RETURN(const std::string text, ReadHostFile("/proc/self/mountinfo"));
+  std::vector<std::string> points;
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
+    const std::vector<std::string> fields = absl::StrSplit(line, ' ');
+    const auto dash = std::find(fields.begin(), fields.end(), "-");
+    if (fields.size() < 6 || fields.end() - dash < 2) continue;
+    if (dash[1] == "proc" || dash[1] == "sysfs") points.push_back(fields[4]);
+  }
+  std::reverse(points.begin(), points.end());
+  return points;
 }
 
 bool Exists(const char* path) { return ::access(path, F_OK) == 0; }
@@ -96,6 +111,10 @@ absl::StatusOr<Plan> Creation::Prepare() {
                      .cgroup_by_call = state_.systemd_cgroup,
                      .deny_setgroups = MustDenySetgroups(spec.linux_.gid_mappings),
                      .has_attr_apparmor = Exists("/proc/self/attr/apparmor/exec")};
+  compile.program.plain_newlines = options_.console_fd >= 0;
+  if (options_.no_pivot) {
+    KEELSON_ASSIGN_OR_RETURN(compile.kernel_views, KernelViews());
+  }
   compile.rootfs = bundle_.rootfs;
   compile.privileged = ::geteuid() == 0;
   compile.no_pivot = options_.no_pivot;
@@ -232,9 +251,10 @@ absl::Status Creation::Finish(const Child& child) {
 
 absl::Status Creation::SendListener(const Child& child, UniqueFd listener) {
   const Seccomp& seccomp = *bundle_.spec.linux_.seccomp;
-  KEELSON_ASSIGN_OR_RETURN(const UniqueFd socket, ConnectSocket(seccomp.listener_path));
+  absl::StatusOr<UniqueFd> socket = ConnectSocket(seccomp.listener_path);
+  if (!socket.ok()) return Annotate(socket.status(), "failed to connect with seccomp agent");
   const std::string state = Runtime::StateJson(state_, ContainerStatus::kCreating, child.pid);
-  return SendFd(socket.get(), listener.get(),
+  return SendFd(socket->get(), listener.get(),
                 ListenerMessage(state_.oci_version, child.pid, seccomp.listener_metadata, state));
 }
 

@@ -70,6 +70,7 @@ absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const Cont
                      .cgroup_by_call = attachment.by_call,
                      .deny_setgroups = false,
                      .has_attr_apparmor = ::access("/proc/self/attr/apparmor/exec", F_OK) == 0};
+  options.program.plain_newlines = request.console_fd >= 0;
   options.join = NamespacesToJoin(state.pid);
   options.seccomp = spec.linux_.seccomp.has_value() ? &*spec.linux_.seccomp : nullptr;
   options.personality = spec.linux_.personality;

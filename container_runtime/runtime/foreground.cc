@@ -28,7 +28,8 @@ class RawTerminal {
     if (::tcgetattr(0, &saved_) != 0) return;
     termios raw = saved_;
     ::cfmakeraw(&raw);
-    raw.c_oflag |= OPOST;  // Here lines get their carriage returns; see KeepNewlines.
+    raw.c_oflag |=
+        OPOST;  // Here lines get their carriage returns, not in the container (step.h, kPlainNewlines).
     changed_ = ::tcsetattr(0, TCSANOW, &raw) == 0;
   }
   ~RawTerminal() {
@@ -55,14 +56,6 @@ bool Copy(int from, int to) {
     done += written;
   }
   return true;
-}
-
-// The container's terminal hands lines on as they were written: what reads our output may be a file.
-void KeepNewlines(int master) {
-  termios settings = {};
-  if (::tcgetattr(master, &settings) != 0) return;
-  settings.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
-  (void)::tcsetattr(master, TCSANOW, &settings);
 }
 
 void CopySize(int master) {
@@ -116,7 +109,6 @@ absl::StatusOr<int> Foreground::Await(const Child& child, UniqueFd master) {
   std::unique_ptr<RawTerminal> raw;
   if (master.ok()) {
     raw = std::make_unique<RawTerminal>();
-    KeepNewlines(master.get());
     CopySize(master.get());
   }
   bool input = master.ok();

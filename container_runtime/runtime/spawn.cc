@@ -1,4 +1,5 @@
 #include "container_runtime/runtime/spawn.h"
+#include "container_runtime/runtime/failure.h"
 
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -96,7 +97,14 @@ absl::Status StepError(const Step& step, std::string_view call, int error,
                        std::string_view detail) {
   // Scripts look for these words (podman: exit codes 126 and 127).
   if (step.op == Op::kFindProgram && call == "stat") call = {};
-  return absl::Status(absl::ErrnoToStatusCode(error), Describe(step, call, error, detail));
+  // The path of a new mount is that of what may take its place.
+  const char* object = step.path != nullptr && step.op != Op::kNewMount ? step.path : step.what;
+  return WithFailure(
+      absl::Status(absl::ErrnoToStatusCode(error), Describe(step, call, error, detail)),
+      {.phase = std::string(OpName(step.op)),
+       .syscall = std::string(call),
+       .error = error,
+       .object = object == nullptr ? "" : object});
 }
 
 class Spawner {

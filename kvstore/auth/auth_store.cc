@@ -52,6 +52,12 @@ bool Allows(Permission::Type type, Access access) {
 bool Cover(std::vector<Interval> parts, const Interval& whole) {
   std::sort(parts.begin(), parts.end(),
             [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
+  if (whole.end.has_value() && *whole.end <= whole.begin) {
+    // No key lies in it; etcd then asks for the right to the first.
+    return std::any_of(parts.begin(), parts.end(), [&](const Interval& part) {
+      return part.begin <= whole.begin && (!part.end.has_value() || whole.begin < *part.end);
+    });
+  }
   std::string covered = whole.begin;
   for (const Interval& part : parts) {
     if (part.begin > covered) return false;

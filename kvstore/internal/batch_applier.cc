@@ -337,7 +337,7 @@ absl::Status BatchApplier::CheckTxn(const TxnRequest& request, const TxnPath& pa
   if (!puts.ok()) return puts;
   return VisitPath(request, path, [&](const RequestOp& op) {
     return op.has_request_range()
-               ? CheckReadRevision(op.request_range().revision(), revision_, compacted_)
+               ? CheckTxnReadRevision(op.request_range().revision(), revision_, compacted_)
                : absl::OkStatus();
   });
 }

@@ -1,5 +1,6 @@
 #include "kvstore/internal/codec.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -65,6 +66,10 @@ bool TakeTag(std::string_view* bytes, bool* deleted) {
 
 // Flipping the sign bit makes bytewise order that of signed numbers.
 uint64_t OrderedLeaseId(int64_t id) { return static_cast<uint64_t>(id) ^ (uint64_t{1} << 63); }
+
+// Flags at the end of a state's value.
+constexpr uint8_t kAutoLeave = 1;
+constexpr uint8_t kCompactedAtZero = 2;
 
 std::string IdRow(std::string_view rows, uint64_t ordered_id) {
   std::string out(rows);
@@ -224,13 +229,14 @@ std::string EncodeStateValue(const StateValue& state) {
   AppendVarint(state.applied.index, &out);
   AppendVarint(state.applied.term, &out);
   AppendVarint(static_cast<uint64_t>(state.revision), &out);
-  AppendVarint(static_cast<uint64_t>(state.compacted), &out);
+  AppendVarint(static_cast<uint64_t>(std::max<int64_t>(state.compacted, 0)), &out);
   const raft::ConfState& conf = state.applied.conf_state;
   AppendIds(conf.voters, &out);
   AppendIds(conf.learners, &out);
   AppendIds(conf.voters_outgoing, &out);
   AppendIds(conf.learners_next, &out);
-  out.push_back(conf.auto_leave ? 1 : 0);
+  out.push_back(static_cast<char>((conf.auto_leave ? kAutoLeave : 0) |
+                                  (state.compacted == 0 ? kCompactedAtZero : 0)));
   return out;
 }
 
@@ -244,8 +250,13 @@ bool DecodeStateValue(std::string_view bytes, StateValue* state) {
       !TakeIds(&bytes, &conf.voters_outgoing) || !TakeIds(&bytes, &conf.learners_next)) {
     return false;
   }
-  if (bytes.size() != 1 || static_cast<uint8_t>(bytes.front()) > 1) return false;
-  conf.auto_leave = bytes.front() == 1;
+  if (bytes.size() != 1) return false;
+  const auto flags = static_cast<uint8_t>(bytes.front());
+  if (flags > (kAutoLeave | kCompactedAtZero)) return false;
+  conf.auto_leave = (flags & kAutoLeave) != 0;
+  const bool at_zero = (flags & kCompactedAtZero) != 0;
+  if (at_zero && state->compacted != 0) return false;
+  if (!at_zero && state->compacted == 0) state->compacted = -1;
   return state->revision >= 1 && state->compacted <= state->revision;
 }
 

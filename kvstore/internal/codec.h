@@ -96,7 +96,7 @@ inline constexpr std::string_view kSweptRow = "swept";
 struct StateValue {
   raft::SnapshotMetadata applied;
   int64_t revision = 1;
-  int64_t compacted = 0;
+  int64_t compacted = -1;  // -1: nothing has been compacted
 
   friend bool operator==(const StateValue&, const StateValue&) = default;
 };

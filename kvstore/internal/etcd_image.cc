@@ -221,7 +221,7 @@ absl::Status EtcdImage::VisitBucket(std::string_view name, Visit visit) const {
 
 absl::Status EtcdImage::VisitMetaBucket(Visit visit) const {
   KEELSON_RETURN_IF_ERROR(visit("consistent_index", BigEndian64(state_.applied.index)));
-  if (state_.compacted == 0) return absl::OkStatus();
+  if (state_.compacted < 0) return absl::OkStatus();
   const std::string compacted = EtcdRevision({.main = state_.compacted, .sub = 0}, false);
   KEELSON_RETURN_IF_ERROR(visit("finishedCompactRev", compacted));
   return visit("scheduledCompactRev", compacted);

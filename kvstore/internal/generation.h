@@ -65,7 +65,7 @@ struct Generation {
   const std::shared_ptr<auth::AuthStore> auth = std::make_shared<auth::AuthStore>();
   const std::shared_ptr<v2::KeyStore> v2 = std::make_shared<v2::KeyStore>();
   std::atomic<int64_t> revision{1};
-  std::atomic<int64_t> compacted{0};
+  std::atomic<int64_t> compacted{-1};
   // As stored when the generation was loaded; index 0 for an empty engine.
   StateValue loaded;
 

@@ -39,6 +39,16 @@ bool NeedsSort(const RangeRequest& request) {
          request.sort_order() == RangeRequest::DESCEND;
 }
 
+// How many of the pairs that pass the filters are looked at further.
+int64_t PairsToKeep(const RangeRequest& request) {
+  if (request.limit() <= 0) return std::numeric_limits<int64_t>::max();
+  if (!NeedsSort(request)) return request.limit();
+  // A custom order needs every pair before the cut. But where only the target is named, etcd reads
+  // one pair more than the limit, sorts these, and cuts then.
+  const bool first_only = request.sort_order() == RangeRequest::NONE && !HasFilters(request);
+  return first_only ? request.limit() + 1 : std::numeric_limits<int64_t>::max();
+}
+
 int OrderByTarget(const KeyValue& a, const KeyValue& b, RangeRequest::SortTarget target) {
   switch (target) {
     case RangeRequest::VERSION:
@@ -150,13 +160,16 @@ absl::Status CheckReadRevision(int64_t requested, int64_t current, int64_t compa
   return absl::OkStatus();
 }
 
+absl::Status CheckTxnReadRevision(int64_t requested, int64_t current, int64_t compacted) {
+  if (requested < 0 && requested < compacted) return errors::Compacted();
+  return CheckReadRevision(requested, current, compacted);
+}
+
 absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at,
                        RangeResponse* response) {
   const bool sorted = NeedsSort(request);
   const bool filtered = HasFilters(request);
-  // A custom order needs every pair before the cut.
-  const int64_t keep =
-      request.limit() <= 0 || sorted ? std::numeric_limits<int64_t>::max() : request.limit();
+  const int64_t keep = PairsToKeep(request);
   const bool with_value = !request.keys_only() || request.sort_target() == RangeRequest::VALUE;
   const Need need = with_value && !request.count_only() ? Need::kPair : Need::kMetadata;
   int64_t count = 0;

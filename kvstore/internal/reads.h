@@ -17,6 +17,9 @@ namespace keelson::kvstore::internal {
 // OUT_OF_RANGE with etcd's text unless `requested` (<= 0: now) can be read.
 absl::Status CheckReadRevision(int64_t requested, int64_t current, int64_t compacted);
 
+// The same for a range in a transaction, where etcd takes a negative revision for a compacted one.
+absl::Status CheckTxnReadRevision(int64_t requested, int64_t current, int64_t compacted);
+
 // Fills kvs, more and count of `response` with the pairs as of `at`; the header is left.
 absl::Status ReadRange(View& view, const etcdserverpb::RangeRequest& request, int64_t at,
                        etcdserverpb::RangeResponse* response);

@@ -59,7 +59,8 @@ absl::Status RunReadTxn(View& view, const TxnRequest& txn, int64_t current, int6
   response->set_succeeded(path.front());
   response->mutable_header()->set_revision(current);
   for (const RequestOp& op : Branch(txn, path.front())) {
-    KEELSON_RETURN_IF_ERROR(CheckReadRevision(op.request_range().revision(), current, compacted));
+    KEELSON_RETURN_IF_ERROR(
+        CheckTxnReadRevision(op.request_range().revision(), current, compacted));
   }
   for (const RequestOp& op : Branch(txn, path.front())) {
     const int64_t at = op.request_range().revision();

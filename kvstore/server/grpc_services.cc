@@ -30,10 +30,12 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
   rpc::RegisterHealthService(rpc);
 
   MethodRegistrar kv(rpc, server, metrics, "etcdserverpb.KV");
-  kv.Unary("Range", &Server::Range);
-  kv.Unary("Put", &Server::Put);
-  kv.Unary("DeleteRange", &Server::DeleteRange);
-  kv.Unary("Txn", &Server::Txn);
+  kv.Unary("Range", &Server::Range, ValidateRange);
+  kv.Unary("Put", &Server::Put, ValidatePut);
+  kv.Unary("DeleteRange", &Server::DeleteRange, ValidateDeleteRange);
+  kv.Unary("Txn", &Server::Txn, [server](const TxnRequest& request) {
+    return ValidateTxn(request, server->options().max_txn_ops);
+  });
   kv.Unary("Compact", &Server::Compact);
 
   MethodRegistrar watch(rpc, server, metrics, "etcdserverpb.Watch");

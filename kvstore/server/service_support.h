@@ -3,6 +3,7 @@
 #define KEELSON_KVSTORE_SERVER_SERVICE_SUPPORT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -63,6 +64,9 @@ class MethodRegistrar {
   MethodRegistrar(rpc::Server* rpc, Server* server, MetricRegistry* metrics, std::string service)
       : rpc_(rpc), server_(server), metrics_(metrics), service_(std::move(service)) {}
 
+  template <typename Request>
+  using Validate = std::function<absl::Status(const Request&)>;
+
   // A stream in both directions, whose handlers `start` makes.
   void Stream(const std::string& name, decltype(rpc::Method::start) start) {
     Add("bidi_stream", name, std::move(start));
@@ -76,26 +80,33 @@ class MethodRegistrar {
         name, [serve](Server* server, const Request& request, Response* response,
                       Server::Done done) { (server->*serve)(request, response, std::move(done)); });
   }
-  // A method that looks at who asks.
+  // A method that looks at who asks. `validate`, if given, says what is wrong with the request;
+  // who asks badly hears that even with a bad token.
   template <typename Request, typename Response>
   void Unary(const std::string& name,
-             void (Server::*serve)(const Request&, Response*, Server::Done, const Origin&)) {
+             void (Server::*serve)(const Request&, Response*, Server::Done, const Origin&),
+             std::type_identity_t<Validate<Request>> validate = nullptr) {
     Unary<Request, Response>(
         name,
         [serve](Server* server, const Origin& who, const Request& request, Response* response,
-                Server::Done done) { (server->*serve)(request, response, std::move(done), who); });
+                Server::Done done) { (server->*serve)(request, response, std::move(done), who); },
+        std::move(validate));
   }
   // `serve` takes the server, if it likes who asks, the request, the response and Done.
   template <typename Request, typename Response, typename Serve>
-  void Unary(const std::string& name, const Serve& serve) {
+  void Unary(const std::string& name, const Serve& serve,
+             std::type_identity_t<Validate<Request>> validate = nullptr) {
     const auth::Right right = auth::RightOf(service_, name);
     Add("unary", name,
         rpc::Unary<Request, Response>(
-            [server = server_, serve, right](const rpc::Call& call, const Request& request,
-                                             Response* response, rpc::Done done) {
+            [server = server_, serve, right, validate = std::move(validate)](
+                const rpc::Call& call, const Request& request, Response* response, rpc::Done done) {
               if (RequiresLeader(call) && !server->HasLeader()) return done(errors::NoLeader());
               const absl::StatusOr<Origin> who = IdentifyCaller(server, call, right);
-              if (!who.ok()) return done(who.status());
+              if (!who.ok()) {
+                const absl::Status valid = validate ? validate(request) : absl::OkStatus();
+                return done(valid.ok() ? who.status() : valid);
+              }
               if constexpr (std::is_invocable_v<Serve, Server*, const Origin&, const Request&,
                                                 Response*, rpc::Done>) {
                 serve(server, *who, request, response, std::move(done));

@@ -65,6 +65,13 @@ void TwinModel::Read(const RangeRequest& request, int64_t at, RangeResponse* res
         return a.key() < b.key();
     }
   };
+  const bool filtered = request.min_mod_revision() != 0 || request.max_mod_revision() != 0 ||
+                        request.min_create_revision() != 0 || request.max_create_revision() != 0;
+  if (request.limit() > 0 && request.sort_order() == RangeRequest::NONE &&
+      request.sort_target() != RangeRequest::KEY && !filtered &&
+      live.size() > static_cast<size_t>(request.limit()) + 1) {
+    live.resize(static_cast<size_t>(request.limit()) + 1);
+  }
   if (request.sort_order() == RangeRequest::DESCEND) {
     std::stable_sort(live.begin(), live.end(),
                      [&](const KeyValue& a, const KeyValue& b) { return less(b, a); });

@@ -63,7 +63,7 @@ class TwinModel {
   std::map<int64_t, Store::LeaseInfo> leases_;
   std::map<const etcdserverpb::TxnRequest*, bool> outcome_;  // of the running transaction
   int64_t revision_ = 1;
-  int64_t compacted_ = 0;
+  int64_t compacted_ = -1;
   bool changed_ = false;
 };
 

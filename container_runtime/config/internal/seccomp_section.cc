@@ -74,7 +74,7 @@ void ReadSeccomp(JsonReader& reader, Seccomp* out) {
     const bool write = std::find(rule.names.begin(), rule.names.end(), "write") != rule.names.end();
     if (rule.action == "SCMP_ACT_NOTIFY" && write) {
       // The runtime must write before the agent has the descriptor.
-      reader.Fail("syscalls", "SCMP_ACT_NOTIFY cannot be used for write");
+      reader.Fail("syscalls", "SCMP_ACT_NOTIFY cannot be used for the write syscall");
     }
   }
 }

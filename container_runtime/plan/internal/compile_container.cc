@@ -54,6 +54,24 @@ uint64_t CloneFlag(NamespaceType type) {
   return 0;
 }
 
+// Where procfs shows which namespace of a type the process is in.
+const char* ProcName(NamespaceType type) {
+  switch (type) {
+    case NamespaceType::kNetwork:
+      return "thread-self/ns/net";
+    case NamespaceType::kIpc:
+      return "thread-self/ns/ipc";
+    case NamespaceType::kUts:
+      return "thread-self/ns/uts";
+    case NamespaceType::kCgroup:
+      return "thread-self/ns/cgroup";
+    case NamespaceType::kTime:
+      return "thread-self/ns/time";
+    default:
+      return nullptr;
+  }
+}
+
 const Namespace* FindNamespace(const Linux& config, NamespaceType type) {
   for (const Namespace& space : config.namespaces) {
     if (space.type == type) return &space;
@@ -79,6 +97,12 @@ absl::Status ContainerCompiler::Compile() {
   KEELSON_RETURN_IF_ERROR(Devices());
   MissingPlaces();
   Hooks();
+  for (const std::string& path : options_.kernel_views) {
+    plan_.child.push_back({.op = Op::kDetach,
+                           .what = "take the host's procfs and sysfs away",
+                           .flags = user_namespace_ ? uint64_t{kIgnoreFailure} : 0,
+                           .path = plan_.Text(path)});
+  }
   plan_.child.push_back({.op = Op::kPivot,
                          .what = "pivot_root",
                          .flags = options_.no_pivot ? uint64_t{kNoPivot} : 0});
@@ -120,6 +144,7 @@ void ContainerCompiler::Namespaces() {
   if (user != nullptr && user->path.empty()) {
     plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kMapIds)});
   }
+  NewTime();
   if (user != nullptr) {
     plan_.child.push_back({.op = Op::kBecomeRoot,
                            .what = "become root of the user namespace",
@@ -139,22 +164,47 @@ void ContainerCompiler::Namespaces() {
   plan_.child.push_back({.op = Op::kNotDumpable});
 }
 
+int16_t ContainerCompiler::OpenNamespace(const Namespace& space) {
+  const auto [entry, added] = joined_.emplace(space.type, kNone);
+  if (!added) return entry->second;
+  entry->second = plan_.NewRegister();
+  plan_.outside.push_back({.op = Op::kOpenPath,
+                           .what = plan_.Text(absl::StrCat("join namespace '", space.path, "'")),
+                           .out = entry->second,
+                           .flags = O_RDONLY,
+                           .path = plan_.Text(space.path)});
+  return entry->second;
+}
+
+// Namespaces that belong to ours, or to another user namespace than the container's, can be joined by
+// who is not in that yet. The others are joined by the child.
+void ContainerCompiler::JoinForeign() {
+  if (FindNamespace(config_, NamespaceType::kUser) == nullptr) return;
+  for (const Namespace& space : config_.namespaces) {
+    const bool in_bridge = space.type == NamespaceType::kUser || space.type == NamespaceType::kPid;
+    if (space.path.empty() || in_bridge || space.type == NamespaceType::kMount) continue;
+    if (plan_.bridge.empty() && !options_.program.cgroup_by_call) {
+      plan_.bridge.push_back({.op = Op::kAttachCgroup, .what = "join the container's cgroup"});
+    }
+    plan_.bridge.push_back({.op = Op::kSetNs,
+                            .in = OpenNamespace(space),
+                            .flags = CloneFlag(space.type) | kIgnoreFailure});
+  }
+}
+
 // Only a process that is not yet born can get into these.
 void ContainerCompiler::JoinFromBridge() {
+  JoinForeign();
   for (const NamespaceType type : {NamespaceType::kUser, NamespaceType::kPid}) {
     const Namespace* space = FindNamespace(config_, type);
     if (space == nullptr || space->path.empty()) continue;
     if (plan_.bridge.empty() && !options_.program.cgroup_by_call) {
       plan_.bridge.push_back({.op = Op::kAttachCgroup, .what = "join the container's cgroup"});
     }
-    const int16_t fd = plan_.NewRegister();
-    const char* what = plan_.Text(absl::StrCat("join namespace '", space->path, "'"));
-    plan_.outside.push_back({.op = Op::kOpenPath,
-                             .what = what,
-                             .out = fd,
-                             .flags = O_RDONLY,
-                             .path = plan_.Text(space->path)});
-    plan_.bridge.push_back({.op = Op::kSetNs, .what = what, .in = fd, .flags = CloneFlag(type)});
+    plan_.bridge.push_back({.op = Op::kSetNs,
+                            .what = plan_.Text(absl::StrCat("join namespace '", space->path, "'")),
+                            .in = OpenNamespace(*space),
+                            .flags = CloneFlag(type)});
   }
 }
 
@@ -162,21 +212,21 @@ void ContainerCompiler::JoinFromChild() {
   for (const Namespace& space : config_.namespaces) {
     const bool in_bridge = space.type == NamespaceType::kUser || space.type == NamespaceType::kPid;
     if (space.path.empty() || in_bridge) continue;
-    const int16_t fd = plan_.NewRegister();
-    const char* what = plan_.Text(absl::StrCat("join namespace '", space.path, "'"));
-    plan_.outside.push_back({.op = Op::kOpenPath,
-                             .what = what,
-                             .out = fd,
-                             .flags = O_RDONLY,
-                             .path = plan_.Text(space.path)});
-    plan_.child.push_back(
-        {.op = Op::kSetNs, .what = what, .in = fd, .flags = CloneFlag(space.type)});
+    plan_.child.push_back({.op = Op::kSetNs,
+                           .what = plan_.Text(absl::StrCat("join namespace '", space.path, "'")),
+                           .in = OpenNamespace(space),
+                           .flags = CloneFlag(space.type),
+                           .path = ProcName(space.type)});
   }
   const Namespace* cgroup = FindNamespace(config_, NamespaceType::kCgroup);
   if (cgroup != nullptr && cgroup->path.empty()) {
     plan_.child.push_back(
         {.op = Op::kUnshare, .what = "cgroup namespace", .flags = CLONE_NEWCGROUP});
   }
+}
+
+// Before the container's root is become: procfs gives the file of offsets to the host's.
+void ContainerCompiler::NewTime() {
   const Namespace* time = FindNamespace(config_, NamespaceType::kTime);
   if (time != nullptr && time->path.empty()) {
     std::string lines;

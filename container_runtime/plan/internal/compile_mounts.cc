@@ -108,7 +108,7 @@ absl::Status ContainerCompiler::BindMount(const Mount& mount, const MountRequest
   }
   const std::string source = Clean(mount.source);
   // What lies in the container's root is what earlier mounts have made of it.
-  const bool inside = &CloneList() == &plan_.child && IsBelow(source, options_.rootfs);
+  const bool inside = IsBelow(source, options_.rootfs);
   bool directory = true;
   int16_t copy = kNone;
   if (inside) {
@@ -123,7 +123,7 @@ absl::Status ContainerCompiler::BindMount(const Mount& mount, const MountRequest
     KEELSON_ASSIGN_OR_RETURN(directory, options_.is_directory(mount.source));
     copy = CloneHost(mount.source, request.recursive, what);
   }
-  std::vector<Step>& list = CloneList();
+  std::vector<Step>& list = inside ? plan_.child : CloneList();
   if (request.idmap || !mount.uid_mappings.empty()) {
     const int16_t space = plan_.NewRegister();
     plan_.id_maps.push_back(
@@ -343,7 +343,11 @@ absl::Status ContainerCompiler::CheckProcOverlap(const Mount& mount,
       absl::StrCat("'", mount.destination, "' cannot be mounted because it is inside /proc"));
 }
 
-absl::Status ContainerCompiler::OneMount(const Mount& mount, const std::string& place) {
+absl::Status ContainerCompiler::OneMount(Mount mount, const std::string& place) {
+  // Some configs name the place by its path on the host.
+  if (IsBelow(Clean(mount.destination), options_.rootfs)) {
+    mount.destination = Clean(mount.destination).substr(options_.rootfs.size());
+  }
   KEELSON_ASSIGN_OR_RETURN(const MountRequest request,
                            ParseMountOptions(mount.options, mount.type));
   KEELSON_RETURN_IF_ERROR(CheckProcOverlap(mount, request));

@@ -165,7 +165,8 @@ void ProcessCompiler::Stdio(bool exec) {
   }
   plan_.child.push_back({.op = Op::kConsole,
                          .what = "terminal",
-                         .flags = exec ? uint64_t{kOnlyStdio} : 0,
+                         .flags = (exec ? uint64_t{kOnlyStdio} : 0) |
+                                  (options_.plain_newlines ? uint64_t{kPlainNewlines} : 0),
                          .value = size});
   plan_.child.push_back({.op = Op::kOwnStdio, .what = "terminal", .value = process_.user.uid});
 }

@@ -30,6 +30,9 @@ class ContainerCompiler {
   // compile_container.cc
   void Namespaces();
   void JoinFromBridge();
+  void JoinForeign();
+  void NewTime();
+  int16_t OpenNamespace(const Namespace& space);
   void JoinFromChild();
   void Identity();
   void RootMount();
@@ -43,7 +46,7 @@ class ContainerCompiler {
 
   // compile_mounts.cc
   absl::Status Mounts();
-  absl::Status OneMount(const Mount& mount, const std::string& place);
+  absl::Status OneMount(Mount mount, const std::string& place);
   absl::Status BindMount(const Mount& mount, const MountRequest& request, const char* what);
   void FileSystemMount(const Mount& mount, const MountRequest& request, const char* what);
   absl::Status CgroupMount(const Mount& mount, const MountRequest& request, const char* what);
@@ -73,6 +76,7 @@ class ContainerCompiler {
   const ContainerOptions& options_;
   Plan& plan_;
   const bool user_namespace_;
+  std::map<NamespaceType, int16_t> joined_;  // registers of namespaces with a path
   bool dev_is_bound_ = false;
   bool root_at_path_ = false;     // until the hooks have run the root is where the bundle has it
   int16_t readonly_dev_ = kNone;  // the mount of /dev, to be made read only at the end

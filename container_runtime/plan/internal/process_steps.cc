@@ -90,6 +90,25 @@ int AttachCgroup(Machine& machine, const Step&) {
   return 0;
 }
 
+int SetNs(Machine& machine, const Step& step) {
+  Kernel& kernel = machine.kernel;
+  const int fd = Descriptor(machine, step.in);
+  if (step.path != nullptr) {
+    // Joined before the user namespace was, after which it may be refused.
+    const int present =
+        calls::Openat(kernel, machine.registers[kProc], step.path, O_PATH | O_CLOEXEC);
+    struct stat here = {};
+    struct stat there = {};
+    const bool same = present >= 0 && calls::Fstat(kernel, present, &here) >= 0 &&
+                      calls::Fstat(kernel, fd, &there) >= 0 && here.st_ino == there.st_ino &&
+                      here.st_dev == there.st_dev;
+    if (present >= 0) (void)calls::Close(kernel, present);
+    if (same) return 0;
+  }
+  return Named(machine, "setns",
+               kernel.Call(SYS_setns, fd, static_cast<long>(step.flags & ~kIgnoreFailure)));
+}
+
 int TimeOffsets(Machine& machine, const Step& step) {
   Kernel& kernel = machine.kernel;
   int result = Named(machine, "unshare", kernel.Call(SYS_unshare, kCloneNewTime));

@@ -1,5 +1,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <termios.h>
 
 #include <cerrno>
 #include <cstring>
@@ -75,6 +76,17 @@ int MountConsole(Machine& machine, int terminal) {
   return result;
 }
 
+int PlainNewlines(Machine& machine, int terminal) {
+  // The kernel's structure, which is shorter than the C library's; that has room for it.
+  termios settings = {};
+  int result = Named(machine, "ioctl TCGETS",
+                     machine.kernel.Call(SYS_ioctl, terminal, TCGETS, calls::Pointer(&settings)));
+  if (result < 0) return result;
+  settings.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
+  return Named(machine, "ioctl TCSETS",
+               machine.kernel.Call(SYS_ioctl, terminal, TCSETS, calls::Pointer(&settings)));
+}
+
 int BecomeStdio(Machine& machine, int terminal) {
   Kernel& kernel = machine.kernel;
   int result = Named(machine, "ioctl TIOCSCTTY", kernel.Call(SYS_ioctl, terminal, TIOCSCTTY, 0));
@@ -107,8 +119,9 @@ int Console(Machine& machine, const Step& step) {
     result = Named(machine, "ioctl TIOCSWINSZ",
                    kernel.Call(SYS_ioctl, master, TIOCSWINSZ, calls::Pointer(&size)));
   }
+  if (result >= 0 && (step.flags & kPlainNewlines) != 0) result = PlainNewlines(machine, terminal);
   if (result >= 0) result = SendDescriptor(machine, machine.registers[kConsole], master);
-  if (result >= 0 && step.flags == 0) result = MountConsole(machine, terminal);
+  if (result >= 0 && (step.flags & kOnlyStdio) == 0) result = MountConsole(machine, terminal);
   if (result >= 0) result = BecomeStdio(machine, terminal);
   (void)calls::Close(kernel, master);
   (void)calls::Close(kernel, machine.registers[kConsole]);

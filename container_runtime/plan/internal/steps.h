@@ -53,6 +53,7 @@ int OwnStdio(Machine& machine, const Step& step);
 
 // process_steps.cc
 int AttachCgroup(Machine& machine, const Step& step);
+int SetNs(Machine& machine, const Step& step);
 int TimeOffsets(Machine& machine, const Step& step);
 int BecomeRoot(Machine& machine, const Step& step);
 int LoopbackUp(Machine& machine, const Step& step);

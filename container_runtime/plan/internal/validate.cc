@@ -136,7 +136,9 @@ absl::Status ValidateContainer(const Spec& spec) {
   KEELSON_RETURN_IF_ERROR(ValidateNames(spec));
   KEELSON_RETURN_IF_ERROR(ValidateNamespaces(spec.linux_));
   KEELSON_RETURN_IF_ERROR(ValidatePaths(spec.linux_));
-  if (!spec.domainname.empty() && spec.linux_.sysctl.count("kernel.domainname") != 0) {
+  const auto domainname = spec.linux_.sysctl.find("kernel.domainname");
+  if (!spec.domainname.empty() && domainname != spec.linux_.sysctl.end() &&
+      domainname->second != spec.domainname) {
     return Invalid("linux.sysctl.kernel.domainname",
                    "is not allowed as it conflicts with the OCI 'domainname' field");
   }
