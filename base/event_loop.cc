@@ -230,9 +230,12 @@ void EventLoop::Stop() {
   }
   state_->Wake();
   if (state_->thread.joinable()) state_->thread.join();
+  // Destroyed without the lock: what a task holds may have something to say at its end.
+  std::vector<Task> ready;
+  std::multimap<absl::Duration, Task> delayed;
   absl::MutexLock lock(&state_->mu);
-  state_->ready.clear();
-  state_->delayed.clear();
+  std::swap(ready, state_->ready);
+  std::swap(delayed, state_->delayed);
 }
 
 bool EventLoop::InLoop() const { return std::this_thread::get_id() == state_->thread.get_id(); }

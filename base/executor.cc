@@ -101,9 +101,12 @@ void ThreadExecutor::Stop() {
     state_->wake.Signal();
   }
   if (state_->thread.joinable()) state_->thread.join();
+  // Destroyed without the lock: what a task holds may have something to say at its end.
+  std::vector<Task> ready;
+  std::multimap<absl::Duration, Task> delayed;
   absl::MutexLock lock(&state_->mu);
-  state_->ready.clear();
-  state_->delayed.clear();
+  std::swap(ready, state_->ready);
+  std::swap(delayed, state_->delayed);
 }
 
 }  // namespace keelson
