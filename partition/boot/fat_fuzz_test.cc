@@ -1,4 +1,5 @@
-// FAT volumes of any bytes (the seed fat_12 is of mformat and mcopy): reading ends, stays on the volume, and says how large a file is.
+// FAT volumes of any bytes: reading ends, stays on the volume, and says how large a file is.
+// The seed fat_12 was made by mformat and mcopy.
 #include <cstddef>
 #include <cstdint>
 #include <string>
