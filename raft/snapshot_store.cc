@@ -11,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/crc32c.h"
+#include "base/little_endian.h"
 #include "base/status.h"
-#include "raft/internal/little_endian.h"
 #include "raft/internal/mutation.h"
 #include "raft/internal/wal_format.h"
 

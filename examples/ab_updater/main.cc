@@ -28,7 +28,7 @@
 #include "partition/installer/partition_window.h"
 #include "partition/layout.h"
 #include "partition/partition_types.h"
-#include "partition/slots/slot_manager.h"
+#include "partition/slots/slot_disk.h"
 #include "partition/verity/format.h"
 
 using namespace keelson;             // NOLINT: a small program
@@ -56,20 +56,12 @@ absl::Status Create(const std::string& path) {
   return Apply(*disk, writes);
 }
 
-// What is in the file, and the slot that was last used: the one that is bootable in turn.
-absl::StatusOr<SlotView> ReadView(const BlockDevice& disk) {
-  KEELSON_ASSIGN_OR_RETURN(const GptReading reading, ReadGpt(disk));
-  SlotView view;
-  KEELSON_ASSIGN_OR_RETURN(view.table, Relocated(reading.table, reading.geometry));
-  KEELSON_ASSIGN_OR_RETURN(view.type, ParsePartitionType(kType));
-  view.running = NextSlot(SlotsOf(view.table, view.type));
-  return view;
-}
-
-absl::Status Commit(BlockDevice& disk, const GptTable& table) {
-  KEELSON_ASSIGN_OR_RETURN(const GptReading reading, ReadGpt(disk));
-  KEELSON_ASSIGN_OR_RETURN(const auto writes, PlanCommit(reading, table));
-  return Apply(disk, writes);
+// The slots in the file. The one that was last used is the one that is bootable in turn.
+absl::StatusOr<SlotDisk> OpenSlots(BlockDevice& disk) {
+  KEELSON_ASSIGN_OR_RETURN(const Guid type, ParsePartitionType(kType));
+  KEELSON_ASSIGN_OR_RETURN(const SlotDisk slots, SlotDisk::Open(disk, {.type = type}));
+  return SlotDisk::Open(disk,
+                        {.type = type, .running = NextSlot(SlotsOf(slots.view().table, type))});
 }
 
 absl::Status Update(BlockDevice& disk, const std::string& version, const std::string& file) {
@@ -86,35 +78,35 @@ absl::Status Update(BlockDevice& disk, const std::string& version, const std::st
   KEELSON_ASSIGN_OR_RETURN(const VerityAreas areas, AreasOf(format, devices));
   KEELSON_ASSIGN_OR_RETURN(const std::string root_hash, FormatVerity(format, devices, {}));
 
-  KEELSON_ASSIGN_OR_RETURN(const SlotView view, ReadView(disk));
+  KEELSON_ASSIGN_OR_RETURN(const SlotDisk slots, OpenSlots(disk));
   DeviceSource source({.version = version, .params = format.params, .root_hash = root_hash},
                       areas.place);
   KEELSON_ASSIGN_OR_RETURN(
       const InstallResult result,
-      Install({.disk = disk, .slot_type = view.type, .running = view.running}, source,
-              {.trusted_root_hash = root_hash, .rename_guids = false}));
+      Install({.disk = disk, .slot_type = slots.view().type, .running = slots.view().running},
+              source, {.trusted_root_hash = root_hash, .rename_guids = false}));
   std::printf("slot %d has '%s': %d blocks were new\n", result.slot, version.c_str(),
               static_cast<int>(result.fetched_blocks));
   return absl::OkStatus();
 }
 
 absl::Status Use(BlockDevice& disk, const std::string& out) {
-  KEELSON_ASSIGN_OR_RETURN(SlotView view, ReadView(disk));
-  const std::optional<int> slot = TakeNext(view.table, view.type);
+  KEELSON_ASSIGN_OR_RETURN(SlotDisk slots, OpenSlots(disk));
+  const std::optional<int> slot = slots.view().running;
   if (!slot.has_value()) return absl::NotFoundError("there is no data yet");
-  KEELSON_RETURN_IF_ERROR(Commit(disk, view.table));  // The try is durable before the data is used.
-  KEELSON_ASSIGN_OR_RETURN(const auto window, PartitionWindow::Open(disk, view.table, *slot));
+  KEELSON_RETURN_IF_ERROR(slots.Take(TakeTry{.slot = *slot}));  // Durable before the data is used.
+  const GptTable& table = slots.view().table;
+  KEELSON_ASSIGN_OR_RETURN(const auto window, PartitionWindow::Open(disk, table, *slot));
   std::string data(kDataBytes, '\0');
   KEELSON_RETURN_IF_ERROR(window.Read(0, {data.data(), data.size()}));
-  std::printf("slot %d: '%s'\n", *slot, NameOf(view.table.entries[*slot - 1]).c_str());
+  std::printf("slot %d: '%s'\n", *slot, NameOf(table.entries[*slot - 1]).c_str());
   return WriteFileAtomically(RealFileSystem(), out, data);
 }
 
 absl::Status Good(BlockDevice& disk) {
-  KEELSON_ASSIGN_OR_RETURN(const SlotView view, ReadView(disk));
-  if (!view.running.has_value()) return absl::NotFoundError("there is no data yet");
-  KEELSON_ASSIGN_OR_RETURN(const SlotStep step, StepSlots(view, MarkGood{.slot = *view.running}));
-  return Commit(disk, step.table);
+  KEELSON_ASSIGN_OR_RETURN(SlotDisk slots, OpenSlots(disk));
+  if (!slots.view().running.has_value()) return absl::NotFoundError("there is no data yet");
+  return slots.Take(MarkGood{.slot = *slots.view().running});
 }
 
 absl::Status Run(int argc, char** argv) {

@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/little_endian.h"
 #include "base/status.h"
 #include "partition/trust/authenticode.h"
-#include "partition/trust/internal/little_endian.h"
 #include "partition/trust/pe_image.h"
 
 namespace keelson::partition {

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "partition/boot/boot_control.h"
 #include "partition/boot/efi_variables.h"
+#include "partition/boot/fat_volume.h"
 #include "partition/boot/gpt_boot_control.h"
 #include "partition/boot/kexec.h"
 #include "partition/boot/loader_entries.h"
@@ -25,7 +26,10 @@
 #include "partition/cmd/output.h"
 #include "partition/cmd/slot_options.h"
 #include "partition/cmd/verbs.h"
+#include "partition/gpt_disk.h"
 #include "partition/hex.h"
+#include "partition/installer/partition_window.h"
+#include "partition/partition_types.h"
 #include "partition/slots/failed_versions.h"
 #include "partition/trust/internal/openssl.h"
 #include "partition/trust/pe_image.h"
@@ -183,12 +187,42 @@ ExitCode AnswerChanges(const Context& context, const Control& control) {
   return ExitCode::kDone;
 }
 
+// The EFI system partition of a disk, or of the image of one, that is not mounted.
+struct UnmountedEsp {
+  std::unique_ptr<BlockDevice> disk;
+  std::unique_ptr<PartitionWindow> window;
+  std::unique_ptr<FatVolume> volume;
+};
+
+absl::StatusOr<UnmountedEsp> OpenEsp(const Context& context, const std::string& path) {
+  UnmountedEsp esp;
+  KEELSON_ASSIGN_OR_RETURN(esp.disk, context.OpenForReading(path));
+  KEELSON_ASSIGN_OR_RETURN(const GptReading reading, ReadGpt(*esp.disk));
+  KEELSON_ASSIGN_OR_RETURN(const Guid type, ParsePartitionType("esp"));
+  for (size_t i = 0; i < reading.table.entries.size(); ++i) {
+    if (reading.table.entries[i].type != type) continue;
+    KEELSON_ASSIGN_OR_RETURN(
+        PartitionWindow window,
+        PartitionWindow::Open(*esp.disk, reading.table, static_cast<int>(i) + 1));
+    esp.window = std::make_unique<PartitionWindow>(std::move(window));
+    KEELSON_ASSIGN_OR_RETURN(esp.volume, FatVolume::Open(*esp.window));
+    return esp;
+  }
+  return absl::NotFoundError(absl::StrCat("'", path, "' has no EFI system partition"));
+}
+
 absl::StatusOr<ExitCode> ListBoot(const Context& context, const BootOptions& options) {
-  Control control(context, options);
-  KEELSON_ASSIGN_OR_RETURN(const std::vector<BootCandidate> candidates,
-                           control.systemd_boot.Candidates());
+  UnmountedEsp esp;
+  if (!options.slots.disk.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(esp, OpenEsp(context, options.slots.disk));
+  }
+  FileSystem& fs = esp.volume ? *esp.volume : RealFileSystem();
+  const std::string root = esp.volume ? "" : options.esp;
+  const std::string variables = esp.volume ? "" : options.efi_variables;  // Another machine's.
+  SystemdBoot systemd_boot(fs, {.root = root, .efi_variables = variables});
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<BootCandidate> candidates, systemd_boot.Candidates());
   std::vector<std::string> left_out;
-  KEELSON_RETURN_IF_ERROR(ReadLoaderEntries(control.fs, options.esp, &left_out));
+  KEELSON_RETURN_IF_ERROR(ReadLoaderEntries(fs, root, &left_out));
   if (context.json()) {
     Json list = Json::array();
     for (const BootCandidate& candidate : candidates) {
@@ -369,10 +403,13 @@ void AddEspVerbs(CLI::App& app, Context& context) {
     return AddBootVerb(under, context, options, name, help, action);
   };
   boot->add_option("--efi-variables", options->efi_variables, "Default: the kernel's efivarfs.");
-  add(boot, "list", "All entries in the loader's order, and why each boots next or not.", ListBoot);
+  CLI::App* verb = add(
+      boot, "list", "All entries in the loader's order, and why each boots next or not.", ListBoot);
+  verb->add_option("--disk", options->slots.disk,
+                   "A disk or an image, whose boot partition is read without mounting it.");
 
-  CLI::App* verb = add(boot, "commit",
-                       "Put a unified kernel image on the boot partition, on trial.", CommitBoot);
+  verb = add(boot, "commit", "Put a unified kernel image on the boot partition, on trial.",
+             CommitBoot);
   verb->add_option("IMAGE", options->image, "The image.")->required();
   verb->add_option("--id", options->id, "Name of the entry, NAME.efi; default: that of the file.");
   verb->add_option("--tries", options->tries, "How often it may be started. Default: 3.");

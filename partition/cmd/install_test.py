@@ -12,6 +12,7 @@ import unittest
 
 TMP = os.environ.get("TEST_TMPDIR", "/tmp")
 SLOTCTL = os.path.abspath("partition/cmd/slotctl")
+STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 SEED = int(os.environ.get("KEELSON_SEED", "1"))
 MIB = 1 << 20
 IMAGE_BYTES = 24 * MIB
@@ -148,6 +149,23 @@ class InstallTest(unittest.TestCase):
             {"version": "2.0", "partition": 4, "reason": "it hangs", "time": 1}]}).encode())
         self.assertIn("it hangs", self.install(*self.full(), "--failed-versions", ledger, code=6))
         self.assertEqual(self.slot_bytes(), before)
+
+    @unittest.skipUnless(os.path.exists(STUB), "needs the package systemd-boot-efi")
+    def test_the_image_that_boots_the_slot_is_judged_first_and_put_there_last(self):
+        esp, image = path("esp"), path("keelson_2.efi")
+        shutil.rmtree(esp, ignore_errors=True)
+        os.makedirs(os.path.join(esp, "EFI/Linux"))
+        write("os-release", b"ID=keelson\nVERSION_ID=2.0\n")
+        slotctl("uki", "make", f"--linux={STUB}", f"--os-release={path('os-release')}", f"--to={image}")
+        before = self.slot_bytes()
+        slots = slotctl("slots", "list", self.disk, "--output=json")
+        self.assertIn("PE", self.install(*self.full(), f"--boot-image={path('new')}", f"--esp={esp}", code=1))
+        self.assertEqual(self.slot_bytes(), before)
+        self.assertEqual(slotctl("slots", "list", self.disk, "--output=json"), slots)
+
+        self.install(*self.full(), f"--boot-image={image}", f"--esp={esp}")
+        self.expect_installed()
+        self.assertEqual(os.listdir(os.path.join(esp, "EFI/Linux")), ["keelson_2+3.efi"])
 
     def make_delta(self):
         slotctl("delta", path("old"), path("new"), path("new.hash"), path("delta"), f"--root-hash={self.root}",

@@ -9,6 +9,10 @@
 #include "absl/strings/str_format.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "partition/boot/efi_variables.h"
+#include "partition/boot/systemd_boot.h"
+#include "partition/boot/uki.h"
+#include "partition/cmd/announcing_file_system.h"
 #include "partition/cmd/progress.h"
 #include "partition/cmd/slot_options.h"
 #include "partition/cmd/verbs.h"
@@ -22,6 +26,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr uint64_t kImageBytesMax = uint64_t{1} << 31;
+
 struct InstallOptions : SlotOptions {
   VerityOptions area;  // data, hash, hash_offset, root_hash, root_hash_file
   std::string version;
@@ -32,6 +38,8 @@ struct InstallOptions : SlotOptions {
   int hash_partition = 0;
   int tries = 3;
   bool force = false;
+  std::string boot_image;  // a unified kernel image that boots the slot
+  std::string esp = "/efi";
 };
 
 const char* PhaseName(InstallPhase phase) {
@@ -97,6 +105,45 @@ absl::StatusOr<ExitCode> DryRun(const Context& context, const InstallOptions& op
   return ExitCode::kDone;
 }
 
+// The image that boots the new system, for systemd-boot: refused before the slot is touched, put on
+// the boot partition when the slot is whole.
+class BootImageInstall {
+ public:
+  BootImageInstall(const Context& context, const InstallOptions& options)
+      : options_(options),
+        fs_(RealFileSystem(), context),
+        systemd_boot_(fs_, {.root = options.esp, .efi_variables = kEfiVariablesFolder}) {}
+
+  absl::Status Check() {
+    if (options_.boot_image.empty()) return absl::OkStatus();
+    KEELSON_ASSIGN_OR_RETURN(image_,
+                             ReadFile(RealFileSystem(), options_.boot_image, kImageBytesMax));
+    KEELSON_RETURN_IF_ERROR(
+        Annotate(ParseUki(image_).status(), absl::StrCat("'", options_.boot_image, "'")));
+    KEELSON_ASSIGN_OR_RETURN(const std::vector<BootCandidate> candidates,
+                             systemd_boot_.Candidates());
+    for (const BootCandidate& candidate : candidates) {
+      if (candidate.id == Id()) return absl::OkStatus();  // An earlier call came that far.
+    }
+    return systemd_boot_.CheckRoom(image_.size());
+  }
+
+  absl::Status Commit() {
+    if (options_.boot_image.empty()) return absl::OkStatus();
+    return systemd_boot_.Commit({.id = Id(), .contents = image_}, options_.tries);
+  }
+
+ private:
+  [[nodiscard]] std::string Id() const {
+    return options_.boot_image.substr(options_.boot_image.rfind('/') + 1);
+  }
+
+  const InstallOptions& options_;
+  AnnouncingFileSystem fs_;
+  SystemdBoot systemd_boot_;
+  std::string image_;
+};
+
 absl::StatusOr<ExitCode> DoInstall(const Context& context, const InstallOptions& options) {
   KEELSON_ASSIGN_OR_RETURN(const std::string root_hash, RootHashOf(options.area));
   KEELSON_ASSIGN_OR_RETURN(const OpenSource open, OpenImage(context, options, root_hash));
@@ -111,7 +158,12 @@ absl::StatusOr<ExitCode> DoInstall(const Context& context, const InstallOptions&
                                   .hash_partition = options.hash_partition,
                                   .tries = options.tries,
                                   .force = options.force};
-  if (context.dry_run) return DryRun(context, options, target, *open.source, request);
+  BootImageInstall boot_image(context, options);
+  KEELSON_RETURN_IF_ERROR(boot_image.Check());
+  if (context.dry_run) {
+    KEELSON_RETURN_IF_ERROR(boot_image.Commit());  // Says what it would write.
+    return DryRun(context, options, target, *open.source, request);
+  }
   const int slot = options.slot.value_or(PassiveSlot(slots.view()).value_or(0));
   UniqueFd held_slot;
   UniqueFd held_tree;
@@ -145,6 +197,7 @@ absl::StatusOr<ExitCode> DoInstall(const Context& context, const InstallOptions&
   KEELSON_ASSIGN_OR_RETURN(const InstallResult result,
                            Install(target, *open.source, request, observer));
   line.reset();
+  KEELSON_RETURN_IF_ERROR(boot_image.Commit());
   if (context.json()) {
     const Json answer = {{"disk", options.disk},
                          {"dry_run", false},
@@ -216,6 +269,10 @@ void AddInstallVerbs(CLI::App& app, Context& context) {
   install->add_option("--hash-partition", i->hash_partition,
                       "For the hash tree. Default: behind the data.");
   install->add_option("--tries", i->tries, "Boots to prove itself, 1 to 15. Default: 3.");
+  install->add_option("--boot-image", i->boot_image,
+                      "A unified kernel image for systemd-boot: its room is asked for before the "
+                      "slot is touched.");
+  install->add_option("--esp", i->esp, "Where the boot partition is mounted. Default: /efi.");
   install->add_flag("--force", i->force,
                     "Though the version failed here, or no other slot is marked good.");
   install->callback(

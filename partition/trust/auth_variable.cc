@@ -4,8 +4,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/civil_time.h"
 #include "base/check.h"
+#include "base/little_endian.h"
 #include "base/status.h"
-#include "partition/trust/internal/little_endian.h"
 #include "partition/trust/internal/pkcs7.h"
 
 namespace keelson::partition {

@@ -2,8 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/little_endian.h"
 #include "base/testing/status_matchers.h"
-#include "partition/trust/internal/little_endian.h"
 #include "partition/trust/pe_image.h"
 #include "partition/trust/testing/pe_builder.h"
 

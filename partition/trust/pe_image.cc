@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/little_endian.h"
 #include "base/status.h"
-#include "partition/trust/internal/little_endian.h"
 
 namespace keelson::partition {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/little_endian.h"
 #include "base/testing/status_matchers.h"
 #include "partition/trust/auth_variable.h"
-#include "partition/trust/internal/little_endian.h"
 #include "partition/trust/testing/pe_builder.h"
 
 namespace keelson::partition {

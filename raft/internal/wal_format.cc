@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/crc32c.h"
+#include "base/little_endian.h"
 #include "base/status.h"
-#include "raft/internal/little_endian.h"
 
 namespace keelson::raft::wal {
 namespace {

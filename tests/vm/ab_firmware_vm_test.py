@@ -50,13 +50,17 @@ class FirmwareTest(unittest.TestCase):
             self.expect(world.boot(STARTED + "slotctl boot list --esp=/efi"), "2", 4)
             self.assertEqual(world.entries(), ["keelson_1.efi", "keelson_2+0-1.efi"])
 
+            with_image = world.install_command("3", LEDGER + " --tries=2 --boot-image=/payload/keelson_3.efi --esp=/efi")
+            # With --boot-image, installation and image are one call.
             boot = world.boot(f"{STARTED}{world.install_command('2', LEDGER)}; echo install $?\n"
                               f"slotctl boot commit /payload/keelson_2.efi --esp=/efi {LEDGER}; echo commit $?\n"
-                              f"{world.install_command('3', LEDGER)} &&"
-                              f" slotctl boot remove keelson_2.efi --esp=/efi &&"
-                              f" slotctl boot commit /payload/keelson_3.efi --tries=2 --esp=/efi {LEDGER}")
+                              "slotctl boot remove keelson_2.efi --esp=/efi\n"
+                              "slotctl slots list /dev/vda >/run/before; dd if=/dev/zero of=/efi/full bs=1M 2>/dev/null\n"
+                              f"{with_image}; echo full $?\nrm /efi/full\n"
+                              "slotctl slots list /dev/vda >/run/after; cmp /run/before /run/after && echo untouched\n"
+                              + with_image)
             self.expect(boot, "1", 3)
-            for text in ("version '2' was rolled back", "install 6", "commit 6", "slot 4 has '3' and boots next"):
+            for text in ("version '2' was rolled back", "install 6", "commit 6", "full 1", "untouched", "slot 4 has '3' and boots next"):
                 self.assertIn(text, boot.result.output)
             self.assertEqual(world.entries(), ["keelson_1.efi", "keelson_3+2.efi"])
 

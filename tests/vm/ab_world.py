@@ -158,7 +158,7 @@ class World:
             os.chmod(there, 0o755)
 
         put(vm.which("busybox"), "/bin/busybox")
-        for name in ("sh", "cat", "echo", "sleep", "grep", "ls", "sync", "awk", "dd", "cp", "mkdir", "true", "mount", "umount"):
+        for name in ("sh", "cat", "echo", "sleep", "grep", "ls", "sync", "awk", "dd", "cp", "cmp", "rm", "mkdir", "true", "mount", "umount"):
             os.symlink("busybox", os.path.join(tree, "bin", name))
         put(self.stripped, "/bin/slotctl")
         for library in shared_libraries(os.path.realpath(self.program)):

@@ -1,7 +1,7 @@
 #include "partition/trust/testing/pe_builder.h"
 
 #include "base/check.h"
-#include "partition/trust/internal/little_endian.h"
+#include "base/little_endian.h"
 
 namespace keelson::partition::testing {
 namespace {
