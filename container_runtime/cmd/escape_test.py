@@ -204,17 +204,183 @@ class Escapes(unittest.TestCase):
         self.run_("delete", "--force", name)
         self.assertEqual(reply.stdout.split(), ["CapInh:", "0" * 16])
 
+    def in_background(self, script):
+        """A container of that script, running; its name."""
+        self.bundle.shell(script).write()
+        self.count += 1
+        name = f"escape-{os.getpid()}-{self.count}"
+        with open(os.devnull, "r+") as null:
+            subprocess.run([*self.run_.command, "run", "-d", "--bundle", self.bundle.path, name], stdin=null,
+                           stdout=null, stderr=null, check=True, timeout=60)
+        self.addCleanup(self.run_, "delete", "--force", name)
+        return name
+
+    def user_namespace(self):
+        self.bundle.config["linux"]["namespaces"].append({"type": "user"})
+        for field in ("uidMappings", "gidMappings"):
+            self.bundle.config["linux"][field] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+    def test_cve_2024_21626_the_working_directory_of_exec_is_inside(self):
+        name = self.in_background("sleep 100")
+        for fd in range(3, 40):
+            reply = self.run_("exec", "--cwd", f"/proc/self/fd/{fd}", name, "cat",
+                              "../../../../../.." + self.canary + "/secret")
+            self.assertNotIn("of the host", reply.stdout, fd)
+            self.assertNotEqual(reply.returncode, 0, fd)
+        self.run_("delete", "--force", name)
+
+    def test_cve_2019_5736_who_execs_is_never_our_program(self):
+        seen = os.path.join(self.rootfs, "tmp/seen")
+        name = self.in_background("while :; do for p in /proc/[0-9]*; do readlink $p/exe; done >> /tmp/seen; done")
+        for _ in range(40):
+            self.run_("exec", name, "/proc/self/exe", "--version")
+            self.run_("exec", name, "true")
+        self.run_("delete", "--force", name)
+        with open(seen) as file:
+            programs = set(file.read().split("\n"))
+        self.assertIn("/bin/busybox", programs)
+        self.assertFalse({p for p in programs if "cmd/cradle" in p}, programs)
+
+    def test_cve_2016_9962_descriptors_of_exec_cannot_be_looked_at(self):
+        seen = os.path.join(self.rootfs, "tmp/seen")
+        name = self.in_background("while :; do for f in /proc/[0-9]*/fd/*; do readlink $f; done >> /tmp/seen; done")
+        for _ in range(40):
+            self.run_("exec", name, "true")
+        self.run_("delete", "--force", name)
+        with open(seen) as file:
+            text = file.read()
+        for words in (self.tmp + "/state", "/sys/fs/cgroup", "exec.fifo"):
+            self.assertNotIn(words, text)
+
+    def test_cve_2022_29162_a_container_has_no_inheritable_capabilities(self):
+        self.bundle.shell("grep CapInh /proc/self/status")
+        self.assertEqual(self.run_once().stdout.split(), ["CapInh:", "0" * 16])
+
+    def test_cve_2023_25809_a_read_only_cgroup_mount_is_so_in_a_user_namespace(self):
+        self.user_namespace()
+        self.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro", "nosuid", "noexec", "nodev"])
+        self.bundle.shell("for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/x && echo made; done; echo end")
+        reply = self.run_once()
+        self.assertEqual(reply.stdout, "end\n", reply.stderr)
+        self.assertIn("Read-only file system", reply.stderr)
+
+    def test_cve_2022_0492_there_is_no_release_agent(self):
+        for own in (False, True):
+            self.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=["rw"])
+            if own:
+                self.bundle.config["linux"]["namespaces"].append({"type": "cgroup"})
+            self.bundle.shell("find /sys/fs/cgroup -name release_agent; echo end")
+            self.assertEqual(self.run_once().stdout, "end\n")
+
+    def test_cve_2021_43784_lists_of_mappings_have_an_end(self):
+        self.bundle.config["linux"]["namespaces"].append({"type": "user"})
+        lines = [{"containerID": i, "hostID": 100000 + i, "size": 1} for i in range(20000)]
+        self.bundle.config["linux"].update(uidMappings=lines, gidMappings=lines[:1])
+        self.refused("more than 340 lines")
+
+    def test_cve_2025_52881_settings_go_to_procfs_and_not_to_the_image(self):
+        fake = os.path.join(self.rootfs, "proc/sys/net/ipv4")
+        os.makedirs(fake)
+        path = os.path.join(fake, "ip_forward")
+        with open(path, "w") as file:
+            file.write("of the image")
+        del self.bundle.config["mounts"][0]
+        self.bundle.config["linux"].update(maskedPaths=[], readonlyPaths=[], sysctl={"net.ipv4.ip_forward": "1"})
+        self.bundle.config["process"]["args"] = ["/bin/true"]
+        self.assertEqual(self.run_once().returncode, 0)
+        with open(path) as file:
+            self.assertEqual(file.read(), "of the image")
+
+    def test_a_password_file_of_the_image_is_only_read_inside(self):
+        path = os.path.join(self.rootfs, "etc/passwd")
+        secret = os.path.join(self.canary, "passwd")
+        for attack in (lambda: os.symlink("../../../../../../.." + secret, path), lambda: os.mkfifo(path),
+                       lambda: os.mknod(path, 0o20666, os.makedev(1, 5)), lambda: os.mkdir(path)):
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            attack()
+            self.bundle.shell("echo $HOME")
+            self.assertEqual(self.run_once().stdout, "/\n")
+
+    def test_a_working_directory_that_is_a_symlink_stays_inside(self):
+        self.replace("data", self.canary)
+        self.bundle.config["process"]["cwd"] = "/data"
+        self.bundle.shell("cat secret; pwd")
+        self.assertNotIn("of the host", self.run_once().stdout)
+
+    def test_masked_and_read_only_symlinks_change_nothing_outside(self):
+        self.replace("data", self.canary)
+        self.bundle.config["linux"].update(maskedPaths=["/data"], readonlyPaths=["/data"])
+        self.bundle.config["process"]["args"] = ["/bin/true"]
+        self.run_once()
+        with open(os.path.join(self.canary, "probe"), "w") as file:
+            file.write("x")
+        os.unlink(os.path.join(self.canary, "probe"))
+
+    def test_a_source_in_the_image_is_found_inside(self):
+        os.symlink("../../../../../../.." + self.canary, os.path.join(self.rootfs, "link"))
+        self.mount("/data", type="bind", source=self.rootfs + "/link", options=["rbind"])
+        self.bundle.shell("cat /data/secret")
+        reply = self.run_once()
+        self.assertNotIn("of the host", reply.stdout)
+        self.assertNotEqual(reply.returncode, 0)
+
+    def test_a_copied_up_folder_has_symlinks_as_symlinks(self):
+        os.symlink(self.canary + "/secret", os.path.join(self.rootfs, "data/link"))
+        os.symlink(self.canary, os.path.join(self.rootfs, "data/folder"))
+        self.mount("/data", type="tmpfs", source="tmpfs", options=["tmpcopyup"])
+        self.bundle.shell("readlink /data/link; cat /data/link /data/folder/secret")
+        reply = self.run_once()
+        self.assertEqual(reply.stdout, self.canary + "/secret\n")
+
+    def test_a_device_does_not_follow_a_symlink(self):
+        os.symlink("../../../../../../.." + self.canary + "/secret", os.path.join(self.rootfs, "data/device"))
+        self.bundle.config["linux"]["devices"] = [{"type": "c", "path": "/data/device", "major": 1, "minor": 3,
+                                                   "uid": 5, "gid": 5, "fileMode": 0o666}]
+        self.refused("a file of another kind is there")
+
+    def test_root_of_a_user_namespace_is_not_the_hosts(self):
+        self.user_namespace()
+        folder = os.path.join(self.tmp, "shared")
+        os.mkdir(folder)
+        os.chmod(folder, 0o777)
+        os.chmod(self.tmp, 0o755)
+        self.mount("/data", type="bind", source=folder, options=["bind"])
+        self.bundle.shell("touch /data/made; cat /proc/self/uid_map")
+        self.run_once()
+        self.assertEqual(os.stat(os.path.join(folder, "made")).st_uid, 100000)
+
+    def test_a_process_with_the_same_number_is_not_the_container(self):
+        name = self.in_background("sleep 100")
+        pid = self.run_.state(name)["pid"]
+        path = os.path.join(self.tmp, "state", name, "state.json")
+        with open(path) as file:
+            text = file.read()
+        with open(f"/proc/{pid}/stat") as file:
+            start = file.read().rsplit(")", 1)[1].split()[19]
+        self.assertIn(start, text)
+        with open(path, "w") as file:
+            file.write(text.replace(start, "1"))
+        self.assertEqual(self.run_.state(name)["status"], "stopped")
+        self.assertIn("container not running", self.run_("kill", name, "KILL").stderr)
+        os.kill(pid, 0)
+        with open(path, "w") as file:
+            file.write(text)
+        self.run_("delete", "--force", name)
+
     def race(self, change, attempts=30):
         """Runs containers while the image's /data turns from a folder into a symlink to the host and back."""
-        first, second = (os.path.join(self.rootfs, name) for name in ("data", "other"))
-        os.symlink(self.canary, second)
+        os.symlink(self.canary, os.path.join(self.rootfs, "other"))
         change()
         self.bundle.config["process"]["args"] = ["/bin/true"]
-        with Racer(first, second) as racer:
+        self.race_of("data", "other", attempts=attempts)
+
+    def race_of(self, first, second, check=lambda reply: None, attempts=30):
+        """Runs containers while two names of the image are swapped."""
+        with Racer(os.path.join(self.rootfs, first), os.path.join(self.rootfs, second)) as racer:
             for _ in range(attempts):
-                self.run_once()
+                check(self.run_once())
             while racer.counter.value < SWAPS:
-                self.run_once()
+                check(self.run_once())
         self.assertGreaterEqual(racer.counter.value, SWAPS)
 
     def test_races_over_the_target_of_a_tmpfs(self):
@@ -226,6 +392,48 @@ class Escapes(unittest.TestCase):
     def test_races_over_a_device(self):
         self.race(lambda: self.bundle.config["linux"].update(devices=[
             {"type": "c", "path": "/data/device", "major": 1, "minor": 3, "fileMode": 0o666}]))
+
+    def test_cve_2021_30465_races_over_the_target_of_a_proc(self):
+        self.race(lambda: self.mount("/data/a", type="proc", source="proc"))
+
+    def test_cve_2024_45310_races_over_a_file_that_is_made(self):
+        self.race(lambda: self.mount("/data/a/b/file", type="bind", source=self.rootfs + "/etc/passwd",
+                                     options=["bind", "ro"]))
+
+    def test_races_over_the_source_of_a_bind_in_the_image(self):
+        self.race(lambda: self.mount("/tmp", type="bind", source=self.rootfs + "/data", options=["rbind", "ro"]))
+
+    def test_races_over_the_working_directory(self):
+        self.race(lambda: self.bundle.config["process"].update(cwd="/data/a/b"))
+
+    def test_races_over_a_copied_up_folder(self):
+        os.mkdir(os.path.join(self.rootfs, "data/inner"))
+        self.race(lambda: self.mount("/data", type="tmpfs", source="tmpfs", options=["tmpcopyup"]))
+
+    def test_cve_2026_41579_races_over_dev(self):
+        """The image's /dev, with no file system of its own on it, is swapped for a symlink to the host."""
+        del self.bundle.config["mounts"][1:5]
+        os.symlink(self.canary, os.path.join(self.rootfs, "other"))
+        self.race_of("dev", "other")
+
+    def test_cve_2025_31133_races_over_the_null_device(self):
+        """/dev/null of the image is swapped for a symlink to a file of the host that would be bound over a mask."""
+        del self.bundle.config["mounts"][1:5]
+        self.bundle.config["linux"]["maskedPaths"] = ["/etc/passwd"]
+        os.mknod(os.path.join(self.rootfs, "dev/null"), 0o20666, os.makedev(1, 3))
+        os.symlink("../../../../../../.." + self.canary + "/secret", os.path.join(self.rootfs, "dev/other"))
+        self.bundle.config["process"]["args"] = ["/bin/cat", "/etc/passwd"]
+        self.race_of("dev/null", "dev/other", lambda reply: self.assertNotIn("of the host", reply.stdout))
+
+    def test_cve_2025_52565_races_over_the_console(self):
+        """/dev/console of the image is swapped for a symlink to a file of the host, over which the terminal goes."""
+        del self.bundle.config["mounts"][1]
+        os.makedirs(os.path.join(self.rootfs, "dev/pts"))
+        open(os.path.join(self.rootfs, "dev/console"), "w").close()
+        os.symlink("../../../../../../.." + self.canary + "/secret", os.path.join(self.rootfs, "dev/other"))
+        self.bundle.config["process"]["terminal"] = True
+        self.bundle.config["process"]["args"] = ["/bin/true"]
+        self.race_of("dev/console", "dev/other")
 
     def test_races_over_masked_and_read_only_paths(self):
         self.race(lambda: self.bundle.config["linux"].update(maskedPaths=["/data"], readonlyPaths=["/data"]))

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -353,6 +354,67 @@ class Expected(unittest.TestCase):
             self.assertIn(object_, entry["object"], entry)
             self.assertEqual({"level", "msg", "time", "code", "phase", "syscall", "errno", "object", "hint"},
                              set(entry))
+
+    def manager(self):
+        """A service manager's socket, and the environment that names it."""
+        path = os.path.join(self.tmp, "manager")
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        server.bind(path)
+        server.settimeout(20)
+        self.addCleanup(server.close)
+        return server, {**os.environ, "NOTIFY_SOCKET": path}
+
+    def test_a_program_tells_the_service_manager_that_it_is_ready(self):
+        server, env = self.manager()
+        # busybox has no program that sends datagrams to a path; the test does it through the container's root.
+        self.bundle.shell("echo $NOTIFY_SOCKET; sleep 100").write()
+        run = subprocess.Popen([*self.cradle.command, "run", "--bundle", self.bundle.path, self.id],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=env)
+        inside = run.stdout.readline().strip()
+        self.assertEqual(inside, env["NOTIFY_SOCKET"] + "/notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.connect(f"/proc/{self.pid()}/root{inside}")
+            client.send(b"STATUS=almost\n")
+            client.send(b"STATUS=there\nREADY=1\n")
+        self.assertEqual(server.recv(1000), f"READY=1\nMAINPID={self.pid()}".encode())
+        self.cradle("kill", self.id, "KILL")
+        self.assertEqual(run.wait(20), 137)
+        run.stdout.close()
+
+    def test_start_waits_until_the_program_is_ready_or_gone(self):
+        server, env = self.manager()
+        self.bundle.shell("while ! test -e $NOTIFY_SOCKET; do sleep 0.01; done; sleep 100").write()
+        with open(os.devnull, "r+") as null:
+            subprocess.run([*self.cradle.command, "create", "--bundle", self.bundle.path, self.id], stdin=null,
+                           stdout=null, stderr=null, check=True, env=env)
+        for ready in (True, False):
+            start = subprocess.Popen([*self.cradle.command, "start", self.id], env=env)
+            self.wait_for_status("running")
+            self.assertIsNone(start.poll())
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+                if ready:
+                    client.connect(os.path.join(self.state, self.id, "notify/notify"))
+                    client.send(b"READY=1")
+                    self.assertIn(b"READY=1", server.recv(1000))
+                else:
+                    self.cradle("kill", self.id, "KILL")
+            self.assertEqual(start.wait(20), 0)
+            self.cradle("delete", "--force", self.id)
+            with open(os.devnull, "r+") as null:
+                subprocess.run([*self.cradle.command, "create", "--bundle", self.bundle.path, self.id], stdin=null,
+                               stdout=null, stderr=null, check=True, env=env)
+
+    def test_sockets_of_the_service_manager_are_passed_on(self):
+        self.bundle.shell("echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; cat <&3").write()
+        read, write = os.pipe()
+        os.write(write, b"passed\n")
+        os.close(write)
+        reply = subprocess.run(["sh", "-c", f'exec "$@" 3<&{read}', "sh", *self.cradle.command, "run", "--bundle",
+                                self.bundle.path, self.id], pass_fds=[read], capture_output=True, text=True,
+                               stdin=subprocess.DEVNULL, timeout=60,
+                               env={**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"})
+        os.close(read)
+        self.assertEqual(reply.stdout, "1 1 web\npassed\n", reply.stderr)
 
     def test_messages_for_debugging_go_where_the_log_goes(self):
         log = os.path.join(self.tmp, "log")

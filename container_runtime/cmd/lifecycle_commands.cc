@@ -7,13 +7,17 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "container_runtime/cmd/context.h"
 #include "container_runtime/runtime/foreground.h"
+#include "container_runtime/runtime/notify_relay.h"
 #include "container_runtime/runtime/sockets.h"
 
 namespace keelson::container {
@@ -37,6 +41,11 @@ std::vector<Flag> CreateFlags(bool run) {
   return flags;
 }
 
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 absl::StatusOr<CreateOptions> ReadCreateOptions(const Args& args) {
   CreateOptions options;
   options.id = args.rest[0];
@@ -49,6 +58,10 @@ absl::StatusOr<CreateOptions> ReadCreateOptions(const Args& args) {
   options.no_new_keyring = args.Bool("no-new-keyring");
   KEELSON_ASSIGN_OR_RETURN(const int64_t fds, args.Number("preserve-fds"));
   options.preserve_fds = static_cast<int>(fds);
+  options.notify_socket = Environment("NOTIFY_SOCKET");
+  (void)absl::SimpleAtoi(Environment("LISTEN_FDS"),
+                         &options.listen_fds);  // 0 where it is no number.
+  options.listen_names = Environment("LISTEN_FDNAMES");
   return options;
 }
 
@@ -68,6 +81,23 @@ CommandResult Create(const Context& context, const Args& args) {
   return 0;
 }
 
+// A service manager's socket for the program has to be there before the program is.
+absl::StatusOr<Child> RunWithRelay(Runtime& runtime, const CreateOptions& options,
+                                   std::optional<NotifyRelay>& relay) {
+  if (options.notify_socket.empty()) return runtime.Run(options);
+  KEELSON_ASSIGN_OR_RETURN(Child child, runtime.Create(options));
+  absl::StatusOr<NotifyRelay> opened =
+      NotifyRelay::Open(runtime.NotifyFolderOf(options.id), options.notify_socket);
+  absl::Status status = opened.status();
+  if (status.ok()) {
+    relay.emplace(*std::move(opened));
+    status = runtime.Start(options.id);
+  }
+  if (status.ok()) return child;
+  (void)runtime.Delete(options.id, /*force=*/true);
+  return status;
+}
+
 CommandResult RunForeground(Runtime& runtime, CreateOptions options, const Args& args) {
   Foreground foreground;
   if (!args.Bool("no-subreaper")) foreground.BecomeSubreaper();
@@ -78,16 +108,28 @@ CommandResult RunForeground(Runtime& runtime, CreateOptions options, const Args&
   const UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
   options.console_fd = options.console_socket.empty() ? theirs.get() : -1;
-  KEELSON_ASSIGN_OR_RETURN(const Child child, runtime.Run(options));
+  std::optional<NotifyRelay> relay;
+  KEELSON_ASSIGN_OR_RETURN(const Child child, RunWithRelay(runtime, options, relay));
   theirs.Reset();
   // A terminal was sent before the program was let go, if there is one.
   UniqueFd master = ReceiveFd(ours.get(), /*wait=*/false).value_or(UniqueFd());
-  absl::StatusOr<int> status = foreground.Await(child, std::move(master));
+  absl::StatusOr<int> status =
+      foreground.Await(child, std::move(master), relay.has_value() ? relay->fd() : -1,
+                       [&relay, &child] { (void)relay->Take(child.pid); });
   if (!args.Bool("keep")) {
     const absl::Status removed = runtime.Delete(options.id, /*force=*/true);
     if (status.ok() && !removed.ok()) return removed;
   }
   return status;
+}
+
+CommandResult RunDetached(Runtime& runtime, const CreateOptions& options) {
+  std::optional<NotifyRelay> relay;
+  KEELSON_ASSIGN_OR_RETURN(const Child child, RunWithRelay(runtime, options, relay));
+  if (relay.has_value()) {
+    KEELSON_RETURN_IF_ERROR(relay->AwaitReady(child.pidfd.get(), child.pid));
+  }
+  return 0;
 }
 
 CommandResult Run(const Context& context, const Args& args) {
@@ -97,8 +139,7 @@ CommandResult Run(const Context& context, const Args& args) {
   Runtime runtime(context.runtime);
   CommandResult result = 0;
   if (args.Bool("detach")) {
-    const absl::StatusOr<Child> child = runtime.Run(options);
-    if (!child.ok()) result = child.status();
+    result = RunDetached(runtime, options);
   } else {
     result = RunForeground(runtime, std::move(options), args);
   }
@@ -107,7 +148,8 @@ CommandResult Run(const Context& context, const Args& args) {
 }
 
 CommandResult Start(const Context& context, const Args& args) {
-  KEELSON_RETURN_IF_ERROR(Runtime(context.runtime).Start(args.rest[0]));
+  KEELSON_RETURN_IF_ERROR(
+      Runtime(context.runtime).Start(args.rest[0], Environment("NOTIFY_SOCKET")));
   return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "container_runtime/plan/compiler.h"
 #include "container_runtime/runtime/command.h"
 #include "container_runtime/runtime/id_maps.h"
+#include "container_runtime/runtime/notify_relay.h"
 #include "container_runtime/runtime/process_id.h"
 #include "container_runtime/runtime/sockets.h"
 
@@ -80,6 +81,28 @@ absl::Status Creation::CheckTerminal() const {
   return absl::OkStatus();
 }
 
+// What a service manager gives its services: a socket for notices, and sockets that it listens on.
+void Creation::AddServiceManager() {
+  if (!bundle_.spec.process.has_value()) return;
+  std::vector<std::string>& env = bundle_.spec.process->env;
+  if (!options_.notify_socket.empty() && options_.notify_socket[0] == '/') {
+    // A folder, so that `start` can bind a socket of its own in it; read only, so that nothing else
+    // gets into it (that stops nobody from sending to the socket).
+    bundle_.spec.mounts.push_back(
+        {.destination = options_.notify_socket,
+         .type = "bind",
+         .source = absl::StrCat(store_.PathOf(options_.id), "/", kNotifyFolder),
+         .options = {"bind", "ro", "nosuid", "noexec", "nodev"}});
+    env.push_back(absl::StrCat("NOTIFY_SOCKET=", options_.notify_socket, "/", kNotifyFolder));
+  }
+  if (options_.listen_fds <= 0) return;
+  env.push_back(absl::StrCat("LISTEN_FDS=", options_.listen_fds));
+  env.emplace_back("LISTEN_PID=1");
+  if (!options_.listen_names.empty()) {
+    env.push_back(absl::StrCat("LISTEN_FDNAMES=", options_.listen_names));
+  }
+}
+
 absl::Status Creation::Locate() {
   KEELSON_ASSIGN_OR_RETURN(host_, DetectHost());
   KEELSON_ASSIGN_OR_RETURN(
@@ -91,6 +114,7 @@ absl::StatusOr<Plan> Creation::Prepare() {
   KEELSON_RETURN_IF_ERROR(ValidateId(options_.id));
   KEELSON_ASSIGN_OR_RETURN(bundle_, LoadBundle(options_.bundle, options_.config));
   KEELSON_RETURN_IF_ERROR(Locate());
+  AddServiceManager();
   const Spec& spec = bundle_.spec;
   const Namespace* pid = Find(spec, NamespaceType::kPid);
   state_.id = options_.id;
@@ -106,7 +130,7 @@ absl::StatusOr<Plan> Creation::Prepare() {
   ContainerOptions compile;
   compile.program = {.id = options_.id,
                      .no_new_keyring = options_.no_new_keyring,
-                     .preserve_fds = options_.preserve_fds,
+                     .preserve_fds = options_.preserve_fds + std::max(options_.listen_fds, 0),
                      .wait_for_start = wait_for_start_,
                      .cgroup_by_call = state_.systemd_cgroup,
                      .deny_setgroups = MustDenySetgroups(spec.linux_.gid_mappings),
@@ -121,7 +145,11 @@ absl::StatusOr<Plan> Creation::Prepare() {
   compile.has_kcore = Exists("/proc/kcore");
   compile.host = &host_;
   compile.location = &state_.cgroup;
-  compile.is_directory = IsDirectory;
+  const std::string notify = absl::StrCat(store_.PathOf(options_.id), "/", kNotifyFolder);
+  compile.is_directory = [notify](const std::string& path) -> absl::StatusOr<bool> {
+    if (path == notify) return true;  // Made later, when the id is ours.
+    return IsDirectory(path);
+  };
   const std::string json = Runtime::StateJson(state_, ContainerStatus::kCreating, 1);
   const size_t mark = json.find(kPidMark) + std::string_view(kPidMark).size();
   compile.state_head = json.substr(0, mark);
@@ -146,6 +174,10 @@ absl::Status Creation::OpenDescriptors() {
     (void)::chmod(path.c_str(), 0622);  // The umask must not stop the container's user.
     fifo_.Reset(::open(path.c_str(), O_PATH | O_CLOEXEC));
     if (!fifo_.ok()) return ErrnoError(errno, "open '" + path + "'");
+  }
+  if (!options_.notify_socket.empty()) {
+    const std::string folder = absl::StrCat(store_.PathOf(options_.id), "/", kNotifyFolder);
+    if (::mkdir(folder.c_str(), 0755) != 0) return ErrnoError(errno, "mkdir '" + folder + "'");
   }
   if (!options_.console_socket.empty()) {
     KEELSON_ASSIGN_OR_RETURN(console_, ConnectSocket(options_.console_socket));

@@ -28,6 +28,7 @@ class Creation {
  private:
   absl::Status Locate();
   absl::Status CheckTerminal() const;
+  void AddServiceManager();
   absl::StatusOr<Child> MakeClaimed(Plan& plan);
   absl::Status OpenDescriptors();
   absl::Status Reached(SyncPoint point, const Child& child);

@@ -105,7 +105,8 @@ absl::StatusOr<int> Foreground::TakeSignal(const Child& child, int master, bool*
   return 0;
 }
 
-absl::StatusOr<int> Foreground::Await(const Child& child, UniqueFd master) {
+absl::StatusOr<int> Foreground::Await(const Child& child, UniqueFd master, int watch,
+                                      const std::function<void()>& watched) {
   std::unique_ptr<RawTerminal> raw;
   if (master.ok()) {
     raw = std::make_unique<RawTerminal>();
@@ -124,12 +125,14 @@ absl::StatusOr<int> Foreground::Await(const Child& child, UniqueFd master) {
       }
       return status;
     }
-    pollfd events[3] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+    pollfd events[4] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                         {.fd = output ? master.get() : -1, .events = POLLIN, .revents = 0},
-                        {.fd = input ? 0 : -1, .events = POLLIN, .revents = 0}};
-    if (::poll(events, 3, -1) < 0 && errno != EINTR) return ErrnoError(errno, "poll");
+                        {.fd = input ? 0 : -1, .events = POLLIN, .revents = 0},
+                        {.fd = watch, .events = POLLIN, .revents = 0}};
+    if (::poll(events, 4, -1) < 0 && errno != EINTR) return ErrnoError(errno, "poll");
     if (events[1].revents != 0) output = Copy(master.get(), 1);
     if (events[2].revents != 0) input = Copy(0, master.get());
+    if (events[3].revents != 0) watched();
   }
 }
 

@@ -2,6 +2,8 @@
 #ifndef KEELSON_CONTAINER_RUNTIME_RUNTIME_FOREGROUND_H_
 #define KEELSON_CONTAINER_RUNTIME_RUNTIME_FOREGROUND_H_
 
+#include <functional>
+
 #include "absl/status/statusor.h"
 #include "base/unique_fd.h"
 #include "container_runtime/runtime/spawn.h"
@@ -23,7 +25,9 @@ class Foreground {
   // Until the process ends: its exit status, or 128 and the signal's number. `master`, when it
   // holds one, is the controlling end of its terminal, which is joined with ours (put into raw mode
   // meanwhile).
-  absl::StatusOr<int> Await(const Child& child, UniqueFd master);
+  // `watch`, when it is no -1, is a descriptor for whose messages `watched` is called.
+  absl::StatusOr<int> Await(const Child& child, UniqueFd master, int watch = -1,
+                            const std::function<void()>& watched = nullptr);
 
  private:
   absl::StatusOr<int> TakeSignal(const Child& child, int master, bool* ended);

@@ -16,6 +16,7 @@
 #include "container_runtime/config/parser.h"
 #include "container_runtime/runtime/command.h"
 #include "container_runtime/runtime/creation.h"
+#include "container_runtime/runtime/notify_relay.h"
 #include "container_runtime/runtime/process_id.h"
 
 namespace keelson::container {
@@ -139,7 +140,11 @@ absl::Status Runtime::WaitForProgram(const std::string& id, const ContainerState
   return store_.RemoveFile(id, kFifoName);
 }
 
-absl::Status Runtime::Start(const std::string& id) {
+std::string Runtime::NotifyFolderOf(const std::string& id) const {
+  return absl::StrCat(store_.PathOf(id), "/", kNotifyFolder);
+}
+
+absl::Status Runtime::Start(const std::string& id, const std::string& notify_socket) {
   KEELSON_ASSIGN_OR_RETURN(const UniqueFd lock, store_.Lock(id));
   KEELSON_ASSIGN_OR_RETURN(const ContainerState state, store_.Load(id));
   const ContainerStatus status = StatusOf(state);
@@ -150,7 +155,13 @@ absl::Status Runtime::Start(const std::string& id) {
     return absl::FailedPreconditionError(
         absl::StrCat("cannot start a container in the ", StatusName(status), " state"));
   }
+  std::optional<NotifyRelay> relay;
+  if (!notify_socket.empty() && store_.HasFile(id, kNotifyFolder)) {
+    KEELSON_ASSIGN_OR_RETURN(relay, NotifyRelay::Open(NotifyFolderOf(id), notify_socket));
+  }
+  KEELSON_ASSIGN_OR_RETURN(const UniqueFd pidfd, OpenProcess(state.pid, state.start_time));
   KEELSON_RETURN_IF_ERROR(WaitForProgram(id, state));
+  if (relay.has_value()) KEELSON_RETURN_IF_ERROR(relay->AwaitReady(pidfd.get(), state.pid));
   KEELSON_ASSIGN_OR_RETURN(const Spec spec, LoadConfig(id));
   if (spec.hooks.poststart.empty()) return absl::OkStatus();
   const absl::Status hooks = RunHooks(spec.hooks.poststart, "poststart",

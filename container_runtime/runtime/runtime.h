@@ -69,6 +69,11 @@ struct CreateOptions {
   bool no_pivot = false;
   bool no_new_keyring = false;
   int preserve_fds = 0;
+  // The service manager's $NOTIFY_SOCKET and $LISTEN_FDS. The program gets a socket of its own, by the
+  // manager's path (notify_relay.h), and the descriptors from 3 on, before those of preserve_fds.
+  std::string notify_socket;
+  int listen_fds = 0;
+  std::string listen_names;                      // $LISTEN_FDNAMES
   std::vector<std::string>* warnings = nullptr;  // takes what was left out of what was asked for
 };
 
@@ -93,8 +98,9 @@ class Runtime {
   // parent of its init process.
   absl::StatusOr<Child> Create(const CreateOptions& options);
 
-  // Lets the program of a created container run; returns when it does.
-  absl::Status Start(const std::string& id);
+  // Lets the program of a created container run; returns when it does. With `notify_socket`, given to
+  // Create too, when it says that it is ready, or ends.
+  absl::Status Start(const std::string& id, const std::string& notify_socket = "");
 
   // Create and Start in one, without the wait in between.
   absl::StatusOr<Child> Run(const CreateOptions& options);
@@ -123,6 +129,9 @@ class Runtime {
   [[nodiscard]] absl::StatusOr<Spec> LoadConfig(const std::string& id) const;
   [[nodiscard]] absl::StatusOr<std::vector<std::string>> List() const { return store_.List(); }
   absl::StatusOr<std::unique_ptr<CgroupManager>> Cgroup(const ContainerState& state);
+
+  // Where NotifyRelay of a container belongs.
+  [[nodiscard]] std::string NotifyFolderOf(const std::string& id) const;
 
   // State by the specification, as hooks and `state` get it. `pid` 0 when stopped.
   static std::string StateJson(const ContainerState& state, ContainerStatus status, pid_t pid);

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -143,7 +145,9 @@ absl::Status Store::Remove(const std::string& id) {
   while (const dirent* entry = ::readdir(directory)) {
     const std::string_view name = entry->d_name;
     if (name == "." || name == ".." || name == kStateFile) continue;
-    (void)::unlinkat(::dirfd(directory), entry->d_name, 0);
+    // Symlinks are not followed, and the errors show at rmdir.
+    std::error_code error;
+    (void)std::filesystem::remove_all(absl::StrCat(path, "/", entry->d_name), error);
   }
   (void)::unlinkat(::dirfd(directory), kStateFile, 0);
   if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
