@@ -69,6 +69,9 @@ struct Options {
   // Each refusal halves what the own priority counts until a leader is known again, so that
   // it delays elections and cannot prevent them. Not negative.
   int64_t priority = 0;
+  // Of two pre-candidates whose requests cross, the one with the lesser log, then priority, then
+  // id gives way; and a candidate that was refused asks again sooner, once. For pre_vote only.
+  bool rank_rivals = true;
   // A leader without work for this many ticks sends the group to sleep: no ticks, no
   // heartbeats, until something happens (see Core::asleep). 0: never.
   int quiesce_ticks = 0;

@@ -466,5 +466,105 @@ TEST_CASE("Leadership that is handed over is not a matter of priority", "[raft][
   CHECK(net.Leader() == 1);
 }
 
+// --- Rivals ---
+
+CoreNetwork PreVoting(size_t voters, bool rank_rivals) {
+  return CoreNetwork(voters, [rank_rivals](Options& options) {
+    options.pre_vote = true;
+    options.rank_rivals = rank_rivals;
+  });
+}
+
+// Members 1 and 2 ask for pre-votes before either hears of the other; member 3 is down.
+void CampaignAtOnce(CoreNetwork& net) {
+  net.Isolate(3);
+  net.core(1).Campaign();
+  net.core(2).Campaign();
+  net.Collect(1);
+  net.Collect(2);
+  net.Settle();
+}
+
+TEST_CASE("Of two members that ask at the same time one gives way", "[raft][election]") {
+  CoreNetwork net = PreVoting(3, true);
+  CampaignAtOnce(net);
+  CHECK(net.Leader() == 2);
+  CHECK(net.core(2).hard_state().term == 1);
+}
+
+TEST_CASE("Without a rank of rivals their votes are split", "[raft][election]") {
+  CoreNetwork net = PreVoting(3, false);
+  CampaignAtOnce(net);
+  CHECK(net.Leader() == kNoNode);
+}
+
+TEST_CASE("Of two rivals the one with the longer log goes on", "[raft][election]") {
+  CoreNetwork net = PreVoting(3, true);
+  net.Elect(3);
+  net.Isolate(2);
+  KEELSON_REQUIRE_OK(net.Propose(3, "x"));
+  net.Settle();
+  net.Heal();
+  net.Isolate(3);
+  net.Tick(1, 10);  // No more of the leader's lease.
+  net.Tick(2, 10);
+  CampaignAtOnce(net);
+  CHECK(net.core(1).soft_state().role == Role::kLeader);
+}
+
+TEST_CASE("A member that nobody answers stands in the way of no rival for long",
+          "[raft][election]") {
+  CoreNetwork net = PreVoting(3, true);
+  net.Isolate(3);
+  net.SetFilter([](const Message& message) { return message.type == MessageType::kPreVote; });
+  net.core(2).Campaign();
+  net.Settle();
+  REQUIRE(net.core(2).soft_state().role == Role::kPreCandidate);
+  net.SetFilter([](const Message&) { return false; });
+  SECTION("refused while its own requests may be under way") {
+    net.Elect(1);
+    CHECK(net.Leader() == kNoNode);
+  }
+  SECTION("and granted afterwards") {
+    net.Tick(2, 2);
+    net.Elect(1);
+    CHECK(net.Leader() == 1);
+  }
+}
+
+TEST_CASE("A candidate that was refused asks again within half a timeout, once",
+          "[raft][election]") {
+  Options options;
+  options.election_ticks = 10;
+  SoloCore solo(3, options);
+  const auto campaign_and_lose = [&solo] {
+    Message grant = solo.From(2, MessageType::kPreVoteResp);
+    grant.term = solo.core().hard_state().term + 1;
+    solo.Step(grant);
+    REQUIRE(solo.core().soft_state().role == Role::kCandidate);
+    Message refusal = solo.From(2, MessageType::kVoteResp);
+    refusal.reject = true;
+    solo.Step(refusal);
+  };
+  const auto tick = [&solo](int times) {
+    for (int i = 0; i < times; ++i) solo.core().Tick();
+    solo.Run();
+  };
+  solo.core().Campaign();
+  solo.Run();
+  campaign_and_lose();
+  tick(5);
+  REQUIRE(solo.core().soft_state().role == Role::kPreCandidate);
+  campaign_and_lose();
+  tick(9);
+  CHECK(solo.core().soft_state().role == Role::kCandidate);
+  SECTION("and as usual when it has followed a leader since") {
+    Message heartbeat = solo.From(2, MessageType::kHeartbeat);
+    solo.Step(heartbeat);
+    tick(9);
+    CHECK(solo.core().soft_state() == SoftState{2, Role::kFollower});
+  }
+}
+
 }  // namespace
 }  // namespace keelson::raft

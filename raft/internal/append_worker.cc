@@ -59,7 +59,10 @@ absl::Status AppendWorker::Write(bool* must_sync) {
   }
   if (restoring_ || detached_) return absl::OkStatus();
   uint64_t entries = 0;
-  while (written_ < works_.size()) {
+  // What follows a snapshot waits until it is loaded. This may be the second call of one round: a
+  // retry after a full disk and new work may be due at the same time.
+  const bool at_snapshot = written_ > 0 && works_[written_ - 1].snapshot.has_value();
+  while (written_ < works_.size() && !at_snapshot) {
     const AppendWork& work = works_[written_];
     Wal::Batch batch{.entries = work.entries, .hard_state = work.hard_state, .snapshot = {}};
     if (work.snapshot.has_value()) batch.snapshot = work.snapshot->metadata;

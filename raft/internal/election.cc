@@ -1,6 +1,7 @@
 // Campaigns, votes and roles (raft.md section 4).
 #include <algorithm>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -74,6 +75,7 @@ void Raft::Hup(CampaignKind kind) {
 
 void Raft::StartCampaign(CampaignKind kind) {
   const bool pre_vote = kind == CampaignKind::kPreElection;
+  campaign_ticks_ = 0;
   if (pre_vote) {
     BecomePreCandidate();
   } else {
@@ -130,6 +132,21 @@ bool Raft::HasPriorityOver(const Message& message) const {
   return options_.priority >> std::min(priority_refusals_, 62) > message.priority;
 }
 
+// Two members that ask at nearly the same time would each grant the other its pre-vote, then each
+// vote for itself, and the group would wait for another timeout. Only while requests may be under
+// way: a member that nobody answers must not hold up others for longer (docs/elections.md).
+Raft::Rivalry Raft::RivalryWith(const Message& message) const {
+  if (!options_.rank_rivals || message.type != MessageType::kPreVote ||
+      role_ != Role::kPreCandidate || message.term != term_ + 1 ||
+      campaign_ticks_ > options_.heartbeat_ticks) {
+    return Rivalry::kNone;
+  }
+  const EntryId last = log_.LastEntry();
+  const auto rank = std::tuple(last.term, last.index, options_.priority, options_.id);
+  const auto theirs = std::tuple(message.log_term, message.index, message.priority, message.from);
+  return rank < theirs ? Rivalry::kGiveWay : Rivalry::kRefuse;
+}
+
 void Raft::EmitVote(const Message& message, event::VoteAnswer answer) {
   if (observer_ == nullptr) return;
   const EntryId last = log_.LastEntry();
@@ -181,7 +198,8 @@ void Raft::HandleVoteRequest(const Message& message) {
   const bool good_log = !recovering_ && log_.IsUpToDate({message.log_term, message.index});
   const bool outranked = can_vote && good_log && HasPriorityOver(message);
   if (outranked) ++priority_refusals_;
-  bool granted = can_vote && good_log && !outranked;
+  const Rivalry rivalry = RivalryWith(message);
+  bool granted = can_vote && good_log && !outranked && rivalry != Rivalry::kRefuse;
   if (Mutated(Mutation::kVoteOnInheritedVote)) granted |= vote_ == message.from;
   if (Mutated(Mutation::kVoteByIndexOnly)) granted = can_vote && message.index >= log_.LastIndex();
   EmitVote(message, granted ? event::VoteAnswer::kGranted : event::VoteAnswer::kRejected);
@@ -195,6 +213,7 @@ void Raft::HandleVoteRequest(const Message& message) {
   response.reject = !granted;
   AddCommit(response);
   SendAfterAppend(std::move(response));
+  if (granted && rivalry == Rivalry::kGiveWay) BecomeFollower(term_, kNoNode);
   if (Mutated(Mutation::kRejectedVoteResetsTimer)) election_elapsed_ = 0;
   if (granted && !pre_vote) {
     election_elapsed_ = 0;
@@ -225,6 +244,17 @@ void Raft::HandleVoteResponse(const Message& message) {
     case VoteResult::kPending:
       break;
   }
+  if (!pre_vote && message.reject && role_ != Role::kLeader) HastenNextCampaign();
+}
+
+// The votes are split, probably, and whoever is down will not decide. A pre-vote a little later harms
+// nobody. Once only, so that where answers take long campaigns get the time that they need.
+void Raft::HastenNextCampaign() {
+  if (!options_.rank_rivals || !options_.pre_vote || hastened_) return;
+  hastened_ = true;
+  const int half = std::max(1, options_.election_ticks / 2);
+  randomized_election_timeout_ =
+      election_elapsed_ + 1 + static_cast<int>(random_.Below(static_cast<uint64_t>(half)));
 }
 
 void Raft::CheckQuorum() {

@@ -102,7 +102,16 @@ void Raft::SetLeader(NodeId leader) {
   if (lead_ == leader) return;
   Emit(event::LeaderChanged{lead_, leader, term_});
   lead_ = leader;
-  if (leader != kNoNode) priority_refusals_ = 0;
+  if (leader == kNoNode) return;
+  priority_refusals_ = 0;
+  if (hastened_) DrawElectionTimeout();
+  hastened_ = false;
+}
+
+void Raft::DrawElectionTimeout() {
+  randomized_election_timeout_ =
+      options_.election_ticks +
+      static_cast<int>(random_.Below(static_cast<uint64_t>(options_.election_ticks)));
 }
 
 void Raft::Reset(Term term, NodeId leader) {
@@ -114,9 +123,7 @@ void Raft::Reset(Term term, NodeId leader) {
   SetLeader(leader);
   election_elapsed_ = 0;
   heartbeat_elapsed_ = 0;
-  randomized_election_timeout_ =
-      options_.election_ticks +
-      static_cast<int>(random_.Below(static_cast<uint64_t>(options_.election_ticks)));
+  DrawElectionTimeout();
   AbortTransfer(/*replaced=*/false);
   if (!Mutated(Mutation::kVotesNotReset)) tracker_.ResetVotes();
   const Index last = log_.LastIndex();
@@ -145,6 +152,7 @@ void Raft::Tick() {
 
 void Raft::TickElection() {
   ++election_elapsed_;
+  ++campaign_ticks_;
   if (!Promotable() || election_elapsed_ < randomized_election_timeout_) return;
   election_elapsed_ = 0;
   Campaign();

@@ -95,6 +95,7 @@ class Raft {
   }
   void SetLeader(NodeId leader);
   void Reset(Term term, NodeId leader);
+  void DrawElectionTimeout();
   void TickElection();
   void TickHeartbeat();
   // Sends to a peer, at the present term unless the type carries its own.
@@ -133,6 +134,10 @@ class Raft {
   [[nodiscard]] bool InVotingLease() const;
   [[nodiscard]] int VotingLeaseTicks() const;
   [[nodiscard]] bool HasPriorityOver(const Message& message) const;
+  // What two pre-candidates do of which each has just asked for votes, and hears the other ask.
+  enum class Rivalry { kNone, kRefuse, kGiveWay };
+  [[nodiscard]] Rivalry RivalryWith(const Message& message) const;
+  void HastenNextCampaign();
   void EmitVote(const Message& message, event::VoteAnswer answer);
   [[nodiscard]] bool HasUnappliedConfChange() const;
 
@@ -233,6 +238,8 @@ class Raft {
   bool asleep_ = false;
   int idle_ticks_ = 0;         // since something happened
   int priority_refusals_ = 0;  // since a leader was known
+  int campaign_ticks_ = 0;     // since a campaign of this node began
+  bool hastened_ = false;      // a campaign, since a leader was known
 
   // The leader.
   int heartbeat_elapsed_ = 0;

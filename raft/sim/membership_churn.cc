@@ -53,8 +53,33 @@ void MembershipChurn::Replace(const std::vector<NodeId>& old_nodes,
   for (const NodeId node : old_nodes) Remove(node, change);
 }
 
+ConfChange MembershipChurn::DrawCareful(const ConfState& state, Random& random,
+                                        FaultCounts& counts) {
+  ConfChange change;
+  change.transition = static_cast<ConfChangeTransition>(random.Below(3));
+  const uint64_t what = random.Below(8);
+  if (what < 2) return change;  // Leave a joint membership.
+  std::vector<NodeId> spares = Spares(state);
+  std::erase_if(spares, [this](NodeId id) { return substitutes_.count(id) > 0; });
+  if (what < 5 && !spares.empty() && !state.voters.empty()) {
+    const NodeId old_node = AnyOf(state.voters, random);
+    const NodeId new_node = AnyOf(spares, random);
+    if (retired_.count(old_node) > 0 || !MayRetire(1)) return change;
+    counts.Add(Fault::kReplaceNode);
+    substitutes_.insert(new_node);
+    Replace({old_node}, {new_node}, change);
+  } else if (!spares.empty()) {
+    // Never a learner: asked for late, when it votes already, that would take a voter away.
+    const NodeId node = AnyOf(spares, random);
+    counts.Add(Fault::kAddVoter);
+    change.changes.push_back({.type = ConfChangeType::kAddNode, .node = node});
+  }
+  return change;
+}
+
 ConfChange MembershipChurn::Draw(const ConfState& state, NodeId leader, Random& random,
                                  FaultCounts& counts) {
+  if (care_ == Care::kKeepVoters) return DrawCareful(state, random, counts);
   ConfChange change;
   change.transition = static_cast<ConfChangeTransition>(random.Below(3));
   const std::vector<NodeId> spares = Spares(state);

@@ -16,7 +16,12 @@ std::vector<NodeId> IdsOf(const std::vector<std::unique_ptr<SimNode>>& nodes) {
 }  // namespace
 
 Nemesis::Nemesis(const Env& env)
-    : env_(env), random_(env.world.Stream("faults")), churn_(IdsOf(env.nodes)) {}
+    : env_(env),
+      random_(env.world.Stream("faults")),
+      churn_(IdsOf(env.nodes), env.swarm.damage_interval > absl::ZeroDuration() ||
+                                       env.swarm.wipe_interval > absl::ZeroDuration()
+                                   ? MembershipChurn::Care::kKeepVoters
+                                   : MembershipChurn::Care::kNone) {}
 
 std::vector<NodeId> Nemesis::Ids() const { return IdsOf(env_.nodes); }
 
@@ -55,7 +60,11 @@ void Nemesis::Start() {
   }
   Repeat(swarm.leader_crash_interval, [this] { CrashLeader(); });
   Repeat(swarm.bad_sync_interval, [this] { FailSync(); });
-  Repeat(swarm.full_disk_interval, [this] { FillDisk(); });
+  Repeat(swarm.full_disk_interval, [this] {
+    // A little room is left, or none at all.
+    SimNode& node = RandomNode();
+    FillDisk(node, random_.Below(env_.swarm.segment_bytes * 2));
+  });
   Repeat(swarm.disk_stall_interval, [this] { StallDisk(); });
   Repeat(swarm.clock_interval, [this] { ChangeClock(); });
   Repeat(swarm.damage_interval, [this] { DamageOne(); });
@@ -194,12 +203,10 @@ void Nemesis::FailSync() {
   });
 }
 
-void Nemesis::FillDisk() {
-  SimNode& node = RandomNode();
+void Nemesis::FillDisk(SimNode& node, uint64_t room) {
   counts_.Add(Fault::kFullDisk);
   env_.world.Trace("full disk", {node.id()});
-  // A little room is left, or none at all.
-  node.disk().SetCapacity(node.disk().used_bytes() + random_.Below(env_.swarm.segment_bytes * 2));
+  node.disk().SetCapacity(node.disk().used_bytes() + room);
   env_.world.After(Exponential(env_.swarm.full_disk_time), [&node] { node.disk().SetCapacity(0); });
 }
 

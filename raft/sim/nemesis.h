@@ -72,7 +72,8 @@ class Nemesis {
   void RestartLater(SimNode& node, absl::Duration delay);
   void StartNode(SimNode& node);
   void PauseOne();
-  void FillDisk();
+  // For a while, but for `room` bytes.
+  void FillDisk(SimNode& node, uint64_t room);
   void FailSync();
   void StallDisk();
   void ChangeClock();
@@ -82,7 +83,8 @@ class Nemesis {
   // --- nemesis_damage.cc ---
   void DamageOne();
   void WipeOne();
-  // True when the members that have lost something would be a minority with `node`, too.
+  // True when the group can bring back `node` and all that have lost something already: the others
+  // are a majority of every half of every membership that may be in force, now or later.
   [[nodiscard]] bool MayImpair(const SimNode& node) const;
 
   // --- nemesis_network.cc ---
@@ -92,6 +94,7 @@ class Nemesis {
 
   // --- nemesis_ambush.cc ---
   void Ambush(std::function<void()> fault);
+  [[nodiscard]] bool ComesBack(const Message& message, const SimNode& receiver) const;
   void AtElection(NodeId leader);
   void AtVote(NodeId voter, NodeId candidate);
   void AtMembershipChange(NodeId id, bool joint);

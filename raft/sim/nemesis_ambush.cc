@@ -45,10 +45,24 @@ void Nemesis::OnEvent(NodeId id, const Event& event) {
   }
 }
 
+// An entry that `receiver` is writing just now, and has replaced since in memory, or another leader
+// would not send it again. If the next write succeeds and the one after it finds no room, the log
+// stays for a while as it was in between.
+bool Nemesis::ComesBack(const Message& message, const SimNode& receiver) const {
+  const Entry& first = message.entries.front();
+  if (first.term >= message.term || !receiver.writes()) return false;
+  const LogView::Item* held = env_.invariants.DiskOf(message.to).written.At(first.index);
+  return held != nullptr && held->term == first.term;
+}
+
 // A message that makes its receiver write more than one thing: a part of it may survive.
 void Nemesis::OnArrive(const Message& message) {
-  if (!on_ || env_.swarm.ambush == 0 || message.type != MessageType::kApp) return;
-  if (message.entries.empty() || env_.world.now() < quiet_until_) return;
+  if (!on_ || message.type != MessageType::kApp || message.entries.empty()) return;
+  SimNode& receiver = NodeOf(message.to);
+  if (env_.swarm.private_leaders > 0 && ComesBack(message, receiver) && random_.Bernoulli(0.8)) {
+    FillDisk(receiver, 0);
+  }
+  if (env_.swarm.ambush == 0 || env_.world.now() < quiet_until_) return;
   const HardState& durable = env_.invariants.DiskOf(message.to).durable_state;
   const bool new_term = message.term > durable.term;
   const bool catches_up = message.entries.size() > 1 && message.commit > message.index;
@@ -56,7 +70,7 @@ void Nemesis::OnArrive(const Message& message) {
   if (!random_.Bernoulli(env_.swarm.ambush * (new_term ? 0.5 : 0.2))) return;
   counts_.Add(Fault::kAmbush);
   quiet_until_ = env_.world.now() + Exponential(absl::Milliseconds(40));
-  CutInOperation(NodeOf(message.to), 3);
+  CutInOperation(receiver, 3);
 }
 
 void Nemesis::OnDisk(NodeId id, DiskStep step) {

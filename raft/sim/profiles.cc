@@ -64,9 +64,8 @@ void SmallLimits(Random& random, Swarm& swarm) {
 
 // Records that lie close to where they end, and segments that do not last: damage meets all of them.
 void BitRot(Random& random, Swarm& swarm) {
-  // Ambushes change memberships. A member that is damaged while the group moves to two voters cannot
-  // be spared, so that nobody is elected any more: rightly.
-  swarm.ambush = 0;
+  swarm.ambush = random.Bernoulli(0.6) ? 0.05 + random.Unit() * 0.4 : 0;
+  swarm.spares = static_cast<int>(random.Below(3));
   swarm.damage_interval = Ms(static_cast<int64_t>(50 + random.Below(400)));
   swarm.restart_delay = Ms(static_cast<int64_t>(5 + random.Below(200)));
   swarm.segment_bytes = 4 << 10 << random.Below(4);
@@ -74,7 +73,8 @@ void BitRot(Random& random, Swarm& swarm) {
 }
 
 void Wipe(Random& random, Swarm& swarm) {
-  swarm.ambush = 0;  // See BitRot.
+  swarm.ambush = random.Bernoulli(0.6) ? 0.05 + random.Unit() * 0.4 : 0;
+  swarm.spares = static_cast<int>(random.Below(3));
   swarm.wipe_interval = Ms(static_cast<int64_t>(50 + random.Below(600)));
   swarm.restart_delay = Ms(static_cast<int64_t>(5 + random.Below(400)));
   if (random.Bernoulli(0.3)) swarm.damage_interval = Ms(300);
@@ -127,6 +127,13 @@ void Tails(Random& random, Swarm& swarm) {
   swarm.node.core.heartbeat_ticks = 1;
   swarm.network.reorder = random.Bernoulli(0.5);
   swarm.network.duplicate = random.Bernoulli(0.5) ? 0.1 : 0;
+  // Writes that often need the next segment, for which there may be no room.
+  if (random.Bernoulli(0.5)) {
+    swarm.segment_bytes = 4 << 10;
+    swarm.max_value_bytes = 3000;
+    swarm.node.core.max_message_bytes = 1 << 20;
+    swarm.full_disk_time = Ms(100);
+  }
   // Work that does not wait for what nobody else has.
   swarm.burst_interval = Ms(20);
   swarm.burst_size = 3;
@@ -163,6 +170,7 @@ void Failover(Random& random, Swarm& swarm) {
   swarm.leader_crash_interval = Ms(100);
   swarm.node.core.pre_vote = true;
   swarm.node.core.check_quorum = true;
+  swarm.node.core.rank_rivals = true;
   swarm.node.core.heartbeat_ticks = 1;
   swarm.disk.sync_latency = absl::Microseconds(static_cast<int64_t>(50 + random.Below(1000)));
   swarm.disk.operation_latency = absl::Microseconds(5);

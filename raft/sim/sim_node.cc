@@ -227,6 +227,10 @@ void SimNode::Pause(absl::Duration time) {
   }
 }
 
+bool SimNode::writes() const {
+  return process_ != nullptr && process_->append->busy_until() > env_.world.now();
+}
+
 void SimNode::Suspend(absl::Duration time) {
   if (process_ == nullptr || clock_.rate() == 0) return;
   Pause(time);

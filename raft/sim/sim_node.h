@@ -89,6 +89,8 @@ class SimNode final : public Observer {
   // The same with the whole machine: its monotonic clock stops, too.
   void Suspend(absl::Duration time);
 
+  // The log is writing.
+  [[nodiscard]] bool writes() const;
   // What is asked of the disks from now on is not done before `time` has passed.
   void StallDisks(absl::Duration time) { stalled_until_ = env_.world.now() + time; }
 

@@ -59,6 +59,7 @@ void DrawSizes(Random& random, Swarm& swarm) {
   swarm.read_share = random.Unit() * 0.8;
   if (random.Bernoulli(0.2)) swarm.max_value_bytes = 3000;
   swarm.quiet_end = random.Bernoulli(0.4);
+  core.rank_rivals = random.Bernoulli(0.85);
 }
 
 void DrawNetwork(Chance& on, Swarm& swarm) {

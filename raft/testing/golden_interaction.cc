@@ -43,6 +43,7 @@ Options Defaults() {
   options.step_down_on_removal = false;
   options.commit_by_vote = false;
   options.durable_campaigns = false;
+  options.rank_rivals = false;
   options.answer_old_leaders = false;
   options.max_message_bytes = std::numeric_limits<uint64_t>::max();
   options.max_inflight_messages = std::numeric_limits<int32_t>::max();
