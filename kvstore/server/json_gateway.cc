@@ -183,7 +183,7 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
       : path_(path),
         start_(std::move(start)),
         executor_(executor),
-        token_(std::move(token)),
+        metadata_{{"token", std::move(token)}},
         writer_(std::move(writer)) {}
 
   // `messages`: the requests, as protobuf's bytes.
@@ -199,7 +199,15 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   }
 
   [[nodiscard]] std::string_view Metadata(std::string_view name) const override {
-    return name == "token" ? std::string_view(token_) : std::string_view();
+    return name == "token" ? std::string_view(metadata_[0].second) : std::string_view();
+  }
+  [[nodiscard]] const rpc::Metadata& AllMetadata() const override { return metadata_; }
+  [[nodiscard]] const rpc::Peer& peer() const override { return peer_; }
+
+  // The fields are gRPC's, and have no place in JSON.
+  void Accept(rpc::Metadata) override {
+    absl::MutexLock lock(&mu_);
+    if (!ended_) Begin();
   }
 
   bool Send(std::string message) override {
@@ -287,7 +295,8 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   const Path path_;
   const Start start_;
   Executor* const executor_;
-  const std::string token_;
+  const rpc::Metadata metadata_;
+  const rpc::Peer peer_{.address = "json-gateway"};
   const Writer writer_;
 
   // Used on the executor only.
