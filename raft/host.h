@@ -91,7 +91,7 @@ class Host : public MessageSink {
 
   // The group, as long as the host lives; null if it is not started. Once removed, it refuses all.
   [[nodiscard]] virtual std::shared_ptr<Node> Group(GroupId id) const = 0;
-  // Its snapshots, for the transport (GrpcTransport::Options::snapshots_of).
+  // Its snapshots, for the transport (PeerTransport::Options::snapshots_of).
   [[nodiscard]] virtual std::shared_ptr<SnapshotStore> Snapshots(GroupId id) const = 0;
 
   struct Stats {

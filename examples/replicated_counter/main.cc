@@ -21,7 +21,7 @@
 #include "base/file_system.h"
 #include "base/status.h"
 #include "raft/node.h"
-#include "raft/transport/grpc_transport.h"
+#include "raft/transport/peer_transport.h"
 
 namespace {
 
@@ -145,12 +145,12 @@ absl::Status Run(NodeId id, const std::string& data, std::map<NodeId, std::strin
                            Wal::Open(fs, data + "/wal", identity, Wal::Options(), &recovered));
   KEELSON_ASSIGN_OR_RETURN(const auto snapshots, SnapshotStore::Open(fs, data + "/snapshots"));
 
-  GrpcTransport::Options network{.self = id, .cluster_id = identity.cluster_id};
+  PeerTransport::Options network{.self = id, .cluster_id = identity.cluster_id};
   network.listen_address = peers[id];
   peers.erase(id);
   network.peers = std::move(peers);
   network.snapshots = snapshots.get();
-  KEELSON_ASSIGN_OR_RETURN(const auto transport, GrpcTransport::Create(network));
+  KEELSON_ASSIGN_OR_RETURN(const auto transport, PeerTransport::Create(network));
 
   Node::Options options;
   options.core.id = id;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "base/clock.h"
+#include "base/event_loop.h"
 #include "base/executor.h"
 #include "base/http/router.h"
 #include "base/logging.h"
@@ -28,7 +29,7 @@
 #include "kvstore/server/peer_service.h"
 #include "kvstore/server/server.h"
 #include "kvstore/server/v2_endpoints.h"
-#include "raft/transport/grpc_transport.h"
+#include "raft/transport/peer_transport.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -37,7 +38,7 @@ constexpr absl::Duration kGrace = absl::Seconds(2);
 
 // The threads of a member. Declared before what runs on them, stopped by hand.
 struct Threads {
-  ThreadExecutor loop{"raft-loop"};
+  EventLoop loop{"raft-loop"};  // And the members' port: what they say is acted upon there.
   ThreadExecutor append{"raft-append"};
   ThreadExecutor apply{"raft-apply"};
   ThreadExecutor background{"raft-snapshot"};
@@ -50,8 +51,9 @@ struct Threads {
   ThreadExecutor backups{"kv-backup"};
 
   void Stop() {
-    for (ThreadExecutor* thread : {&loop, &append, &apply, &background, &timers, &delivery,
-                                   &catch_up, &reader_1, &reader_2, &gateway, &backups}) {
+    loop.Stop();
+    for (ThreadExecutor* thread : {&append, &apply, &background, &timers, &delivery, &catch_up,
+                                   &reader_1, &reader_2, &gateway, &backups}) {
       thread->Stop();
     }
   }
@@ -141,7 +143,7 @@ class MemberImpl final : public Member {
   std::unique_ptr<LeaseForwarder> forwarder_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<StateMachine> machine_;
-  std::unique_ptr<raft::GrpcTransport> transport_;
+  std::unique_ptr<raft::PeerTransport> transport_;
   std::unique_ptr<PeerService> peer_service_;
   std::unique_ptr<raft::Node> node_;
   http::Router router_;
@@ -242,7 +244,7 @@ absl::Status MemberImpl::MakeServer() {
 }
 
 absl::Status MemberImpl::MakeTransport() {
-  raft::GrpcTransport::Options transport;
+  raft::PeerTransport::Options transport;
   transport.self = options_.member_id;
   transport.cluster_id = options_.cluster_id;
   transport.peers = PeersOf(options_);
@@ -257,17 +259,21 @@ absl::Status MemberImpl::MakeTransport() {
   transport.on_trouble = [](raft::NodeId peer, const absl::Status& status) {
     LogWarning("trouble with a peer, trying on", {{"peer", FormatId(peer)}, {"err", status}});
   };
-  const size_t max_receive = transport.max_receive_bytes;
-  KEELSON_ASSIGN_OR_RETURN(transport_, raft::GrpcTransport::Create(std::move(transport)));
+  transport.loop = &threads_.loop;
+  rpc::ServerOptions server;
+  server.loops = {&threads_.loop};
+  server.max_request_bytes = transport.max_receive_bytes;
+  // Members ping each other to notice a cut connection.
+  server.ping_interval_min = absl::Milliseconds(500);
+  if (!peer_tls_.cert_pem.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(server.tls, TlsServerContext::Create(peer_tls_, TlsProtocol::kHttp2));
+  }
+  KEELSON_ASSIGN_OR_RETURN(transport_, raft::PeerTransport::Create(std::move(transport)));
   peer_service_ = std::make_unique<PeerService>(server_.get(), options_.cluster_id);
-  return peer_ports_->Serve({.add_grpc_services = [this, max_receive](auto& builder) {
-    transport_->RegisterOn(builder);
-    peer_service_->RegisterOn(builder);
-    builder.SetMaxReceiveMessageSize(static_cast<int>(max_receive));
-    // Members ping each other to notice a cut connection.
-    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  }});
+  std::unique_ptr<rpc::Server> rpc = rpc::Server::Create(server);
+  transport_->RegisterOn(*rpc);
+  peer_service_->RegisterOn(*rpc);
+  return peer_ports_->Serve({.rpc = std::move(rpc)});
 }
 
 absl::Status MemberImpl::StartRaft() {
@@ -289,20 +295,20 @@ absl::Status MemberImpl::StartRaft() {
   };
   // Alone, the loop has nobody to hear from while the disk writes, so it can wait for it: that
   // saves two switches of threads, and lets groups grow.
-  const bool alone = options_.initial_cluster.size() == 1;
-  KEELSON_ASSIGN_OR_RETURN(node_,
-                           raft::Node::Start(node,
-                                             {.clock = &RealClock(),
-                                              .loop = &threads_.loop,
-                                              .append = alone ? &threads_.loop : &threads_.append,
-                                              .apply = &threads_.apply,
-                                              .background = &threads_.background,
-                                              .transport = transport_.get(),
-                                              .wal = wal_.get(),
-                                              .snapshots = storage_.snapshots.get(),
-                                              .machine = machine_.get(),
-                                              .random = Random(Random::SeedFromSystem())},
-                                             std::move(storage_.recovered)));
+  Executor* append = &threads_.append;
+  if (options_.initial_cluster.size() == 1) append = &threads_.loop;
+  KEELSON_ASSIGN_OR_RETURN(node_, raft::Node::Start(node,
+                                                    {.clock = &RealClock(),
+                                                     .loop = &threads_.loop,
+                                                     .append = append,
+                                                     .apply = &threads_.apply,
+                                                     .background = &threads_.background,
+                                                     .transport = transport_.get(),
+                                                     .wal = wal_.get(),
+                                                     .snapshots = storage_.snapshots.get(),
+                                                     .machine = machine_.get(),
+                                                     .random = Random(Random::SeedFromSystem())},
+                                                    std::move(storage_.recovered)));
   KEELSON_RETURN_IF_ERROR(transport_->Start(*node_));
   RegisterPeerMetrics();
   server_->Start(node_.get());
@@ -357,7 +363,7 @@ void MemberImpl::OnRoleChange(const raft::SoftState& state, raft::Term term) {
 }
 
 void MemberImpl::RegisterPeerMetrics() {
-  using Stats = raft::GrpcTransport::PeerStats;
+  using Stats = raft::PeerTransport::PeerStats;
   const auto read = [this](raft::NodeId peer, auto value) {
     return [this, peer, value] {
       for (const Stats& stats : transport_->GetStats()) {

@@ -1,16 +1,11 @@
 #include "kvstore/daemon/ports.h"
 
-#include <grpcpp/grpcpp.h>
-
-#include <chrono>
 #include <utility>
 
-#include "base/net/grpc_acceptor.h"
 #include "base/net/http_sink.h"
 #include "base/net/rpc_sink.h"
 #include "base/rpc/server.h"
 #include "base/status.h"
-#include "base/tls_grpc.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -60,18 +55,6 @@ void Ports::ServeRpc(std::unique_ptr<rpc::Server> server) {
   }
 }
 
-absl::Status Ports::ServeGrpc(const std::function<void(grpc::ServerBuilder&)>& add_services) {
-  grpc::ServerBuilder builder;
-  add_services(builder);
-  for (const std::unique_ptr<Port>& port : ports_) {
-    port->grpc = std::make_unique<net::GrpcSink>(
-        builder, port->tls ? GrpcServerCredentials(tls_) : grpc::InsecureServerCredentials());
-  }
-  grpc_server_ = builder.BuildAndStart();
-  if (grpc_server_ == nullptr) return absl::InternalError("the gRPC server does not start");
-  return absl::OkStatus();
-}
-
 absl::Status Ports::ServeHttp(http::Handler handler) {
   http::ServerOptions options;
   for (const std::unique_ptr<Port>& port : ports_) {
@@ -91,9 +74,6 @@ absl::Status Ports::Serve(Protocols protocols) {
     port->http = std::make_unique<ClosingSink>();
   }
   if (protocols.rpc != nullptr) ServeRpc(std::move(protocols.rpc));
-  if (protocols.add_grpc_services != nullptr) {
-    KEELSON_RETURN_IF_ERROR(ServeGrpc(protocols.add_grpc_services));
-  }
   if (protocols.http != nullptr) KEELSON_RETURN_IF_ERROR(ServeHttp(std::move(protocols.http)));
   for (const std::unique_ptr<Port>& port : ports_) port->socket->Start(*port->http, *port->grpc);
   return absl::OkStatus();
@@ -108,11 +88,6 @@ void Ports::Stop(absl::Duration grace) {
   if (rpc_server_ != nullptr) {
     rpc_server_->Stop(grace);
     rpc_server_.reset();
-  }
-  if (grpc_server_ != nullptr) {
-    grpc_server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
-    grpc_server_->Wait();
-    grpc_server_.reset();
   }
 }
 

@@ -3,7 +3,6 @@
 #ifndef KEELSON_KVSTORE_DAEMON_PORTS_H_
 #define KEELSON_KVSTORE_DAEMON_PORTS_H_
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,10 +14,6 @@
 #include "base/tls.h"
 #include "kvstore/config/url.h"
 
-namespace grpc {
-class Server;
-class ServerBuilder;
-}  // namespace grpc
 namespace keelson::rpc {
 class Server;
 }  // namespace keelson::rpc
@@ -41,10 +36,7 @@ class Ports {
 
   // What speaks on the ports. Connections of a protocol for which there is nothing are closed.
   struct Protocols {
-    // gRPC, one of the two: for clients a server that Serve starts, for members the services
-    // that this adds.
-    std::unique_ptr<rpc::Server> rpc = nullptr;
-    std::function<void(grpc::ServerBuilder&)> add_grpc_services = nullptr;
+    std::unique_ptr<rpc::Server> rpc = nullptr;  // gRPC; started by Serve.
     http::Handler http = nullptr;
   };
   absl::Status Serve(Protocols protocols);
@@ -59,13 +51,11 @@ class Ports {
   struct Port;
   Ports();
   void ServeRpc(std::unique_ptr<rpc::Server> server);
-  absl::Status ServeGrpc(const std::function<void(grpc::ServerBuilder&)>& add_services);
   absl::Status ServeHttp(http::Handler handler);
 
   std::vector<std::unique_ptr<Port>> ports_;  // at most two: plain, TLS
   TlsMaterial tls_;
   std::unique_ptr<rpc::Server> rpc_server_;
-  std::unique_ptr<grpc::Server> grpc_server_;
   std::unique_ptr<http::Server> http_server_;
 };
 

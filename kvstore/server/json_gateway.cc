@@ -189,7 +189,7 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
       : path_(path),
         start_(std::move(start)),
         executor_(executor),
-        token_(std::move(token)),
+        metadata_{{"token", std::move(token)}},
         writer_(std::move(writer)) {}
 
   // `messages`: the requests, as protobuf's bytes.
@@ -205,12 +205,16 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   }
 
   [[nodiscard]] std::string_view Metadata(std::string_view name) const override {
-    return name == "token" ? std::string_view(token_) : std::string_view();
+    return name == "token" ? std::string_view(metadata_[0].second) : std::string_view();
   }
-  [[nodiscard]] const rpc::Metadata& AllMetadata() const override { return no_metadata_; }
-  [[nodiscard]] const rpc::Peer& peer() const override { return unknown_peer_; }
-  // JSON has no place for the fields of a gRPC header.
-  void Accept(rpc::Metadata) override {}
+  [[nodiscard]] const rpc::Metadata& AllMetadata() const override { return metadata_; }
+  [[nodiscard]] const rpc::Peer& peer() const override { return peer_; }
+
+  // The fields are gRPC's, and have no place in JSON.
+  void Accept(rpc::Metadata) override {
+    absl::MutexLock lock(&mu_);
+    if (!ended_) Begin();
+  }
 
   bool Send(std::string message) override {
     absl::MutexLock lock(&mu_);
@@ -297,10 +301,9 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   const Path path_;
   const Start start_;
   Executor* const executor_;
-  const std::string token_;
+  const rpc::Metadata metadata_;
+  const rpc::Peer peer_{.address = "json-gateway"};
   const Writer writer_;
-  const rpc::Metadata no_metadata_;
-  const rpc::Peer unknown_peer_;
 
   // Used on the executor only.
   std::shared_ptr<rpc::CallHandler> handler_;

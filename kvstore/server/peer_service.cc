@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/rpc/server.h"
+#include "base/rpc/unary.h"
 #include "kvstore/server/internal.grpc.pb.h"
 #include "kvstore/server/server.h"
 
@@ -17,11 +19,6 @@ constexpr char kClusterKey[] = "keelson-cluster";
 std::string ClusterText(uint64_t cluster_id) { return absl::StrCat(absl::Hex(cluster_id)); }
 
 // The codes are numerically equal.
-grpc::Status ToGrpc(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
-}
-
 absl::Status FromGrpc(const grpc::Status& status) {
   return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
 }
@@ -79,48 +76,38 @@ class GrpcLeaseForwarder final : public LeaseForwarder {
 
 }  // namespace
 
-class PeerService::Impl final : public LeaseForward::CallbackService {
- public:
-  Impl(Server* server, uint64_t cluster_id) : server_(server), cluster_(ClusterText(cluster_id)) {}
-
-  grpc::ServerUnaryReactor* KeepAlive(grpc::CallbackServerContext* context,
-                                      const etcdserverpb::LeaseKeepAliveRequest* request,
-                                      etcdserverpb::LeaseKeepAliveResponse* response) override {
-    return Serve(context, [&](const Server::Done& done) {
-      server_->LeaseKeepAlive(*request, true, response, done);
-    });
-  }
-  grpc::ServerUnaryReactor* TimeToLive(grpc::CallbackServerContext* context,
-                                       const etcdserverpb::LeaseTimeToLiveRequest* request,
-                                       etcdserverpb::LeaseTimeToLiveResponse* response) override {
-    return Serve(context, [&](const Server::Done& done) {
-      server_->LeaseTimeToLive(*request, true, response, done);
-    });
-  }
-
- private:
-  template <typename Call>
-  grpc::ServerUnaryReactor* Serve(grpc::CallbackServerContext* context, const Call& call) {
-    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    const auto& metadata = context->client_metadata();
-    const auto cluster = metadata.find(kClusterKey);
-    if (cluster == metadata.end() || cluster->second != cluster_) {
-      reactor->Finish({grpc::StatusCode::FAILED_PRECONDITION, "a member of another cluster"});
-      return reactor;
-    }
-    call([reactor](const absl::Status& status) { reactor->Finish(ToGrpc(status)); });
-    return reactor;
-  }
-
-  Server* const server_;
-  const std::string cluster_;
-};
-
 PeerService::PeerService(Server* server, uint64_t cluster_id)
-    : impl_(std::make_unique<Impl>(server, cluster_id)) {}
-PeerService::~PeerService() = default;
+    : server_(server), cluster_(ClusterText(cluster_id)) {}
 
-void PeerService::RegisterOn(grpc::ServerBuilder& builder) { builder.RegisterService(impl_.get()); }
+void PeerService::RegisterOn(rpc::Server& rpc) {
+  using etcdserverpb::LeaseKeepAliveRequest;
+  using etcdserverpb::LeaseKeepAliveResponse;
+  using etcdserverpb::LeaseTimeToLiveRequest;
+  using etcdserverpb::LeaseTimeToLiveResponse;
+  rpc.Register({.path = "/keelson.kvstore.LeaseForward/KeepAlive",
+                .start = rpc::Unary<LeaseKeepAliveRequest, LeaseKeepAliveResponse>(
+                    [this](const rpc::Call& call, const LeaseKeepAliveRequest& request,
+                           LeaseKeepAliveResponse* response, const rpc::Done& done) {
+                      if (const absl::Status known = Check(call); !known.ok()) return done(known);
+                      server_->LeaseKeepAlive(request, true, response, done);
+                    }),
+                .on_start = {},
+                .on_end = {}});
+  rpc.Register({.path = "/keelson.kvstore.LeaseForward/TimeToLive",
+                .start = rpc::Unary<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>(
+                    [this](const rpc::Call& call, const LeaseTimeToLiveRequest& request,
+                           LeaseTimeToLiveResponse* response, const rpc::Done& done) {
+                      if (const absl::Status known = Check(call); !known.ok()) return done(known);
+                      server_->LeaseTimeToLive(request, true, response, done);
+                    }),
+                .on_start = {},
+                .on_end = {}});
+}
+
+absl::Status PeerService::Check(const rpc::Call& call) const {
+  if (call.Metadata(kClusterKey) == cluster_) return absl::OkStatus();
+  return absl::FailedPreconditionError("a member of another cluster");
+}
 
 std::unique_ptr<LeaseForwarder> MakeGrpcLeaseForwarder(
     uint64_t cluster_id, const std::map<raft::NodeId, std::string>& peers,

@@ -7,28 +7,33 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "kvstore/server/lease_forwarder.h"
 #include "raft/types.h"
 
 namespace grpc {
 class ChannelCredentials;
-class ServerBuilder;
 }  // namespace grpc
+namespace keelson::rpc {
+class Call;
+class Server;
+}  // namespace keelson::rpc
 
 namespace keelson::kvstore {
 
 class Server;
 
-// The answering end. Outlives the gRPC server that it is registered on.
+// The answering end. Outlives the server that it is registered on.
 class PeerService {
  public:
   PeerService(Server* server, uint64_t cluster_id);
-  ~PeerService();
-  void RegisterOn(grpc::ServerBuilder& builder);
+  void RegisterOn(rpc::Server& rpc);
 
  private:
-  class Impl;
-  const std::unique_ptr<Impl> impl_;
+  [[nodiscard]] absl::Status Check(const rpc::Call& call) const;
+
+  Server* const server_;
+  const std::string cluster_;
 };
 
 // The asking end. `peers` maps members to "host:port".

@@ -12,7 +12,7 @@
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
 #include "raft/snapshot_store.h"
-#include "raft/transport/grpc_transport.h"
+#include "raft/transport/peer_transport.h"
 
 namespace keelson::raft {
 namespace {
@@ -62,7 +62,7 @@ struct End {
   }
   void Start(std::map<NodeId, std::string> peers) {
     KEELSON_ASSIGN_OR_FAIL(
-        transport, GrpcTransport::Create({.self = id,
+        transport, PeerTransport::Create({.self = id,
                                           .cluster_id = 7,
                                           .listen_address = "127.0.0.1:0",
                                           .peers = std::move(peers),
@@ -77,7 +77,7 @@ struct End {
   SimFileSystem fs{Random(id), {}};
   std::map<GroupId, std::shared_ptr<SnapshotStore>> stores;
   GroupSink sink;
-  std::unique_ptr<GrpcTransport> transport;
+  std::unique_ptr<PeerTransport> transport;
 };
 
 Message MakeSnap(GroupId group) {

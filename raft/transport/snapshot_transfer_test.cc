@@ -22,9 +22,9 @@
 #include "base/testing/status_matchers.h"
 #include "base/unique_fd.h"
 #include "raft/snapshot_store.h"
-#include "raft/transport/grpc_transport.h"
 #include "raft/transport/internal/pacer.h"
 #include "raft/transport/internal/partial_snapshots.h"
+#include "raft/transport/peer_transport.h"
 
 namespace keelson::raft {
 namespace {
@@ -155,7 +155,7 @@ SnapshotMetadata At(Index index) {
 struct End {
   explicit End(NodeId self, uint64_t bytes_per_second = 0) : fs(Random(self), {}) {
     KEELSON_ASSIGN_OR_FAIL(store, SnapshotStore::Open(fs, "snap"));
-    GrpcTransport::Options options;
+    PeerTransport::Options options;
     options.self = self;
     options.cluster_id = 0xc1;
     options.listen_address = "127.0.0.1:0";
@@ -165,12 +165,12 @@ struct End {
       absl::MutexLock lock(&mu);
       troubles += absl::StrCat(status.ToString(), "\n");
     };
-    KEELSON_ASSIGN_OR_FAIL(transport, GrpcTransport::Create(std::move(options)));
+    KEELSON_ASSIGN_OR_FAIL(transport, PeerTransport::Create(std::move(options)));
     KEELSON_REQUIRE_OK(transport->Start(sink));
   }
   ~End() { transport->Stop(); }
 
-  GrpcTransport::PeerStats StatsOf(NodeId peer) const {
+  PeerTransport::PeerStats StatsOf(NodeId peer) const {
     for (const auto& stats : transport->GetStats()) {
       if (stats.id == peer) return stats;
     }
@@ -186,7 +186,7 @@ struct End {
   Sink sink;
   absl::Mutex mu;
   std::string troubles;
-  std::unique_ptr<GrpcTransport> transport;
+  std::unique_ptr<PeerTransport> transport;
 };
 
 std::string MakeState() {

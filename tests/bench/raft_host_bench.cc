@@ -31,7 +31,7 @@
 #include "base/file_system.h"
 #include "base/random.h"
 #include "raft/host.h"
-#include "raft/transport/grpc_transport.h"
+#include "raft/transport/peer_transport.h"
 
 namespace {
 
@@ -224,7 +224,7 @@ class Member {
 
  private:
   void MakeTransport() {
-    raft::GrpcTransport::Options transport;
+    raft::PeerTransport::Options transport;
     transport.self = options_.id;
     transport.cluster_id = 0xbe;
     transport.listen_address = options_.peers[options_.id - 1];
@@ -233,7 +233,7 @@ class Member {
     }
     transport.max_queued_messages = 1 << 18;  // All groups may speak at once.
     transport.snapshots_of = [this](raft::GroupId group) { return host_->Snapshots(group); };
-    transport_ = Must(raft::GrpcTransport::Create(std::move(transport)));
+    transport_ = Must(raft::PeerTransport::Create(std::move(transport)));
   }
 
   void Create(size_t count) {
@@ -300,7 +300,7 @@ class Member {
   const Options options_;
   Load load_;
   std::vector<std::unique_ptr<Machine>> machines_;  // group id - 1
-  std::unique_ptr<raft::GrpcTransport> transport_;
+  std::unique_ptr<raft::PeerTransport> transport_;
   std::vector<std::unique_ptr<ThreadExecutor>> loops_;
   ThreadExecutor append_{"raft-append"};
   ThreadExecutor apply_{"raft-apply"};

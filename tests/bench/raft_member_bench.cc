@@ -28,12 +28,13 @@
 #include "base/burst.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/event_loop.h"
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/random.h"
 #include "raft/node.h"
 #include "raft/snapshot_store.h"
-#include "raft/transport/grpc_transport.h"
+#include "raft/transport/peer_transport.h"
 #include "raft/wal.h"
 
 namespace {
@@ -237,7 +238,8 @@ class Member {
   ~Member() {
     transport_->Stop();
     node_->Stop();
-    for (ThreadExecutor* thread : {&loop_, &append_, &apply_, &background_}) thread->Stop();
+    loop_.Stop();
+    for (ThreadExecutor* thread : {&append_, &apply_, &background_}) thread->Stop();
   }
 
   void Serve(std::istream& commands) {
@@ -252,7 +254,7 @@ class Member {
 
  private:
   void MakeTransport() {
-    raft::GrpcTransport::Options transport;
+    raft::PeerTransport::Options transport;
     transport.self = options_.id;
     transport.cluster_id = 0xbe;
     transport.listen_address = options_.peers[options_.id - 1];
@@ -260,7 +262,8 @@ class Member {
       if (id != options_.id) transport.peers[id] = options_.peers[id - 1];
     }
     transport.snapshots = snapshots_.get();
-    transport_ = Must(raft::GrpcTransport::Create(std::move(transport)));
+    transport.loop = &loop_;
+    transport_ = Must(raft::PeerTransport::Create(std::move(transport)));
   }
 
   void Do(const std::string& verb, std::istream& words) {
@@ -290,8 +293,8 @@ class Member {
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<raft::Wal> wal_;
   std::unique_ptr<raft::SnapshotStore> snapshots_;
-  std::unique_ptr<raft::GrpcTransport> transport_;
-  ThreadExecutor loop_{"raft-loop"};
+  std::unique_ptr<raft::PeerTransport> transport_;
+  keelson::EventLoop loop_{"raft-loop"};
   ThreadExecutor append_{"raft-append"};
   ThreadExecutor apply_{"raft-apply"};
   ThreadExecutor background_{"raft-snapshot"};

@@ -10,6 +10,13 @@ constexpr size_t kMaxTroubles = 8;  // texts remembered for each peer
 
 }  // namespace
 
+Hub::Hub(PeerTransport::Options options, TlsContexts tls)
+    : options_(std::move(options)), tls_(std::move(tls)), loop_(options_.loop) {
+  if (loop_ != nullptr) return;
+  own_loop_ = std::make_unique<EventLoop>("raft-net");
+  loop_ = own_loop_.get();
+}
+
 void Hub::Open(MessageSink& sink) {
   sink_.store(&sink, std::memory_order_release);
   absl::MutexLock lock(&mu_);
@@ -39,8 +46,12 @@ void Hub::WaitUntilEmpty() {
 }
 
 void Hub::StopExecutors() {
-  timers_.Stop();
   disk_.Stop();
+  if (own_loop_ != nullptr) {
+    own_loop_->Stop();
+  } else {
+    loop_->Await([] {});  // What it was doing for us is over.
+  }
 }
 
 std::shared_ptr<PeerCounters> Hub::Counters(NodeId peer) {
@@ -54,16 +65,6 @@ std::shared_ptr<PeerCounters> Hub::Counters(NodeId peer) {
 std::map<NodeId, std::shared_ptr<PeerCounters>> Hub::AllCounters() const {
   absl::MutexLock lock(&mu_);
   return counters_;
-}
-
-void Hub::Keep(std::shared_ptr<const void> object) {
-  std::vector<std::shared_ptr<const void>> dropped;  // goes without the lock
-  absl::MutexLock lock(&mu_);
-  for (auto& kept : kept_) {
-    if (kept.use_count() == 1) dropped.push_back(std::exchange(kept, nullptr));
-  }
-  std::erase(kept_, nullptr);
-  kept_.push_back(std::move(object));
 }
 
 void Hub::Trouble(NodeId peer, const absl::Status& status) {

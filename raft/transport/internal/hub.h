@@ -1,4 +1,4 @@
-// What the parts of the gRPC transport share: the sink, counters, troubles, executors,
+// What the parts of the transport share: the sink, counters, troubles, the loop, executors,
 // and the count of what is still alive.
 #ifndef KEELSON_RAFT_TRANSPORT_INTERNAL_HUB_H_
 #define KEELSON_RAFT_TRANSPORT_INTERNAL_HUB_H_
@@ -10,18 +10,20 @@
 #include <set>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "base/event_loop.h"
 #include "base/executor.h"
+#include "base/net/resolver.h"
+#include "base/tls.h"
 #include "raft/transport.h"
-#include "raft/transport/grpc_transport.h"
+#include "raft/transport/peer_transport.h"
 
 namespace keelson::raft::transport {
 
-// Counters of one peer; see GrpcTransport::PeerStats.
+// Counters of one peer; see PeerTransport::PeerStats.
 struct PeerCounters {
   std::atomic<bool> connected{false};
   std::atomic<uint64_t> sent_bytes{0};
@@ -37,12 +39,18 @@ struct PeerCounters {
   std::atomic<int64_t> round_trip_nanos{0};
 };
 
+// Null: plain text.
+struct TlsContexts {
+  std::shared_ptr<const TlsServerContext> server;
+  std::shared_ptr<const TlsClientContext> client;
+};
+
 // Thread-safe.
 class Hub {
  public:
-  explicit Hub(GrpcTransport::Options options) : options_(std::move(options)) {}
+  Hub(PeerTransport::Options options, TlsContexts tls);
 
-  [[nodiscard]] const GrpcTransport::Options& options() const { return options_; }
+  [[nodiscard]] const PeerTransport::Options& options() const { return options_; }
 
   [[nodiscard]] bool stores_snapshots() const {
     return options_.snapshots != nullptr || options_.snapshots_of != nullptr;
@@ -54,8 +62,10 @@ class Hub {
     return {std::shared_ptr<SnapshotStore>(), options_.snapshots};
   }
 
-  // Timers: reconnects and progress checks.
-  Executor& timers() { return timers_; }
+  [[nodiscard]] const TlsContexts& tls() const { return tls_; }
+  // Where the sockets are.
+  EventLoop& loop() { return *loop_; }
+  net::Resolver& resolver() { return resolver_; }
   // Blocking reads and writes of snapshots.
   Executor& disk() { return disk_; }
 
@@ -94,12 +104,6 @@ class Hub {
   std::shared_ptr<PeerCounters> Counters(NodeId peer) ABSL_LOCKS_EXCLUDED(mu_);
   std::map<NodeId, std::shared_ptr<PeerCounters>> AllCounters() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Holds `object` until it is dropped everywhere else, and then until the next call or the
-  // hub's end. For channels: gRPC 1.51 crashes when the last one of a process goes on one of
-  // its own threads, as it does with the last callback (its queue then joins its own thread).
-  // Not called on gRPC's threads.
-  void Keep(std::shared_ptr<const void> object) ABSL_LOCKS_EXCLUDED(mu_);
-
   // Tells Options::on_trouble, once for each text until IsWell.
   void Trouble(NodeId peer, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   void IsWell(NodeId peer) ABSL_LOCKS_EXCLUDED(mu_);
@@ -108,15 +112,17 @@ class Hub {
   void Leave() ABSL_LOCKS_EXCLUDED(mu_);
   bool Empty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return passes_ == 0; }
 
-  const GrpcTransport::Options options_;
+  const PeerTransport::Options options_;
+  const TlsContexts tls_;
   std::atomic<MessageSink*> sink_{nullptr};
   mutable absl::Mutex mu_;
   bool open_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t passes_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<NodeId, std::shared_ptr<PeerCounters>> counters_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::shared_ptr<const void>> kept_ ABSL_GUARDED_BY(mu_);
   std::map<NodeId, std::set<std::string>> troubles_ ABSL_GUARDED_BY(mu_);
-  ThreadExecutor timers_{"raft-net"};
+  net::Resolver resolver_;
+  std::unique_ptr<EventLoop> own_loop_;
+  EventLoop* loop_;
   ThreadExecutor disk_{"raft-snapshot"};
 };
 

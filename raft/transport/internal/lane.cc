@@ -1,9 +1,5 @@
 #include "raft/transport/internal/lane.h"
 
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/support/client_callback.h>
-#include <grpcpp/support/proto_buffer_reader.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -11,13 +7,12 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "raft/transport/codec.h"
-#include "raft/transport/internal/channel.h"
+#include "raft/transport/internal/caller.h"
 #include "raft/transport/raft.pb.h"
 
 namespace keelson::raft::transport {
 namespace {
 
-constexpr char kMethod[] = "/keelson.raft.transport.v1.RaftTransport/Stream";
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(10);
 constexpr absl::Duration kMaxBackoff = absl::Milliseconds(500);
 constexpr absl::Duration kProbeInterval = absl::Seconds(1);
@@ -30,124 +25,69 @@ LaneKind LaneOf(const Message& message) {
              : LaneKind::kUrgent;
 }
 
-// A hold keeps the stream alive while writes may start from outside of its callbacks; the
-// lane says when to release it.
-class Lane::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+class Lane::Stream final : public rpc::ResponseHandler {
  public:
   Stream(std::shared_ptr<Lane> lane, Hub::Pass pass)
-      : pass_(std::move(pass)), lane_(std::move(lane)), stub_(lane_->channel_) {
-    AddCallerMetadata(lane_->hub_.options(), lane_->peer_, context_);
+      : lane_(std::move(lane)), pass_(std::move(pass)) {}
+
+  void OnAccepted(const rpc::Metadata& fields) override {
+    const bool accepted = std::any_of(fields.begin(), fields.end(), [](const auto& field) {
+      return field.first == kAcceptedKey;
+    });
+    if (accepted) lane_->Accepted();
   }
-
-  void Begin() {
-    stub_.PrepareBidiStreamingCall(&context_, kMethod, {}, this);
-    AddHold();
-    StartRead(&incoming_);
-    StartCall();
-  }
-
-  void Write(WireBatch batch) {
-    outgoing_ = ToByteBuffer(std::move(batch));
-    StartWrite(&outgoing_);
-  }
-
-  void Cancel() { context_.TryCancel(); }
-
-  void OnReadInitialMetadataDone(bool ok) override {
-    // A refusal comes without this key.
-    if (ok && context_.GetServerInitialMetadata().count(kAcceptedKey) > 0) lane_->Accepted();
-  }
-
-  void OnReadDone(bool ok) override {
-    if (!ok) {
-      if (lane_->ReadFailed()) RemoveHold();
-      return;
-    }
-    grpc::ProtoBufferReader reader(&incoming_);
-    transport::v1::Ack ack;
-    if (ack.ParseFromZeroCopyStream(&reader)) lane_->Acknowledged(ack.probe());
-    StartRead(&incoming_);
-  }
-
-  void OnWriteDone(bool ok) override {
-    if (lane_->WriteDone(ok)) {
-      RemoveHold();
-    } else {
-      lane_->Pump();
+  void OnMessage(std::string_view message) override {
+    v1::Ack ack;
+    if (ack.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+      lane_->Acknowledged(ack.probe());
     }
   }
-
-  void OnDone(const grpc::Status& status) override {
-    lane_->StreamDone(FromGrpc(status));
-    delete this;
+  void OnRoom() override { lane_->HasRoom(); }
+  void OnDone(const absl::Status& status) override {
+    lane_->StreamDone(status);
+    pass_ = Hub::Pass();  // Lets go.
   }
 
  private:
-  const Hub::Pass pass_;  // goes last: when it is gone, so are all uses of the channel
   const std::shared_ptr<Lane> lane_;
-  grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub_;
-  grpc::ClientContext context_;
-  grpc::ByteBuffer incoming_;
-  grpc::ByteBuffer outgoing_;
+  Hub::Pass pass_;
 };
 
 Lane::Lane(Hub& hub, NodeId peer, LaneKind kind, const std::string& address)
     : hub_(hub),
       peer_(peer),
       kind_(kind),
-      channel_(OpenChannel(hub.options(), address)),
+      channel_(OpenChannel(hub, address)),
       counters_(hub.Counters(peer)),
-      backoff_(kFirstBackoff) {
-  hub_.Keep(channel_);
-}
+      backoff_(kFirstBackoff) {}
 
 void Lane::Start() {
   {
     absl::MutexLock lock(&mu_);
     if (std::exchange(started_, true)) return;
   }
-  Connect();
+  hub_.loop().Post([self = shared_from_this()] { self->Connect(); });
 }
 
 void Lane::Stop() {
-  absl::MutexLock lock(&mu_);
-  stopped_ = true;
-  queue_.clear();
-  queued_bytes_ = 0;
-  if (stream_ != nullptr) stream_->Cancel();
-}
-
-void Lane::Connect() {
-  Hub::Pass pass = hub_.Enter();
-  if (!pass) return;
-  grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
-  auto* stream = new Stream(shared_from_this(), std::move(pass));
   {
     absl::MutexLock lock(&mu_);
-    if (stopped_) {
-      delete stream;
-      return;
-    }
-    stream_ = stream;
-    accepted_ = false;
-    broken_ = false;
-    read_failed_ = false;
-    sent_unaccepted_ = 0;
-    // Nobody but this function touches the stream until it has begun.
-    writing_ = true;
+    stopped_ = true;
+    queue_.clear();
+    queued_bytes_ = 0;
   }
-  stream->Begin();
-  if (WriteDone(true)) {
-    stream->RemoveHold();
+  if (hub_.loop().InLoop()) {
+    // Perhaps a call of this channel is what we are in.
+    hub_.loop().Post([channel = channel_] { channel->Close(); });
   } else {
-    Pump();
+    channel_->Close();
   }
 }
 
 bool Lane::Enqueue(Message&& message) {
   const size_t bytes = EncodedBytes(message);
   absl::MutexLock lock(&mu_);
-  const GrpcTransport::Options& options = hub_.options();
+  const PeerTransport::Options& options = hub_.options();
   const bool full = queue_.size() >= options.max_queued_messages ||
                     (!queue_.empty() && queued_bytes_ + bytes > options.max_queued_bytes);
   if (stopped_ || full) {
@@ -157,6 +97,36 @@ bool Lane::Enqueue(Message&& message) {
   queued_bytes_ += bytes;
   queue_.push_back(std::move(message));
   return true;
+}
+
+void Lane::Pump() {
+  {
+    absl::MutexLock lock(&mu_);
+    if (stopped_ || std::exchange(pumping_, true)) return;
+  }
+  auto write = [self = shared_from_this()] { self->Write(); };
+  if (hub_.loop().InLoop()) {
+    hub_.loop().Defer(std::move(write));
+  } else {
+    hub_.loop().Post(std::move(write));
+  }
+}
+
+// --- On the loop ---
+
+void Lane::Connect() {
+  {
+    absl::MutexLock lock(&mu_);
+    if (stopped_) return;  // The hub may be gone, even.
+  }
+  Hub::Pass pass = hub_.Enter();
+  if (!pass) return;
+  accepted_ = false;
+  sent_unaccepted_ = 0;
+  room_ = true;
+  call_ = channel_->Start(CallTo(hub_.options(), peer_, kStreamMethod),
+                          std::make_shared<Stream>(shared_from_this(), std::move(pass)));
+  Write();
 }
 
 std::vector<Message> Lane::TakeBatch() {
@@ -182,48 +152,35 @@ uint64_t Lane::TakeProbe() {
   return static_cast<uint64_t>(absl::ToInt64Nanoseconds(now));
 }
 
-void Lane::Pump() {
-  std::vector<Message> batch;
-  uint64_t probe = 0;
-  Stream* stream = nullptr;
+void Lane::Write() {
   {
     absl::MutexLock lock(&mu_);
-    if (stream_ == nullptr || broken_ || writing_ || queue_.empty()) return;
-    batch = TakeBatch();
-    if (!accepted_) sent_unaccepted_ += batch.size();
-    probe = TakeProbe();
-    stream = stream_;
-    writing_ = true;  // Keeps the stream alive until WriteDone.
+    pumping_ = false;
   }
-  WireBatch wire = EncodeBatch(batch, probe);
-  counters_->sent_messages.fetch_add(batch.size(), std::memory_order_relaxed);
-  counters_->sent_batches.fetch_add(1, std::memory_order_relaxed);
-  counters_->sent_bytes.fetch_add(wire.bytes, std::memory_order_relaxed);
-  stream->Write(std::move(wire));
+  while (call_ != nullptr && room_) {
+    std::vector<Message> batch;
+    {
+      absl::MutexLock lock(&mu_);
+      batch = TakeBatch();
+    }
+    if (batch.empty()) return;
+    if (!accepted_) sent_unaccepted_ += batch.size();
+    const WireBatch wire = EncodeBatch(batch, TakeProbe());
+    counters_->sent_messages.fetch_add(batch.size(), std::memory_order_relaxed);
+    counters_->sent_batches.fetch_add(1, std::memory_order_relaxed);
+    counters_->sent_bytes.fetch_add(wire.bytes, std::memory_order_relaxed);
+    room_ = call_->Send(Join(wire));
+  }
 }
 
-bool Lane::WriteDone(bool ok) {
-  absl::MutexLock lock(&mu_);
-  writing_ = false;
-  if (read_failed_) return true;
-  // The read that is always under way will fail as well, and release the hold.
-  if (!ok) broken_ = true;
-  return false;
-}
-
-bool Lane::ReadFailed() {
-  absl::MutexLock lock(&mu_);
-  broken_ = true;
-  read_failed_ = true;
-  return !writing_;
+void Lane::HasRoom() {
+  room_ = true;
+  Write();
 }
 
 void Lane::Accepted() {
-  {
-    absl::MutexLock lock(&mu_);
-    accepted_ = true;
-    backoff_ = kFirstBackoff;
-  }
+  accepted_ = true;
+  backoff_ = kFirstBackoff;
   if (kind_ == LaneKind::kUrgent) counters_->connected.store(true, std::memory_order_relaxed);
   hub_.IsWell(peer_);
 }
@@ -235,14 +192,12 @@ void Lane::Acknowledged(uint64_t probe) {
 }
 
 void Lane::StreamDone(const absl::Status& status) {
+  call_ = nullptr;
+  const bool was_accepted = std::exchange(accepted_, false);
+  if (kind_ == LaneKind::kUrgent) counters_->connected.store(false, std::memory_order_relaxed);
   size_t dropped = 0;
-  bool was_accepted = false;
-  absl::Duration delay;
   {
     absl::MutexLock lock(&mu_);
-    stream_ = nullptr;
-    was_accepted = std::exchange(accepted_, false);
-    if (kind_ == LaneKind::kUrgent) counters_->connected.store(false, std::memory_order_relaxed);
     if (stopped_) return;
     if (!was_accepted) {
       // Old by now; Raft would rather learn that the peer cannot be reached.
@@ -250,17 +205,16 @@ void Lane::StreamDone(const absl::Status& status) {
       queue_.clear();
       queued_bytes_ = 0;
     }
-    delay = backoff_;
-    backoff_ = std::min(2 * backoff_, kMaxBackoff);
   }
   counters_->dropped_messages.fetch_add(dropped, std::memory_order_relaxed);
   const absl::Status trouble =
       status.ok() ? absl::UnavailableError("the peer closed the stream") : status;
   hub_.Trouble(peer_, Annotate(trouble, absl::StrCat("stream to node ", absl::Hex(peer_))));
   if (was_accepted || dropped > 0) hub_.sink().ReportUnreachable(peer_);
-  hub_.timers().PostAfter(delay, [lane = weak_from_this()] {
+  hub_.loop().PostAfter(backoff_, [lane = weak_from_this()] {
     if (const auto self = lane.lock()) self->Connect();
   });
+  backoff_ = std::min(2 * backoff_, kMaxBackoff);
 }
 
 }  // namespace keelson::raft::transport

@@ -2,8 +2,6 @@
 #ifndef KEELSON_RAFT_TRANSPORT_INTERNAL_LANE_H_
 #define KEELSON_RAFT_TRANSPORT_INTERNAL_LANE_H_
 
-#include <grpcpp/channel.h>
-
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -13,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/rpc/client.h"
 #include "raft/transport/internal/hub.h"
 #include "raft/types.h"
 
@@ -34,47 +33,50 @@ class Lane : public std::enable_shared_from_this<Lane> {
 
   // Connects, and again whenever the stream ends, until Stop. Only the first call counts.
   void Start() ABSL_LOCKS_EXCLUDED(mu_);
+  // Nothing is told any more when it returns, unless this is the hub's loop: soon, then.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
   // False when the queue is full or the lane has stopped. Call Pump after the last one.
   bool Enqueue(Message&& message) ABSL_LOCKS_EXCLUDED(mu_);
-  // Writes what is queued if no write is under way.
+  // What is queued leaves with all that comes in the same step of the loop, as far as there is
+  // room.
   void Pump() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   class Stream;
 
+  // Everything below runs on the loop.
   void Connect() ABSL_LOCKS_EXCLUDED(mu_);
-  // Callbacks of the stream.
+  void Write() ABSL_LOCKS_EXCLUDED(mu_);
+  // Of the stream.
   void Accepted() ABSL_LOCKS_EXCLUDED(mu_);
   void Acknowledged(uint64_t probe);
-  // True when the stream's hold is to be released: it has ended and no write is under way.
-  bool WriteDone(bool ok) ABSL_LOCKS_EXCLUDED(mu_);
-  bool ReadFailed() ABSL_LOCKS_EXCLUDED(mu_);
+  void HasRoom();
   void StreamDone(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
 
   std::vector<Message> TakeBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  uint64_t TakeProbe() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  uint64_t TakeProbe();
 
   Hub& hub_;
   const NodeId peer_;
   const LaneKind kind_;
-  const std::shared_ptr<grpc::Channel> channel_;
+  const std::shared_ptr<rpc::Channel> channel_;
   const std::shared_ptr<PeerCounters> counters_;
+
+  // On the loop.
+  std::shared_ptr<rpc::ClientCall> call_;  // null: no stream
+  bool accepted_ = false;                  // by the callee
+  bool room_ = false;                      // call_ takes more
+  size_t sent_unaccepted_ = 0;             // messages written before accepted_
+  absl::Duration backoff_;
+  absl::Duration last_probe_ = -absl::InfiniteDuration();
 
   absl::Mutex mu_;
   bool started_ ABSL_GUARDED_BY(mu_) = false;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
-  Stream* stream_ ABSL_GUARDED_BY(mu_) = nullptr;    // deletes itself after StreamDone
-  bool accepted_ ABSL_GUARDED_BY(mu_) = false;       // by the callee
-  bool broken_ ABSL_GUARDED_BY(mu_) = false;         // no more writes on stream_
-  bool read_failed_ ABSL_GUARDED_BY(mu_) = false;    // the last thing but WriteDone that it tells
-  bool writing_ ABSL_GUARDED_BY(mu_) = false;        // from taking a batch to WriteDone
-  size_t sent_unaccepted_ ABSL_GUARDED_BY(mu_) = 0;  // messages written before accepted_
+  bool pumping_ ABSL_GUARDED_BY(mu_) = false;  // Write will run
   std::deque<Message> queue_ ABSL_GUARDED_BY(mu_);
   size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::Duration backoff_ ABSL_GUARDED_BY(mu_);
-  absl::Duration last_probe_ ABSL_GUARDED_BY(mu_) = -absl::InfiniteDuration();
 };
 
 }  // namespace keelson::raft::transport

@@ -2,58 +2,49 @@
 #ifndef KEELSON_RAFT_TRANSPORT_INTERNAL_SERVICE_H_
 #define KEELSON_RAFT_TRANSPORT_INTERNAL_SERVICE_H_
 
-#include <grpcpp/server_context.h>
-#include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
-
+#include <atomic>
+#include <memory>
 #include <set>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "base/rpc/call.h"
+#include "base/rpc/server.h"
 #include "raft/transport/internal/hub.h"
 #include "raft/transport/internal/partial_snapshots.h"
-#include "raft/transport/raft.grpc.pb.h"
 
 namespace keelson::raft::transport {
 
-// The calls that are running, so that Stop can cancel them on a server that is not ours.
+// The calls that are running, so that Stop can end them on a server that is not ours.
 class ActiveCalls {
  public:
-  void Add(grpc::CallbackServerContext* call) ABSL_LOCKS_EXCLUDED(mu_) {
+  void Add(const std::shared_ptr<rpc::Call>& call) ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);
     calls_.insert(call);
-    if (cancelled_) call->TryCancel();
   }
-  void Remove(grpc::CallbackServerContext* call) ABSL_LOCKS_EXCLUDED(mu_) {
+  void Remove(const std::shared_ptr<rpc::Call>& call) ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);
     calls_.erase(call);
   }
-  // Those that run and those that come.
-  void CancelAll() ABSL_LOCKS_EXCLUDED(mu_) {
+  void EndAll() ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);
-    cancelled_ = true;
-    for (grpc::CallbackServerContext* call : calls_) call->TryCancel();
+    for (const auto& call : calls_) call->Finish(absl::UnavailableError("this node is stopping"));
   }
 
  private:
   absl::Mutex mu_;
-  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
-  std::set<grpc::CallbackServerContext*> calls_ ABSL_GUARDED_BY(mu_);
+  std::set<std::shared_ptr<rpc::Call>> calls_ ABSL_GUARDED_BY(mu_);
 };
 
-// Batches come as raw bytes, so that payloads are copied once, into their entries.
-class RaftService final
-    : public v1::RaftTransport::WithRawCallbackMethod_Stream<
-          v1::RaftTransport::WithCallbackMethod_SendSnapshot<v1::RaftTransport::Service>> {
+// Calls that come or go on after the hub has been closed are refused.
+class RaftService {
  public:
   explicit RaftService(Hub& hub) : hub_(hub) {}
 
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Stream(
-      grpc::CallbackServerContext* context) override;
-  grpc::ServerReadReactor<v1::SnapshotPart>* SendSnapshot(grpc::CallbackServerContext* context,
-                                                          v1::SnapshotResult* result) override;
-
-  void CancelAll() { calls_.CancelAll(); }
+  // The server stops before this goes.
+  void RegisterOn(rpc::Server& server);
+  void EndAll() { calls_.EndAll(); }
 
  private:
   Hub& hub_;
@@ -62,12 +53,11 @@ class RaftService final
   PartialSnapshots partials_;
 };
 
-// One incoming snapshot; deletes itself when the call is done. `receiving` counts them.
-grpc::ServerReadReactor<v1::SnapshotPart>* NewSnapshotReceiver(Hub& hub, ActiveCalls& calls,
-                                                               std::atomic<int>& receiving,
-                                                               PartialSnapshots& partials,
-                                                               grpc::CallbackServerContext* context,
-                                                               v1::SnapshotResult* result);
+// One incoming snapshot. `receiving` counts them.
+std::shared_ptr<rpc::CallHandler> ReceiveSnapshot(Hub& hub, ActiveCalls& calls,
+                                                  std::atomic<int>& receiving,
+                                                  PartialSnapshots& partials,
+                                                  const std::shared_ptr<rpc::Call>& call);
 
 }  // namespace keelson::raft::transport
 

@@ -1,5 +1,6 @@
 // The receiving end of SendSnapshot.
-#include <algorithm>
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -9,7 +10,7 @@
 #include "base/crc32c.h"
 #include "base/status.h"
 #include "raft/transport/codec.h"
-#include "raft/transport/internal/channel.h"
+#include "raft/transport/internal/caller.h"
 #include "raft/transport/internal/service.h"
 #include "raft/transport/raft.pb.h"
 
@@ -18,29 +19,29 @@ namespace {
 
 constexpr int kMaxReceiving = 4;  // at the same time, from all peers
 
-// Parts are handled on the disk executor, one after the other: writing blocks.
-class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> {
+// Parts are handled on the disk executor, one after the other: writing blocks. While one is, no
+// other comes.
+class SnapshotReceiver final : public rpc::CallHandler,
+                               public std::enable_shared_from_this<SnapshotReceiver> {
  public:
   SnapshotReceiver(Hub& hub, ActiveCalls& calls, std::atomic<int>& receiving,
-                   PartialSnapshots& partials, grpc::CallbackServerContext* context,
-                   v1::SnapshotResult* result)
+                   PartialSnapshots& partials, std::shared_ptr<rpc::Call> call)
       : hub_(hub),
         calls_(calls),
         receiving_(receiving),
         partials_(partials),
-        context_(context),
-        result_(result),
-        pass_(hub.Enter()) {
-    calls_.Add(context);
+        call_(std::move(call)) {}
+
+  // On the call's thread, before anything else.
+  void Begin() {
+    calls_.Add(call_);
     const int before = receiving_.fetch_add(1, std::memory_order_relaxed);
-    if (!pass_) {
-      Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE, "this node is not ready"));
-      return;
-    }
-    const Caller caller = CheckCaller(hub.options(), *context);
+    const Hub::Pass pass = hub_.Enter();
+    if (!pass) return Finish(absl::UnavailableError("this node is not ready"));
+    const Caller caller = CheckCaller(hub_.options(), *call_);
     absl::Status status = caller.status;
     from_ = caller.from;
-    if (status.ok() && !hub.stores_snapshots()) {
+    if (status.ok() && !hub_.stores_snapshots()) {
       status = absl::UnimplementedError("this node stores no snapshots");
     }
     if (status.ok() && before >= kMaxReceiving) {
@@ -48,53 +49,72 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
     }
     if (!status.ok()) {
       hub_.Trouble(from_, status);
-      Finish(ToGrpc(status));
-      return;
+      return Finish(status);
     }
-    counters_ = hub.Counters(from_);
-    StartRead(&part_);
+    counters_ = hub_.Counters(from_);
   }
 
-  void OnReadDone(bool ok) override {
-    hub_.disk().Post([this, ok] {
-      if (ok) return Take();
-      Keep();
-      Fail(absl::InvalidArgumentError("it ends early"));
+  void OnMessage(std::string_view bytes) override {
+    if (finished_) return;
+    call_->Pause();
+    const bool good = part_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+    OnDisk([this, good] {
+      if (!good) return Fail(absl::InvalidArgumentError("a part that cannot be decoded"));
+      Take();
     });
   }
-
+  void OnHalfClose() override {
+    OnDisk([this] { EndsEarly(); });
+  }
   void OnDone() override {
     receiving_.fetch_sub(1, std::memory_order_relaxed);
-    calls_.Remove(context_);
-    delete this;
+    calls_.Remove(call_);
+    OnDisk([this] { EndsEarly(); });
   }
 
  private:
+  void OnDisk(std::function<void()> task) {
+    if (finished_) return;
+    hub_.disk().Post([self = shared_from_this(), task = std::move(task)] {
+      const Hub::Pass pass = self->hub_.Enter();
+      if (pass && !self->finished_) task();
+    });
+  }
+  void Finish(const absl::Status& status) {
+    finished_ = true;
+    call_->Finish(status);
+  }
+  void EndsEarly() {
+    Keep();
+    Fail(absl::InvalidArgumentError("it ends early"));
+  }
+
   void Take() {
     absl::Status status;
+    bool last = false;
     switch (part_.part_case()) {
       case v1::SnapshotPart::kHeader:
         status = TakeHeader();
-        if (!status.ok() || !part_.query()) break;
-        Finish(grpc::Status::OK);
-        return;
+        last = part_.query();
+        break;
       case v1::SnapshotPart::kChunk:
         status = TakeChunk();
         break;
       case v1::SnapshotPart::kEnd:
         status = TakeEnd();
-        if (!status.ok()) break;
-        Finish(grpc::Status::OK);
-        return;
+        last = true;
+        break;
       case v1::SnapshotPart::PART_NOT_SET:
         status = absl::InvalidArgumentError("an empty part");
         break;
     }
-    if (!status.ok()) {
-      Fail(status);
-      return;
+    if (!status.ok()) return Fail(status);
+    if (last) {
+      finished_ = true;
+      call_->Answer(result_.SerializeAsString());
+    } else {
+      call_->Resume();
     }
-    StartRead(&part_);
   }
 
   absl::Status TakeHeader() {
@@ -117,8 +137,8 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
     arriving_.term = metadata.term;
     if (part_.query()) {
       const PartialSnapshots::Held held = partials_.Peek(arriving_);
-      result_->set_held_chunks(held.chunks);
-      result_->set_held_crc32c(held.crc);
+      result_.set_held_chunks(held.chunks);
+      result_.set_held_crc32c(held.crc);
       return absl::OkStatus();
     }
     std::optional<PartialSnapshots::Partial> held = partials_.Take(arriving_);
@@ -183,31 +203,34 @@ class SnapshotReceiver final : public grpc::ServerReadReactor<v1::SnapshotPart> 
     const absl::Status trouble =
         Annotate(status, absl::StrCat("snapshot from node ", absl::Hex(from_)));
     hub_.Trouble(from_, trouble);
-    Finish(ToGrpc(trouble));
+    Finish(trouble);
   }
 
   Hub& hub_;
   ActiveCalls& calls_;
   std::atomic<int>& receiving_;
   PartialSnapshots& partials_;
-  grpc::CallbackServerContext* const context_;
-  v1::SnapshotResult* const result_;
-  const Hub::Pass pass_;
+  const std::shared_ptr<rpc::Call> call_;
+  std::atomic<bool> finished_{false};
+  // Set by Begin.
   NodeId from_ = kNoNode;
   std::shared_ptr<PeerCounters> counters_;
+  // Of the disk executor; `part_` of the call's thread before that.
   v1::SnapshotPart part_;
+  v1::SnapshotResult result_;
   Message message_;
   PartialSnapshots::Partial arriving_;
 };
 
 }  // namespace
 
-grpc::ServerReadReactor<v1::SnapshotPart>* NewSnapshotReceiver(Hub& hub, ActiveCalls& calls,
-                                                               std::atomic<int>& receiving,
-                                                               PartialSnapshots& partials,
-                                                               grpc::CallbackServerContext* context,
-                                                               v1::SnapshotResult* result) {
-  return new SnapshotReceiver(hub, calls, receiving, partials, context, result);
+std::shared_ptr<rpc::CallHandler> ReceiveSnapshot(Hub& hub, ActiveCalls& calls,
+                                                  std::atomic<int>& receiving,
+                                                  PartialSnapshots& partials,
+                                                  const std::shared_ptr<rpc::Call>& call) {
+  auto receiver = std::make_shared<SnapshotReceiver>(hub, calls, receiving, partials, call);
+  receiver->Begin();
+  return receiver;
 }
 
 }  // namespace keelson::raft::transport

@@ -1,7 +1,5 @@
 #include "raft/transport/internal/snapshot_sender.h"
 
-#include <grpcpp/support/client_callback.h>
-
 #include <algorithm>
 #include <atomic>
 #include <limits>
@@ -12,11 +10,12 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "base/rpc/client.h"
 #include "base/status.h"
 #include "raft/transport/codec.h"
-#include "raft/transport/internal/channel.h"
+#include "raft/transport/internal/caller.h"
 #include "raft/transport/internal/pacer.h"
-#include "raft/transport/raft.grpc.pb.h"
+#include "raft/transport/raft.pb.h"
 
 namespace keelson::raft::transport {
 namespace {
@@ -25,81 +24,97 @@ namespace {
 constexpr absl::Duration kPause = absl::Milliseconds(100);
 constexpr int kMaxIdleTries = 3;
 
-// One call of SendSnapshot.
-class Call final : public grpc::ClientWriteReactor<v1::SnapshotPart>,
-                   public std::enable_shared_from_this<Call> {
+// One call of SendSnapshot, over a connection of its own. Dropped on the disk executor, since its
+// connection cannot be closed on the loop while it is being told something.
+class Call final : public rpc::ResponseHandler, public std::enable_shared_from_this<Call> {
  public:
-  // Fills in the next part. True: it is the last one.
+  // Fills in the next part. True: it is the last one. On the disk executor.
   using Next = std::function<bool(v1::SnapshotPart& part, absl::Duration* wait)>;
   using Done = std::function<void(const absl::Status&, const v1::SnapshotResult&)>;
 
-  Call(Hub& hub, const std::string& address, NodeId to) : hub_(hub) {
-    AddCallerMetadata(hub.options(), to, context_);
-    channel_ = OpenChannel(hub.options(), address);
-    hub.Keep(channel_);
-    stub_ = v1::RaftTransport::NewStub(channel_);
-  }
+  Call(Hub& hub, const std::string& address, NodeId to)
+      : hub_(hub), to_(to), channel_(OpenChannel(hub, address)) {}
 
-  // Sends `first` and then, each on the disk executor, what `next` gives; none without it.
-  void Start(v1::SnapshotPart first, Next next, Done done) {
-    self_ = shared_from_this();
-    part_ = std::move(first);
+  // Sends `first` and then what `next` gives; none without it. `done` runs on the disk executor.
+  void Start(const v1::SnapshotPart& first, Next next, Done done) {
     next_ = std::move(next);
     done_ = std::move(done);
+    part_ = first;
     last_ = next_ == nullptr;
-    stub_->async()->SendSnapshot(&context_, &result_, this);
-    AddHold();
+    const auto call =
+        channel_->Start(CallTo(hub_.options(), to_, kSnapshotMethod), shared_from_this());
+    {
+      absl::MutexLock lock(&mu_);
+      call_ = call;
+    }
+    if (cancelled_) call->Cancel();
     Write();
-    StartCall();
   }
   void Cancel() {
-    cancelled_.store(true, std::memory_order_relaxed);
-    context_.TryCancel();
+    cancelled_ = true;
+    if (const auto call = GetCall()) call->Cancel();
   }
 
-  void OnWriteDone(bool ok) override {
-    if (!ok || last_) {
-      RemoveHold();
-      return;
-    }
-    hub_.disk().Post([this] {
-      part_.Clear();
-      absl::Duration wait;
-      last_ = next_(part_, &wait);
-      WriteAfter(wait);
-    });
+  void OnMessage(std::string_view message) override {
+    if (!result_.ParseFromArray(message.data(), static_cast<int>(message.size()))) result_.Clear();
   }
-  void OnDone(const grpc::Status& status) override {
-    const std::shared_ptr<Call> keep = std::move(self_);
-    done_(FromGrpc(status), result_);
+  void OnRoom() override { Continue(); }
+  void OnDone(const absl::Status& status) override {
+    ended_ = true;
+    hub_.disk().Post([self = shared_from_this(), status] {
+      self->done_(status, self->result_);
+      absl::MutexLock lock(&self->mu_);
+      self->call_ = nullptr;
+    });
   }
 
  private:
+  std::shared_ptr<rpc::ClientCall> GetCall() ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return call_;
+  }
+
+  void Continue() {
+    hub_.disk().Post([self = shared_from_this()] {
+      if (self->ended_ || self->last_) return;
+      self->part_.Clear();
+      absl::Duration wait;
+      self->last_ = self->next_(self->part_, &wait);
+      self->WriteAfter(wait);
+    });
+  }
   // In short steps, so that Cancel need not wait for it.
   void WriteAfter(absl::Duration wait) {
-    if (wait <= absl::ZeroDuration() || cancelled_.load(std::memory_order_relaxed)) return Write();
+    if (wait <= absl::ZeroDuration() || cancelled_) return Write();
     const absl::Duration step = std::min(wait, kPause);
-    hub_.timers().PostAfter(step, [this, wait, step] { WriteAfter(wait - step); });
+    hub_.disk().PostAfter(
+        step, [self = shared_from_this(), wait, step] { self->WriteAfter(wait - step); });
   }
   void Write() {
-    if (last_) {
-      StartWriteLast(&part_, grpc::WriteOptions());
-    } else {
-      StartWrite(&part_);
-    }
+    const auto call = GetCall();
+    if (call == nullptr || ended_) return;
+    const bool last = last_;
+    const bool room = call->Send(part_.SerializeAsString());
+    if (last) {
+      call->HalfClose();
+    } else if (room) {
+      Continue();
+    }  // Else OnRoom does.
   }
 
   Hub& hub_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::RaftTransport::Stub> stub_;
-  grpc::ClientContext context_;
-  v1::SnapshotResult result_;
+  const NodeId to_;
+  const std::unique_ptr<rpc::Channel> channel_;
+  // Of the disk executor.
   v1::SnapshotPart part_;
   Next next_;
   Done done_;
   bool last_ = false;
+  v1::SnapshotResult result_;  // Of the loop until the end.
   std::atomic<bool> cancelled_{false};
-  std::shared_ptr<Call> self_;  // from Start to OnDone
+  std::atomic<bool> ended_{false};
+  absl::Mutex mu_;
+  std::shared_ptr<rpc::ClientCall> call_ ABSL_GUARDED_BY(mu_);
 };
 
 // A transfer: as many calls as it takes.
@@ -144,22 +159,21 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
   void Ask() {
     v1::SnapshotPart part = Header();
     part.set_query(true);
-    StartCall(std::move(part), nullptr,
-              [this](const absl::Status& status, const v1::SnapshotResult& result) {
-                // A peer that does not know the question takes it for a transfer that ends early.
-                Held held;
-                if (status.ok()) {
-                  held = {.chunks = result.held_chunks(), .crc = result.held_crc32c()};
-                }
-                if (held.chunks > furthest_) {
-                  furthest_ = held.chunks;
-                  idle_tries_ = 0;
-                } else if (++idle_tries_ > kMaxIdleTries) {
-                  Done(failure_);
-                  return;
-                }
-                Send(held);
-              });
+    StartCall(part, nullptr, [this](const absl::Status& status, const v1::SnapshotResult& result) {
+      // A peer that does not know the question takes it for a transfer that ends early.
+      Held held;
+      if (status.ok()) {
+        held = {.chunks = result.held_chunks(), .crc = result.held_crc32c()};
+      }
+      if (held.chunks > furthest_) {
+        furthest_ = held.chunks;
+        idle_tries_ = 0;
+      } else if (++idle_tries_ > kMaxIdleTries) {
+        Done(failure_);
+        return;
+      }
+      Send(held);
+    });
   }
 
   struct Held {
@@ -177,8 +191,7 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
     v1::SnapshotPart part = Header();
     part.set_first_chunk(first);
     StartCall(
-        std::move(part),
-        [this](v1::SnapshotPart& next, absl::Duration* wait) { return FillIn(next, wait); },
+        part, [this](v1::SnapshotPart& next, absl::Duration* wait) { return FillIn(next, wait); },
         [this, first](const absl::Status& done, const v1::SnapshotResult&) {
           OnSent(done, chunks_ > first);
         });
@@ -239,8 +252,7 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
       return;
     }
     failure_ = status;
-    hub_.timers().PostAfter(
-        kPause, [this] { hub_.disk().Post([this] { Cancelled() ? Done(failure_) : Ask(); }); });
+    hub_.disk().PostAfter(kPause, [this] { Cancelled() ? Done(failure_) : Ask(); });
   }
 
   v1::SnapshotPart Header() const {
@@ -249,7 +261,7 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
     return part;
   }
 
-  void StartCall(v1::SnapshotPart first, Call::Next next, Call::Done done) {
+  void StartCall(const v1::SnapshotPart& first, Call::Next next, Call::Done done) {
     auto call = std::make_shared<Call>(hub_, address_, message_.to);
     {
       absl::MutexLock lock(&mu_);
@@ -257,11 +269,7 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
       if (cancelled_) call->Cancel();
     }
     Progress(absl::ZeroDuration());
-    call->Start(std::move(first), std::move(next),
-                [this, done = std::move(done)](const absl::Status& status,
-                                               const v1::SnapshotResult& result) {
-                  hub_.disk().Post([done, status, result] { done(status, result); });
-                });
+    call->Start(first, std::move(next), std::move(done));
   }
   void CancelCall() {
     absl::MutexLock lock(&mu_);
@@ -280,7 +288,7 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
 
   void WatchProgress() {
     const absl::Duration limit = hub_.options().snapshot_stall_timeout;
-    hub_.timers().PostAfter(limit / 4, [weak = weak_from_this(), limit] {
+    hub_.disk().PostAfter(limit / 4, [weak = weak_from_this(), limit] {
       const auto self = weak.lock();
       if (self == nullptr) return;
       const int64_t now = absl::ToInt64Milliseconds(RealClock().Monotonic());
@@ -304,7 +312,7 @@ class Sender final : public SnapshotSender, public std::enable_shared_from_this<
   }
 
   Hub& hub_;
-  const Hub::Pass pass_;  // goes last: when it is gone, so are all uses of the channel
+  const Hub::Pass pass_;
   const std::string address_;
   const std::shared_ptr<PeerCounters> counters_;
   const Message message_;

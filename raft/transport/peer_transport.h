@@ -1,6 +1,6 @@
-// Raft messages over gRPC.
+// Raft messages between the members of a cluster, over gRPC.
 //
-//   KEELSON_ASSIGN_OR_RETURN(auto transport, GrpcTransport::Create({
+//   KEELSON_ASSIGN_OR_RETURN(auto transport, PeerTransport::Create({
 //       .self = 1, .cluster_id = 0xc1, .listen_address = "10.0.0.1:2380",
 //       .peers = {{2, "10.0.0.2:2380"}, {3, "10.0.0.3:2380"}}, .snapshots = store.get()}));
 //   KEELSON_ASSIGN_OR_RETURN(auto node, Node::Start(..., {.transport = transport.get(), ...}));
@@ -18,10 +18,14 @@
 // A lane that breaks reconnects after 10 ms, doubling up to 500 ms. What was queued when an
 // attempt fails is dropped and reported as unreachable: Raft sends again what matters.
 //
-// Threading: thread-safe. The sink is called on gRPC's threads, or on the one that calls
-// Send; it must not call Stop.
-#ifndef KEELSON_RAFT_TRANSPORT_GRPC_TRANSPORT_H_
-#define KEELSON_RAFT_TRANSPORT_GRPC_TRANSPORT_H_
+// The protocol is gRPC (raft.proto), spoken by base/rpc. All sockets belong to one thread, an
+// EventLoop. When that is also the node's loop, a message costs no switch of threads within the
+// process: what comes is stepped, and what is sent leaves, in the same step of the loop.
+//
+// Threading: thread-safe. The sink is called on the transport's loop, on that of the server given
+// to RegisterOn, on a thread that reads and writes snapshots, or on the one that calls Send.
+#ifndef KEELSON_RAFT_TRANSPORT_PEER_TRANSPORT_H_
+#define KEELSON_RAFT_TRANSPORT_PEER_TRANSPORT_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -39,13 +43,16 @@
 #include "raft/transport.h"
 #include "raft/types.h"
 
-namespace grpc {
-class ServerBuilder;
+namespace keelson {
+class EventLoop;
+namespace rpc {
+class Server;
 }
+}  // namespace keelson
 
 namespace keelson::raft {
 
-class GrpcTransport final : public Transport {
+class PeerTransport final : public Transport {
  public:
   // Mutual TLS between members; contents of PEM files.
   struct Tls {
@@ -68,6 +75,8 @@ class GrpcTransport final : public Transport {
     std::string listen_address;
     std::map<NodeId, std::string> peers;  // "host:port"
     std::optional<Tls> tls;               // nullopt: plain text
+    // Where the sockets are, borrowed: runs until Stop returns. Null: a thread of its own.
+    EventLoop* loop = nullptr;
     // Borrowed, outlives the transport. Null: every Snap message fails.
     SnapshotStore* snapshots = nullptr;
     // For a host of many groups, in place of it: the snapshots of a group, or null.
@@ -96,20 +105,21 @@ class GrpcTransport final : public Transport {
   };
 
   // INVALID_ARGUMENT for impossible options. Nothing happens before Start.
-  static absl::StatusOr<std::unique_ptr<GrpcTransport>> Create(Options options);
-  ~GrpcTransport() override;
+  static absl::StatusOr<std::unique_ptr<PeerTransport>> Create(Options options);
+  ~PeerTransport() override;
 
-  // Adds the service to a server that the caller builds and runs, instead of
-  // Options::listen_address. The server must be shut down after Stop and before this is
-  // destroyed. Limits of message size, keep-alive and credentials are then the caller's.
-  void RegisterOn(grpc::ServerBuilder& builder);
+  // Adds the service to a server of the caller's, instead of Options::listen_address. The server
+  // stops after Stop and before this is destroyed. Limits of message size and of pings, keep-alive
+  // and TLS are then the caller's (members ping each other every 2 s); with
+  // ServerOptions::loops = {Options::loop} messages come on that loop.
+  void RegisterOn(rpc::Server& server);
 
   // Listens, connects, delivers to `sink`, which outlives Stop. Callers are refused with
   // UNAVAILABLE before. UNAVAILABLE when the address is taken.
   absl::Status Start(MessageSink& sink);
 
   // Closes everything and waits for it. When it returns, the sink is not called any more.
-  // Idempotent; the destructor calls it.
+  // Idempotent; the destructor calls it. Not on the loop.
   void Stop();
 
   // The port listened on, after Start; 0 without listen_address.
@@ -145,10 +155,10 @@ class GrpcTransport final : public Transport {
 
  private:
   class Impl;
-  explicit GrpcTransport(std::unique_ptr<Impl> impl);
+  explicit PeerTransport(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace keelson::raft
 
-#endif  // KEELSON_RAFT_TRANSPORT_GRPC_TRANSPORT_H_
+#endif  // KEELSON_RAFT_TRANSPORT_PEER_TRANSPORT_H_

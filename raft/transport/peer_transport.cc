@@ -1,19 +1,17 @@
-#include "raft/transport/grpc_transport.h"
-
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
+#include "raft/transport/peer_transport.h"
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <limits>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "base/rpc/listener.h"
+#include "base/rpc/server.h"
 #include "base/status.h"
-#include "raft/transport/internal/channel.h"
+#include "raft/transport/internal/caller.h"
 #include "raft/transport/internal/hub.h"
 #include "raft/transport/internal/lane.h"
 #include "raft/transport/internal/service.h"
@@ -124,13 +122,14 @@ absl::Status CheckPeer(NodeId self, NodeId id, const std::string& address) {
 
 }  // namespace
 
-class GrpcTransport::Impl {
+class PeerTransport::Impl {
  public:
-  explicit Impl(Options options) : hub_(std::move(options)), service_(hub_) {
+  Impl(Options options, transport::TlsContexts tls)
+      : hub_(std::move(options), std::move(tls)), service_(hub_) {
     for (const auto& [id, address] : hub_.options().peers) AddPeer(id, address);
   }
 
-  void RegisterOn(grpc::ServerBuilder& builder) { builder.RegisterService(&service_); }
+  void RegisterOn(rpc::Server& server) { service_.RegisterOn(server); }
 
   absl::Status Start(MessageSink& sink) ABSL_LOCKS_EXCLUDED(mu_) {
     {
@@ -158,8 +157,9 @@ class GrpcTransport::Impl {
     }
     hub_.Close();
     for (const auto& peer : Peers()) peer->Stop();
-    service_.CancelAll();
-    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+    service_.EndAll();
+    listener_.reset();
+    if (server_ != nullptr) server_->Stop(absl::ZeroDuration());
     hub_.WaitUntilEmpty();
     hub_.StopExecutors();
   }
@@ -201,17 +201,18 @@ class GrpcTransport::Impl {
 
   absl::Status Listen() {
     const Options& options = hub_.options();
-    grpc::ServerBuilder builder;
-    transport::ConfigureServer(options, builder);
-    int port = 0;
-    builder.AddListeningPort(options.listen_address, transport::ServerCredentials(options), &port);
-    builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port <= 0) {
-      return absl::UnavailableError(
-          absl::StrCat("cannot listen for peers on '", options.listen_address, "'"));
+    server_ = rpc::Server::Create(transport::OwnServerOptions(hub_));
+    service_.RegisterOn(*server_);
+    server_->Start();
+    absl::StatusOr<std::unique_ptr<rpc::Listener>> listener =
+        rpc::Listener::Open(hub_.loop(), *server_, options.listen_address, options.tls.has_value());
+    if (!listener.ok()) {
+      return absl::UnavailableError(absl::StrCat("cannot listen for peers on '",
+                                                 options.listen_address,
+                                                 "': ", listener.status().message()));
     }
-    port_.store(port, std::memory_order_relaxed);
+    listener_ = *std::move(listener);
+    port_.store(listener_->port(), std::memory_order_relaxed);
     return absl::OkStatus();
   }
 
@@ -230,14 +231,15 @@ class GrpcTransport::Impl {
 
   Hub hub_;
   transport::RaftService service_;
-  std::unique_ptr<grpc::Server> server_;  // goes before the service
+  std::unique_ptr<rpc::Server> server_;  // goes before the service
+  std::unique_ptr<rpc::Listener> listener_;
   std::atomic<int> port_{0};
   mutable absl::Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kNew;
   std::map<NodeId, std::shared_ptr<Peer>> peers_ ABSL_GUARDED_BY(mu_);
 };
 
-void GrpcTransport::Impl::Send(std::vector<Message> messages) {
+void PeerTransport::Impl::Send(std::vector<Message> messages) {
   const Hub::Pass pass = hub_.Enter();
   if (!pass) return;
   std::vector<std::shared_ptr<Lane>> touched;
@@ -274,7 +276,7 @@ void GrpcTransport::Impl::Send(std::vector<Message> messages) {
   for (const NodeId id : unreachable) hub_.sink().ReportUnreachable(id);
 }
 
-std::vector<GrpcTransport::PeerStats> GrpcTransport::Impl::GetStats() const {
+std::vector<PeerTransport::PeerStats> PeerTransport::Impl::GetStats() const {
   std::vector<PeerStats> stats;
   for (const auto& [id, c] : hub_.AllCounters()) {
     stats.push_back({.id = id,
@@ -294,7 +296,7 @@ std::vector<GrpcTransport::PeerStats> GrpcTransport::Impl::GetStats() const {
   return stats;
 }
 
-absl::StatusOr<std::unique_ptr<GrpcTransport>> GrpcTransport::Create(Options options) {
+absl::StatusOr<std::unique_ptr<PeerTransport>> PeerTransport::Create(Options options) {
   if (options.self == kNoNode || options.self >= kApplyThread) {
     return absl::InvalidArgumentError(
         absl::StrCat("node id ", absl::Hex(options.self), " is not possible"));
@@ -308,19 +310,20 @@ absl::StatusOr<std::unique_ptr<GrpcTransport>> GrpcTransport::Create(Options opt
       options.snapshot_stall_timeout <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("a limit of the transport is not possible");
   }
-  return std::unique_ptr<GrpcTransport>(
-      new GrpcTransport(std::make_unique<Impl>(std::move(options))));
+  KEELSON_ASSIGN_OR_RETURN(transport::TlsContexts tls, transport::MakeTlsContexts(options));
+  return std::unique_ptr<PeerTransport>(
+      new PeerTransport(std::make_unique<Impl>(std::move(options), std::move(tls))));
 }
 
-GrpcTransport::GrpcTransport(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-GrpcTransport::~GrpcTransport() { Stop(); }
-void GrpcTransport::RegisterOn(grpc::ServerBuilder& builder) { impl_->RegisterOn(builder); }
-absl::Status GrpcTransport::Start(MessageSink& sink) { return impl_->Start(sink); }
-void GrpcTransport::Stop() { impl_->Stop(); }
-int GrpcTransport::port() const { return impl_->port(); }
-void GrpcTransport::AddPeer(NodeId id, const std::string& address) { impl_->AddPeer(id, address); }
-void GrpcTransport::RemovePeer(NodeId id) { impl_->RemovePeer(id); }
-void GrpcTransport::Send(std::vector<Message> messages) { impl_->Send(std::move(messages)); }
-std::vector<GrpcTransport::PeerStats> GrpcTransport::GetStats() const { return impl_->GetStats(); }
+PeerTransport::PeerTransport(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PeerTransport::~PeerTransport() { Stop(); }
+void PeerTransport::RegisterOn(rpc::Server& server) { impl_->RegisterOn(server); }
+absl::Status PeerTransport::Start(MessageSink& sink) { return impl_->Start(sink); }
+void PeerTransport::Stop() { impl_->Stop(); }
+int PeerTransport::port() const { return impl_->port(); }
+void PeerTransport::AddPeer(NodeId id, const std::string& address) { impl_->AddPeer(id, address); }
+void PeerTransport::RemovePeer(NodeId id) { impl_->RemovePeer(id); }
+void PeerTransport::Send(std::vector<Message> messages) { impl_->Send(std::move(messages)); }
+std::vector<PeerTransport::PeerStats> PeerTransport::GetStats() const { return impl_->GetStats(); }
 
 }  // namespace keelson::raft

@@ -1,4 +1,4 @@
-#include "raft/transport/grpc_transport.h"
+#include "raft/transport/peer_transport.h"
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
@@ -13,11 +13,15 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "base/event_loop.h"
+#include "base/rpc/listener.h"
+#include "base/rpc/server.h"
 #include "base/testing/certificates.h"
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
@@ -123,8 +127,8 @@ class Troubles {
   std::vector<std::string> texts_;
 };
 
-GrpcTransport::Options MakeOptions(NodeId self) {
-  GrpcTransport::Options options;
+PeerTransport::Options MakeOptions(NodeId self) {
+  PeerTransport::Options options;
   options.self = self;
   options.cluster_id = 0xc1;
   options.listen_address = "127.0.0.1:0";
@@ -133,9 +137,9 @@ GrpcTransport::Options MakeOptions(NodeId self) {
 
 // A transport with its sink.
 struct Member {
-  explicit Member(GrpcTransport::Options options) {
+  explicit Member(PeerTransport::Options options) {
     options.on_trouble = troubles.Recorder();
-    KEELSON_ASSIGN_OR_FAIL(transport, GrpcTransport::Create(std::move(options)));
+    KEELSON_ASSIGN_OR_FAIL(transport, PeerTransport::Create(std::move(options)));
   }
   ~Member() {
     if (transport != nullptr) transport->Stop();
@@ -144,7 +148,7 @@ struct Member {
   [[nodiscard]] std::string address() const {
     return absl::StrCat("127.0.0.1:", transport->port());
   }
-  GrpcTransport::PeerStats StatsOf(NodeId peer) {
+  PeerTransport::PeerStats StatsOf(NodeId peer) {
     for (const auto& stats : transport->GetStats()) {
       if (stats.id == peer) return stats;
     }
@@ -153,7 +157,7 @@ struct Member {
 
   TestSink sink;
   Troubles troubles;
-  std::unique_ptr<GrpcTransport> transport;
+  std::unique_ptr<PeerTransport> transport;
 };
 
 Message MakeMessage(MessageType type, NodeId from, NodeId to, Index index = 0) {
@@ -182,7 +186,7 @@ void SendOne(Member& from, Message message) {
 
 // Two started members that know each other: 1 and 2.
 struct Pair {
-  explicit Pair(const std::function<void(GrpcTransport::Options&)>& change = nullptr)
+  explicit Pair(const std::function<void(PeerTransport::Options&)>& change = nullptr)
       : a(Changed(1, change)), b(Changed(2, change)) {}
 
   void Start() {
@@ -191,9 +195,9 @@ struct Pair {
     a.transport->AddPeer(2, b.address());
     b.transport->AddPeer(1, a.address());
   }
-  static GrpcTransport::Options Changed(
-      NodeId self, const std::function<void(GrpcTransport::Options&)>& change) {
-    GrpcTransport::Options options = MakeOptions(self);
+  static PeerTransport::Options Changed(
+      NodeId self, const std::function<void(PeerTransport::Options&)>& change) {
+    PeerTransport::Options options = MakeOptions(self);
     if (change) change(options);
     return options;
   }
@@ -248,34 +252,6 @@ TEST_CASE("Appends arrive in the order sent, in far fewer batches", "[raft][tran
   CHECK(pair.a.StatsOf(2).sent_batches <= kCount / 10);
 }
 
-// The receiver does not take an append before the heartbeats have come. With one queue or
-// one stream for both that would never end.
-TEST_CASE("Heartbeats do not wait for 64 MiB of appends", "[raft][transport]") {
-  constexpr size_t kHeartbeats = 10;
-  Pair pair([](GrpcTransport::Options& options) { options.max_queued_bytes = 128 << 20; });
-  std::atomic<size_t> heartbeats{0};
-  absl::Mutex mu;
-  bool timed_out = false;
-  pair.b.sink.on_receive = [&](const std::vector<Message>& messages) {
-    absl::MutexLock lock(&mu);
-    for (const Message& message : messages) {
-      heartbeats += message.type == MessageType::kHeartbeat ? 1 : 0;
-    }
-    if (messages[0].type != MessageType::kApp) return;
-    const auto enough = [&] { return heartbeats >= kHeartbeats; };
-    timed_out |= !mu.AwaitWithTimeout(absl::Condition(&enough), kLong);
-  };
-  pair.Start();
-  for (Index index = 1; index <= 64; ++index) SendOne(pair.a, MakeApp(1, 2, index, 1 << 20));
-  for (size_t i = 0; i < kHeartbeats; ++i) {
-    SendOne(pair.a, MakeMessage(MessageType::kHeartbeat, 1, 2));
-  }
-
-  REQUIRE(pair.b.sink.WaitForMessages(64 + kHeartbeats));
-  absl::MutexLock lock(&mu);
-  CHECK(!timed_out);
-}
-
 TEST_CASE("A peer that restarts on its port is found again", "[raft][transport][reconnect]") {
   Member a(MakeOptions(1));
   a.Start();
@@ -288,7 +264,7 @@ TEST_CASE("A peer that restarts on its port is found again", "[raft][transport][
 
   b.reset();
   REQUIRE(a.sink.WaitForUnreachable());
-  GrpcTransport::Options options = MakeOptions(2);
+  PeerTransport::Options options = MakeOptions(2);
   options.listen_address = address;
   Member again(options);
   again.Start();
@@ -311,7 +287,7 @@ TEST_CASE("A peer that restarts on its port is found again", "[raft][transport][
 }
 
 TEST_CASE("What does not fit the queue is dropped and reported", "[raft][transport][queue]") {
-  Pair pair([](GrpcTransport::Options& options) { options.max_queued_messages = 4; });
+  Pair pair([](PeerTransport::Options& options) { options.max_queued_messages = 4; });
   pair.Start();
   std::vector<Message> messages;
   for (Index index = 1; index <= 10; ++index) messages.push_back(MakeApp(1, 2, index, 10));
@@ -325,7 +301,7 @@ TEST_CASE("What does not fit the queue is dropped and reported", "[raft][transpo
 
 TEST_CASE("The queue is bounded in bytes, too, but one message always fits",
           "[raft][transport][queue]") {
-  Pair pair([](GrpcTransport::Options& options) { options.max_queued_bytes = 1000; });
+  Pair pair([](PeerTransport::Options& options) { options.max_queued_bytes = 1000; });
   pair.Start();
   std::vector<Message> messages;
   for (Index index = 1; index <= 3; ++index) messages.push_back(MakeApp(1, 2, index, 5000));
@@ -389,7 +365,7 @@ TEST_CASE("A call of another cluster or for another node is refused, and both si
       {{"cluster", 0xc2, 2, "node 2 of cluster c1 was called as node 2 of cluster c2 by node 1"},
        {"node", 0xc1, 3, "node 2 of cluster c1 was called as node 3 of cluster c1 by node 1"}}));
   DYNAMIC_SECTION(row.name) {
-    GrpcTransport::Options options = MakeOptions(1);
+    PeerTransport::Options options = MakeOptions(1);
     options.cluster_id = row.cluster;
     Member a(options);
     a.Start();
@@ -408,7 +384,7 @@ TEST_CASE("A call of another cluster or for another node is refused, and both si
 TEST_CASE("The application may refuse a caller", "[raft][transport][identity]") {
   Member a(MakeOptions(1));
   a.Start();
-  GrpcTransport::Options options = MakeOptions(2);
+  PeerTransport::Options options = MakeOptions(2);
   options.authorize = [](NodeId from, const std::vector<std::string>&) {
     return absl::PermissionDeniedError(absl::StrCat("not you, ", from));
   };
@@ -493,7 +469,7 @@ TEST_CASE("Hostile bytes end the stream and reach nobody", "[raft][transport][ho
 }
 
 TEST_CASE("A message longer than allowed ends the stream", "[raft][transport][hostile]") {
-  Pair pair([](GrpcTransport::Options& options) { options.max_receive_bytes = 100000; });
+  Pair pair([](PeerTransport::Options& options) { options.max_receive_bytes = 100000; });
   pair.Start();
   SendOne(pair.a, MakeApp(1, 2, 1, 200000));
   CHECK(pair.a.troubles.WaitFor("stream to node 2"));
@@ -513,16 +489,16 @@ TEST_CASE("Probes measure the round trip", "[raft][transport]") {
 TEST_CASE("The service runs on a server of the caller's", "[raft][transport]") {
   Member a(MakeOptions(1));
   a.Start();
-  GrpcTransport::Options options = MakeOptions(2);
+  PeerTransport::Options options = MakeOptions(2);
   options.listen_address.clear();
   Member b(options);
-  grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  b.transport->RegisterOn(builder);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  REQUIRE(server != nullptr);
-  const std::string address = absl::StrCat("127.0.0.1:", port);
+  EventLoop loop("test");
+  const std::unique_ptr<rpc::Server> server = rpc::Server::Create({.loops = {&loop}});
+  b.transport->RegisterOn(*server);
+  server->Start();
+  KEELSON_ASSIGN_OR_FAIL(const auto listener,
+                         rpc::Listener::Open(loop, *server, "127.0.0.1:0", false));
+  const std::string address = absl::StrCat("127.0.0.1:", listener->port());
   a.transport->AddPeer(2, address);
   CHECK(a.troubles.WaitFor("this node is not ready"));
 
@@ -538,21 +514,108 @@ TEST_CASE("The service runs on a server of the caller's", "[raft][transport]") {
   SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
   a.transport->Stop();
   CHECK(b.sink.messages().size() == before);
-  server->Shutdown();
+  // The streams have been ended, so this does not take its time.
+  server->Stop(kLong);
+}
+
+// The same protocol, spoken by gRPC itself.
+class GrpcPeer final : public transport::v1::RaftTransport::Service {
+ public:
+  GrpcPeer() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+    REQUIRE(server_ != nullptr);
+  }
+  [[nodiscard]] std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
+
+  grpc::Status Stream(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<transport::v1::Ack, transport::v1::Batch>* stream) override {
+    context->AddInitialMetadata("keelson-accepted", "1");
+    stream->SendInitialMetadata();
+    transport::v1::Batch batch;
+    while (stream->Read(&batch)) {
+      if (on_batch) on_batch(batch);
+      messages += batch.messages_size();
+      for (const auto& message : batch.messages()) entries += message.entries_size();
+      if (batch.probe() == 0) continue;
+      transport::v1::Ack ack;
+      ack.set_probe(batch.probe());
+      stream->Write(ack);
+    }
+    return grpc::Status::OK;
+  }
+
+  // Set before anyone calls. On the thread of the stream, which it may block.
+  std::function<void(const transport::v1::Batch&)> on_batch;
+  std::atomic<int> messages{0};
+  std::atomic<int> entries{0};
+
+ private:
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_CASE("A peer that is served by gRPC C++ is sent the same", "[raft][transport][grpc]") {
+  GrpcPeer peer;
+  PeerTransport::Options options = MakeOptions(1);
+  options.peers = {{2, peer.address()}};
+  Member a(options);
+  a.Start();
+  SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+  for (Index index = 1; index <= 50; ++index) SendOne(a, MakeApp(1, 2, index, 100'000));
+  while (peer.messages < 51 || a.StatsOf(2).round_trip == absl::ZeroDuration()) {
+    REQUIRE(a.sink.unreachable().empty());
+    std::this_thread::yield();
+  }
+  CHECK(peer.entries == 50);
+  CHECK(a.StatsOf(2).connected);
+}
+
+// The receiver does not take an append before the heartbeats have come. With one queue or
+// one stream for both that would never end.
+TEST_CASE("Heartbeats do not wait for 64 MiB of appends", "[raft][transport]") {
+  constexpr int kHeartbeats = 10;
+  GrpcPeer peer;
+  absl::Mutex mu;
+  int heartbeats = 0;
+  bool timed_out = false;
+  peer.on_batch = [&](const transport::v1::Batch& batch) {
+    absl::MutexLock lock(&mu);
+    for (const auto& message : batch.messages()) {
+      heartbeats += message.type() == static_cast<uint32_t>(MessageType::kHeartbeat) ? 1 : 0;
+    }
+    if (batch.messages(0).entries_size() == 0) return;
+    const auto enough = [&] { return heartbeats >= kHeartbeats; };
+    timed_out |= !mu.AwaitWithTimeout(absl::Condition(&enough), kLong);
+  };
+  PeerTransport::Options options = MakeOptions(1);
+  options.peers = {{2, peer.address()}};
+  options.max_queued_bytes = 128 << 20;
+  Member a(options);
+  a.Start();
+  for (Index index = 1; index <= 64; ++index) SendOne(a, MakeApp(1, 2, index, 1 << 20));
+  for (int i = 0; i < kHeartbeats; ++i) SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+
+  while (peer.messages < 64 + kHeartbeats) std::this_thread::yield();
+  absl::MutexLock lock(&mu);
+  CHECK(!timed_out);
 }
 
 TEST_CASE("Impossible options and a taken port are refused", "[raft][transport][options]") {
   using absl::StatusCode;
-  GrpcTransport::Options options = MakeOptions(0);
-  KEELSON_CHECK_ERROR(GrpcTransport::Create(options), StatusCode::kInvalidArgument, "node id 0");
+  PeerTransport::Options options = MakeOptions(0);
+  KEELSON_CHECK_ERROR(PeerTransport::Create(options), StatusCode::kInvalidArgument, "node id 0");
   options = MakeOptions(1);
   options.peers = {{1, "127.0.0.1:1"}};
-  KEELSON_CHECK_ERROR(GrpcTransport::Create(options), StatusCode::kInvalidArgument, "peer id 1");
+  KEELSON_CHECK_ERROR(PeerTransport::Create(options), StatusCode::kInvalidArgument, "peer id 1");
   options.peers = {{2, ""}};
-  KEELSON_CHECK_ERROR(GrpcTransport::Create(options), StatusCode::kInvalidArgument, "no address");
+  KEELSON_CHECK_ERROR(PeerTransport::Create(options), StatusCode::kInvalidArgument, "no address");
   options = MakeOptions(1);
   options.max_batch_bytes = 0;
-  KEELSON_CHECK_ERROR(GrpcTransport::Create(options), StatusCode::kInvalidArgument, "limit");
+  KEELSON_CHECK_ERROR(PeerTransport::Create(options), StatusCode::kInvalidArgument, "limit");
 
   Member first(MakeOptions(1));
   first.Start();
@@ -565,14 +628,14 @@ TEST_CASE("Impossible options and a taken port are refused", "[raft][transport][
                       "started before");
 }
 
-GrpcTransport::Tls MakeTls(const testing::TestAuthority& authority, const std::string& name) {
+PeerTransport::Tls MakeTls(const testing::TestAuthority& authority, const std::string& name) {
   const testing::IssuedCertificate issued = authority.Issue(name, "DNS:" + name + ",IP:127.0.0.1");
   return {.ca = authority.ca_pem(), .certificate = issued.cert_pem, .key = issued.key_pem};
 }
 
 TEST_CASE("Members prove themselves by certificates", "[raft][transport][tls]") {
   const testing::TestAuthority authority;
-  GrpcTransport::Options options = MakeOptions(2);
+  PeerTransport::Options options = MakeOptions(2);
   options.tls = MakeTls(authority, "member2");
   absl::Mutex mu;
   std::vector<std::string> seen;
@@ -585,7 +648,7 @@ TEST_CASE("Members prove themselves by certificates", "[raft][transport][tls]") 
   b.Start();
 
   SECTION("of the same authority: welcome, and their names are known") {
-    GrpcTransport::Options caller = MakeOptions(1);
+    PeerTransport::Options caller = MakeOptions(1);
     caller.tls = MakeTls(authority, "member1");
     Member a(caller);
     a.Start();
@@ -597,7 +660,7 @@ TEST_CASE("Members prove themselves by certificates", "[raft][transport][tls]") 
   }
   SECTION("of another authority or without one: no connection") {
     const testing::TestAuthority stranger("Another authority");
-    GrpcTransport::Options caller = MakeOptions(1);
+    PeerTransport::Options caller = MakeOptions(1);
     const bool with_certificate = GENERATE(true, false);
     if (with_certificate) caller.tls = MakeTls(stranger, "member1");
     if (with_certificate) caller.tls->ca = authority.ca_pem();
@@ -618,14 +681,14 @@ TEST_CASE("Members whose certificates nobody knows talk if they agree not to ver
   const testing::TestAuthority stranger("Another authority");
   // Neither names an address.
   const auto tls_of = [](const testing::IssuedCertificate& issued, bool verify_peers) {
-    return GrpcTransport::Tls{
+    return PeerTransport::Tls{
         .certificate = issued.cert_pem, .key = issued.key_pem, .verify_peers = verify_peers};
   };
-  GrpcTransport::Options options = MakeOptions(2);
+  PeerTransport::Options options = MakeOptions(2);
   options.tls = tls_of(authority.Issue("etcd", ""), false);
   Member b(options);
   b.Start();
-  GrpcTransport::Options caller = MakeOptions(1);
+  PeerTransport::Options caller = MakeOptions(1);
 
   SECTION("both: welcome") {
     caller.tls = tls_of(stranger.Issue("etcd", ""), false);
@@ -689,7 +752,7 @@ struct SnapshotPair {
     KEELSON_ASSIGN_OR_FAIL(const auto writer, a_store->Create(MakeMetadata(9)));
     KEELSON_REQUIRE_OK(writer->Append(state));
     KEELSON_REQUIRE_OK(writer->Commit());
-    pair = std::make_unique<Pair>([this](GrpcTransport::Options& options) {
+    pair = std::make_unique<Pair>([this](PeerTransport::Options& options) {
       options.snapshots = options.self == 1 ? a_store.get() : b_store.get();
     });
     pair->Start();
