@@ -83,7 +83,9 @@ def missing(firmware=False):
     return None if vm.which("mformat") else "needs the package mtools"
 
 
-def run(*command):
+def run(program, *arguments):
+    """Standard output. Programs for the administrator are found too."""
+    command = [vm.which(program) or program, *arguments]
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     if result.returncode != 0:
         raise AssertionError(f"{' '.join(command)}: exit code {result.returncode}\n{result.stdout}{result.stderr}")

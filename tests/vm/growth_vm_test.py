@@ -63,7 +63,7 @@ class GrowthTest(unittest.TestCase):
         run(vm.which(check), *options, self.part)
 
     def machine(self, kind, **options):
-        machine = vm.Machine(disks=[self.disk], modules=KINDS[kind][2], **options)
+        machine = vm.Machine(disks=[self.disk], modules=KINDS[kind][2], timeout=600, **options)
         machine.image.add_program(OPTIONS.slotctl, "/usr/bin/slotctl")
         return machine
 
