@@ -25,8 +25,7 @@ Json ProcessOf() {
       {"capabilities",
        {{"bounding", capabilities},
         {"effective", capabilities},
-        {"permitted", capabilities},
-        {"ambient", capabilities}}},
+        {"permitted", capabilities}}},
       {"rlimits", {{{"type", "RLIMIT_NOFILE"}, {"hard", 1024}, {"soft", 1024}}}},
       {"noNewPrivileges", true}};
 }
