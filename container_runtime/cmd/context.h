@@ -46,7 +46,7 @@ std::vector<Command> DescribeCommands();
 absl::Status OpenLog(const Context& context);
 
 // Reports a failure on standard error and in the log; with `level` "warning", something less, in the
-// log alone unless messages for debugging were asked for, without which "debug" is nowhere.
+// log, or on standard error where there is none; with "debug", what only --debug asks for.
 void Log(const Context& context, const char* level, const absl::Status& status);
 
 // Text of "runc version"-like lines.

@@ -1,9 +1,12 @@
 """What the suites of other runtimes look at and the other tests do not: the small things that engines rely on."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -186,6 +189,15 @@ class Expected(unittest.TestCase):
         reply = self.cradle("exec", "--cap", "CAP_SYSLOG", "--cap", "CAP_CHOWN", self.id, "grep", "CapAmb",
                             "/proc/self/status")
         self.assertEqual(reply.stdout.split(), ["CapAmb:", "0000000400000000"], reply.stderr)
+
+    def test_an_ambient_capability_that_cannot_be_raised_is_told(self):
+        capabilities = self.bundle.config["process"]["capabilities"]
+        capabilities["inheritable"] = ["CAP_KILL"]
+        capabilities["ambient"] = ["CAP_KILL", "CAP_CHOWN"]
+        reply = self.run_shell("grep CapAmb /proc/self/status")
+        self.assertEqual((reply.returncode, reply.stdout.split()), (0, ["CapAmb:", "0000000000000020"]))
+        self.assertIn("can't raise ambient capability CAP_CHOWN: ", reply.stderr)
+        self.assertNotIn("CAP_KILL", reply.stderr)
 
     def test_a_missing_working_directory_is_made(self):
         self.bundle.config["root"]["readonly"] = False
@@ -415,6 +427,67 @@ class Expected(unittest.TestCase):
                                env={**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"})
         os.close(read)
         self.assertEqual(reply.stdout, "1 1 web\npassed\n", reply.stderr)
+
+    def test_a_seccomp_agent_answers_calls(self):
+        path = os.path.join(self.tmp, "agent")
+        notify = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "data",
+                  "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]}
+        self.bundle.config["linux"]["seccomp"] = notify
+        self.assertIn("failed to connect with seccomp agent", self.run_shell("true").stderr)
+        for new_privileges in (True, False):
+            self.bundle.config["process"]["noNewPrivileges"] = new_privileges
+            self.bundle.shell("mkdir /tmp/made; echo $?").write()
+            with socket.socket(socket.AF_UNIX) as listener:
+                if os.path.exists(path):
+                    os.unlink(path)
+                listener.bind(path)
+                listener.listen(1)
+                listener.settimeout(20)
+                run = subprocess.Popen([*self.cradle.command, "run", "--bundle", self.bundle.path, self.id],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                connection, _ = listener.accept()
+                message, descriptors, _, _ = socket.recv_fds(connection, 100000, 2)
+                connection.close()
+            state = json.loads(message)
+            self.assertEqual((state["fds"], state["metadata"], state["state"]["id"], state["state"]["status"]),
+                             (["seccompFd"], "data", self.id, "creating"))
+            self.assertEqual(len(descriptors), 1)
+            # struct seccomp_notif: id, pid, flags, then the call; seccomp_notif_resp: id, value, error, flags.
+            request = bytearray(80)
+            fcntl.ioctl(descriptors[0], 0xC0502100, request)
+            fcntl.ioctl(descriptors[0], 0xC0182101, bytearray(request[:8] + struct.pack("<qiI", 0, -errno.EXDEV, 0)))
+            os.close(descriptors[0])
+            output, errors = run.communicate(timeout=20)
+            self.assertIn("Invalid cross-device link", errors)
+            self.assertEqual(output, "1\n")
+
+    def test_an_id_mapped_mount_shows_other_owners(self):
+        source = os.path.join(self.tmp, "source")
+        os.mkdir(source)
+        open(os.path.join(source, "file"), "w").close()
+        os.chown(os.path.join(source, "file"), 1000, 1001)
+        self.bundle.config["mounts"].append({
+            "destination": "/data", "type": "bind", "source": source, "options": ["bind", "idmap"],
+            "uidMappings": [{"containerID": 1000, "hostID": 7000, "size": 10}],
+            "gidMappings": [{"containerID": 1000, "hostID": 8000, "size": 10}]})
+        reply = self.run_shell("stat -c %u:%g /data/file")
+        if "mount_setattr" in reply.stderr and "invalid argument" in reply.stderr:
+            print("SKIPPED: the file system of /tmp has no id-mapped mounts")
+            return
+        self.assertEqual(reply.stdout, "7000:8001\n", reply.stderr)
+
+    def test_what_is_missing_is_refused_with_its_place(self):
+        cases = (("intelRdt", {"closID": "x"}, "linux.intelRdt"), ("netDevices", {"eth0": {}}, "linux.netDevices"))
+        for field, value, place in cases:
+            self.bundle.config["linux"][field] = value
+            reply = self.run_shell("true")
+            self.assertEqual(reply.returncode, 1)
+            self.assertIn(place, reply.stderr)
+            del self.bundle.config["linux"][field]
+        for space in self.bundle.config["linux"]["namespaces"]:
+            if space["type"] == "mount":
+                space["path"] = "/proc/self/ns/mnt"
+        self.assertIn("a mount namespace of its own", self.run_shell("true").stderr)
 
     def test_messages_for_debugging_go_where_the_log_goes(self):
         log = os.path.join(self.tmp, "log")

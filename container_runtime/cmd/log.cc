@@ -71,6 +71,9 @@ void Log(const Context& context, const char* level, const absl::Status& status) 
   }
   if (error) (void)std::fprintf(stderr, "cradle: %s\n", message.c_str());
   if (context.log_file.empty()) {
+    if (kind == "warning" && !context.debug) {
+      (void)std::fprintf(stderr, "cradle: warning: %s\n", message.c_str());
+    }
     if (context.debug) (void)std::fputs(line.c_str(), stderr);
     return;
   }

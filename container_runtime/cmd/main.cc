@@ -139,7 +139,6 @@ int Main(const std::vector<std::string>& words) {
   if (const absl::Status log = OpenLog(*context); !log.ok()) return Fail({}, log);
   context->runtime.warn = [&context](const std::string& text) {
     Log(*context, "warning", absl::UnknownError(text));
-    if (!context->debug) (void)std::fprintf(stderr, "cradle: warning: %s\n", text.c_str());
   };
   context->command = args->rest[0];
   Log(*context, "debug", absl::UnknownError(absl::StrCat("command: ", absl::StrJoin(words, " "))));

@@ -23,10 +23,7 @@ Json ProcessOf() {
       {"env", {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"}},
       {"cwd", "/"},
       {"capabilities",
-       {{"bounding", capabilities},
-        {"effective", capabilities},
-        {"permitted", capabilities},
-        {"ambient", capabilities}}},
+       {{"bounding", capabilities}, {"effective", capabilities}, {"permitted", capabilities}}},
       {"rlimits", {{{"type", "RLIMIT_NOFILE"}, {"hard", 1024}, {"soft", 1024}}}},
       {"noNewPrivileges", true}};
 }

@@ -249,7 +249,8 @@ void ContainerCompiler::CgroupV1Mount(const Mount& mount, const MountRequest& re
   const bool own = FindNamespace(config_, NamespaceType::kCgroup) != nullptr;
   for (const Hierarchy& hierarchy : options_.host->hierarchies) {
     const auto path = options_.location->paths.find(hierarchy.name);
-    if (path == options_.location->paths.end()) continue;
+    // Who has no privileges has no group of his own beside v1, and none to show.
+    if (path == options_.location->paths.end() || !options_.privileged) continue;
     const std::string name = BaseName(hierarchy.mount_point);
     const std::string destination = absl::StrCat(mount.destination, "/", name);
     if (hierarchy.unified) {

@@ -338,6 +338,14 @@ absl::Status ProcessCompiler::Security(const Seccomp* seccomp) {
   for (const std::string& name : unknown) {
     plan_.warnings.push_back(absl::StrCat("ignoring unknown capability ", name));
   }
+  // The kernel raises none but these (capabilities(7)).
+  const uint64_t raisable = capabilities.value2 & capabilities.value3;
+  for (const std::string& name : sets.ambient) {
+    const std::optional<int> number = CapabilityNumber(name);
+    if (!number.has_value() || ((raisable >> *number) & 1) != 0) continue;
+    plan_.warnings.push_back(absl::StrCat("can't raise ambient capability ", name,
+                                          ": it is not permitted and inheritable"));
+  }
   plan_.child.push_back({.op = Op::kDropBounding, .what = "bounding set", .value = bounding});
   User();
   plan_.child.push_back({.op = Op::kUmask, .value = process_.user.umask.value_or(022)});
