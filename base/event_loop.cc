@@ -24,6 +24,13 @@
 #include "base/unique_fd.h"
 
 namespace keelson {
+namespace {
+
+// What is deferred may defer more. Beyond so many rounds the rest waits for the next step, so that a
+// sender that always finds room again does not keep the loop from its other descriptors.
+constexpr int kDeferredRounds = 8;
+
+}  // namespace
 
 struct EventLoop::State final : Sleeper, std::enable_shared_from_this<State> {
   using Awaited = std::pair<const Task*, absl::Notification*>;
@@ -99,7 +106,7 @@ void EventLoop::State::RunTasks() {
 }
 
 void EventLoop::State::RunDeferred() {
-  while (!deferred.empty()) {
+  for (int round = 0; round < kDeferredRounds && !deferred.empty(); ++round) {
     for (const Task& task : std::exchange(deferred, {})) task();
   }
 }
@@ -119,7 +126,7 @@ void EventLoop::State::RunTimers() {
 int EventLoop::State::Timeout() {
   absl::Duration next = timers.empty() ? absl::InfiniteDuration() : timers.begin()->first;
   absl::MutexLock lock(&mu);
-  if (!ready.empty() || !awaited.empty() || stopping) return 0;
+  if (!ready.empty() || !awaited.empty() || !deferred.empty() || stopping) return 0;
   if (!delayed.empty()) next = std::min(next, delayed.begin()->first);
   int timeout = -1;
   if (next != absl::InfiniteDuration()) {
@@ -210,15 +217,14 @@ void EventLoop::Await(const Task& task) {
   if (InLoop()) return task();
   absl::Notification done;
   bool finished = false;
-  bool wake = false;
   {
     absl::MutexLock lock(&state_->mu);
     finished = state_->finished;
     if (!finished) state_->awaited.emplace_back(&task, &done);
-    wake = std::exchange(state_->asleep, false);
   }
   if (finished) return task();
-  if (wake) state_->Wake();  // Now: who waits may be within a burst.
+  // In any case and now: a burst of this thread may hold back the wake of an earlier task.
+  state_->Wake();
   done.WaitForNotification();
 }
 

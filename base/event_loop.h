@@ -62,7 +62,8 @@ class EventLoop final : public Executor {
   void Rewatch(int fd, uint32_t events, Source* source);
   void Unwatch(int fd, Source* source);
 
-  // Runs `task` at the next such place of the step, before the loop sleeps.
+  // Runs `task` at the next such place of the step, before the loop sleeps. What tasks there defer
+  // again and again is put off to later steps.
   void Defer(Task task);
 
   // Monotonic, as of the last wake: what happens in one step happens at one time.

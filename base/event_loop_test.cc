@@ -130,6 +130,29 @@ TEST_CASE("What is deferred runs once behind all tasks that wait", "[base][loop]
   CHECK(order == "abc!");
 }
 
+TEST_CASE("What defers itself for ever does not keep the loop from its descriptors and tasks",
+          "[base][loop]") {
+  EventLoop loop("test");
+  const SocketPair pair;
+  bool told = false;
+  TestSource source([&](uint32_t) {
+    told = true;
+    loop.Unwatch(pair.here.get(), &source);
+  });
+  std::function<void()> again = [&] {
+    if (!told) loop.Defer(again);
+  };
+  loop.Await([&] {
+    loop.Watch(pair.here.get(), EPOLLIN, &source);
+    loop.Defer(again);
+  });
+  loop.Await([] {});
+  pair.Say();
+  bool seen = false;
+  while (!seen) loop.Await([&] { seen = told; });
+  CHECK(seen);
+}
+
 TEST_CASE("Timers go off once, the earliest first, and not when cleared or set anew",
           "[base][loop]") {
   EventLoop loop("test");
@@ -222,6 +245,19 @@ TEST_CASE("Await runs here on the loop itself and after its end, and is never dr
   loop.Await([&] { count = 7; });
   CHECK(count == 7);
   CHECK_FALSE(posted);
+}
+
+TEST_CASE("Await within a burst does not wait for the burst's end", "[base][loop]") {
+  EventLoop loop("test");
+  loop.Await([] {});
+  for (int i = 0; i < 100; ++i) {
+    Burst burst;
+    int order = 0;
+    loop.Post([&order] { order = 1; });
+    loop.Await([] {});
+    loop.Await([] {});
+    CHECK(order == 1);
+  }
 }
 
 TEST_CASE("Stop drops what waits, with all that it holds", "[base][loop]") {

@@ -17,9 +17,11 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "base/clock.h"
+#include "base/event_loop.h"
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/status.h"
+#include "raft/member_storage.h"
 #include "raft/node.h"
 #include "raft/transport/peer_transport.h"
 
@@ -134,22 +136,24 @@ absl::Status Run(NodeId id, const std::string& data, std::map<NodeId, std::strin
   for (const auto& [peer, address] : peers) members.voters.push_back(peer);
   Counter counter(data + "/counter", members);
 
-  const Identity identity{.cluster_id = 0xc0, .node_id = id};
-  KEELSON_ASSIGN_OR_RETURN(const bool exists, Wal::Exists(fs, data + "/wal"));
-  if (!exists) {
-    KEELSON_RETURN_IF_ERROR(
-        Wal::Create(fs, data + "/wal", identity, {.conf_state = members}, Wal::Options()));
-  }
-  Wal::Recovered recovered;
-  KEELSON_ASSIGN_OR_RETURN(const auto wal,
-                           Wal::Open(fs, data + "/wal", identity, Wal::Options(), &recovered));
-  KEELSON_ASSIGN_OR_RETURN(const auto snapshots, SnapshotStore::Open(fs, data + "/snapshots"));
+  MemberStorageOptions files{.wal_dir = data + "/wal", .snapshot_dir = data + "/snapshots"};
+  files.identity = {.cluster_id = 0xc0, .node_id = id};
+  files.random = Random(Random::SeedFromSystem());
+  KEELSON_ASSIGN_OR_RETURN(MemberStorage storage, OpenMemberStorage(fs, files, counter.Applied()));
+  if (storage.loss) std::cerr << "recovering from a loss: " << storage.loss->what << std::endl;
 
-  PeerTransport::Options network{.self = id, .cluster_id = identity.cluster_id};
+  std::unique_ptr<Node> node;  // Goes after its executors.
+  EventLoop loop("loop");      // The node's and the network's: an answer needs no other thread.
+  ThreadExecutor append("append");
+  ThreadExecutor apply("apply");
+  ThreadExecutor background("background");
+
+  PeerTransport::Options network{.self = id, .cluster_id = files.identity.cluster_id};
   network.listen_address = peers[id];
   peers.erase(id);
   network.peers = std::move(peers);
-  network.snapshots = snapshots.get();
+  network.snapshots = storage.snapshots.get();
+  network.loop = &loop;
   KEELSON_ASSIGN_OR_RETURN(const auto transport, PeerTransport::Create(network));
 
   Node::Options options;
@@ -158,11 +162,6 @@ absl::Status Run(NodeId id, const std::string& data, std::map<NodeId, std::strin
     std::cerr << "cannot go on: " << status.ToString() << std::endl;
     std::_Exit(1);
   };
-  std::unique_ptr<Node> node;  // Goes after its executors.
-  ThreadExecutor loop("loop");
-  ThreadExecutor append("append");
-  ThreadExecutor apply("apply");
-  ThreadExecutor background("background");
   KEELSON_ASSIGN_OR_RETURN(node, Node::Start(options,
                                              {.clock = &RealClock(),
                                               .loop = &loop,
@@ -170,11 +169,11 @@ absl::Status Run(NodeId id, const std::string& data, std::map<NodeId, std::strin
                                               .apply = &apply,
                                               .background = &background,
                                               .transport = transport.get(),
-                                              .wal = wal.get(),
-                                              .snapshots = snapshots.get(),
+                                              .wal = storage.wal.get(),
+                                              .snapshots = storage.snapshots.get(),
                                               .machine = &counter,
                                               .random = Random(Random::SeedFromSystem())},
-                                             std::move(recovered)));
+                                             std::move(storage.recovered)));
   KEELSON_RETURN_IF_ERROR(transport->Start(*node));
 
   Random tickets(Random::SeedFromSystem());
@@ -185,7 +184,8 @@ absl::Status Run(NodeId id, const std::string& data, std::map<NodeId, std::strin
   }
   transport->Stop();
   node->Stop();
-  for (ThreadExecutor* executor : {&loop, &append, &apply, &background}) executor->Stop();
+  loop.Stop();
+  for (ThreadExecutor* executor : {&append, &apply, &background}) executor->Stop();
   return counter.Flush();
 }
 

@@ -153,6 +153,7 @@ class MemberImpl final : public Member {
   // Touched by the raft loop only.
   raft::Role last_role_ = raft::Role::kFollower;
   raft::NodeId last_leader_ = raft::kNoNode;
+  uint64_t last_stalls_ = 0;
 };
 
 absl::Status MemberImpl::LoadTls() {
@@ -347,7 +348,13 @@ void MemberImpl::OnRoleChange(const raft::SoftState& state, raft::Term term) {
   if (state.role == raft::Role::kLeader && last_role_ != raft::Role::kLeader) {
     LogInfo("became leader", {{"term", term}});
   } else if (last_role_ == raft::Role::kLeader && state.role != raft::Role::kLeader) {
-    LogInfo("stopped leading", {{"term", term}});
+    const raft::Node::Stats stats = node_->GetStats();
+    const uint64_t stalls = stats.stall_transfers + stats.stall_step_downs;
+    if (std::exchange(last_stalls_, stalls) != stalls) {
+      LogError("stopped leading, since the disk of the log stalls", {{"term", term}});
+    } else {
+      LogInfo("stopped leading", {{"term", term}});
+    }
   }
   if (state.leader != last_leader_) {
     LogInfo(state.leader == raft::kNoNode ? "lost the leader" : "has a leader",
@@ -392,6 +399,16 @@ void MemberImpl::RegisterPeerMetrics() {
       "raft_recovering",
       "1 while the member gets back what it lost: it gives no votes and counts for no quorum.", {},
       [this] { return node_->Peek().recovering ? 1.0 : 0.0; });
+  const auto stalls = [this](const char* answer, auto count) {
+    metrics_.SetCallbackCounter("raft_disk_stalls_total",
+                                "Times that this member, leading, gave that up since the disk made "
+                                "nothing of its log durable.",
+                                {{"answer", answer}}, [this, count] {
+                                  return static_cast<double>(count(node_->GetStats()));
+                                });
+  };
+  stalls("transfer", [](const raft::Node::Stats& stats) { return stats.stall_transfers; });
+  stalls("step_down", [](const raft::Node::Stats& stats) { return stats.stall_step_downs; });
   metrics_.SetCallbackCounter("raft_log_syncs_total", "Syncs of the log.", {},
                               [this] { return static_cast<double>(node_->GetStats().syncs); });
   metrics_.SetCallbackCounter(

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "base/http/client.h"
 #include "base/net/address.h"
@@ -170,6 +171,10 @@ TEST_CASE("HTTP and gRPC share the client port", "[kvstore][member]") {
   CHECK(metrics.find("grpc_server_handled_total{grpc_type=\"unary\",grpc_service="
                      "\"etcdserverpb.KV\",grpc_method=\"Put\",grpc_code=\"OK\"} 1") !=
         std::string::npos);
+  for (const char* answer : {"transfer", "step_down"}) {
+    CHECK(metrics.find(absl::StrCat("\nraft_disk_stalls_total{answer=\"", answer, "\"} 0\n")) !=
+          std::string::npos);
+  }
 }
 
 TEST_CASE("A watch over gRPC sees changes, is cancelled, and ends with the client's side",

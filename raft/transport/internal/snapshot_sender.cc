@@ -63,8 +63,12 @@ class Call final : public rpc::ResponseHandler, public std::enable_shared_from_t
     ended_ = true;
     hub_.disk().Post([self = shared_from_this(), status] {
       self->done_(status, self->result_);
-      absl::MutexLock lock(&self->mu_);
-      self->call_ = nullptr;
+      {
+        absl::MutexLock lock(&self->mu_);
+        self->call_ = nullptr;
+      }
+      // When this returns the loop has let go of the call: it is not the last to do so.
+      self->channel_->Close();
     });
   }
 
