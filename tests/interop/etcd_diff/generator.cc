@@ -22,6 +22,14 @@ std::pair<Operation, Request*> Make(const char* method) {
           raw};
 }
 
+// One for each key: of several permissions that begin alike, etcd finds only some again, and then
+// grants them twice.
+std::string PermissionEnd(const std::string& key) {
+  if (key.empty()) return "";
+  const int kind = key.back() % 3;
+  return kind == 0 ? "" : kind == 1 ? std::string(1, '\0') : key + "~";
+}
+
 constexpr std::array<const char*, 4> kUsers = {"root", "alice", "bob", "carol"};
 constexpr std::array<const char*, 4> kRoles = {"root", "readers", "writers", "some"};
 
@@ -297,7 +305,7 @@ Operation Generator::AuthOperation() {
               "Auth/RoleGrantPermission");
       grant->set_name(role);
       grant->mutable_perm()->set_key(Key());
-      grant->mutable_perm()->set_range_end(RangeEnd(grant->perm().key(), true));
+      grant->mutable_perm()->set_range_end(PermissionEnd(grant->perm().key()));
       grant->mutable_perm()->set_permtype(static_cast<authpb::Permission::Type>(random_.Below(3)));
       return std::move(operation);
     }
@@ -307,7 +315,8 @@ Operation Generator::AuthOperation() {
               "Auth/RoleRevokePermission");
       revoke->set_role(role);
       revoke->set_key(Key());
-      revoke->set_range_end(RangeEnd(revoke->key(), true));
+      revoke->set_range_end(Chance(0.8) ? PermissionEnd(revoke->key())
+                                        : RangeEnd(revoke->key(), true));
       return std::move(operation);
     }
   }
