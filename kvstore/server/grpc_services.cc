@@ -5,6 +5,7 @@
 
 #include "base/rpc/health.h"
 #include "kvstore/server/auth_service.h"
+#include "kvstore/server/coordination_service.h"
 #include "kvstore/server/lease_service.h"
 #include "kvstore/server/maintenance_service.h"
 #include "kvstore/server/service_support.h"
@@ -45,6 +46,7 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
 
   RegisterLeaseService(rpc, server, metrics);
   RegisterAuthService(rpc, server, metrics);
+  RegisterCoordinationServices(rpc, server, metrics);
 
   MethodRegistrar cluster(rpc, server, metrics, "etcdserverpb.Cluster");
   cluster.Unary("MemberList", &Server::MemberList);

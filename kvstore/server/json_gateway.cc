@@ -16,6 +16,8 @@
 #include "kvstore/api/auth.pb.h"
 #include "kvstore/api/maintenance.pb.h"
 #include "kvstore/api/rpc.pb.h"
+#include "kvstore/api/v3election.pb.h"
+#include "kvstore/api/v3lock.pb.h"
 #include "kvstore/json_string.h"
 #include "kvstore/server/grpc_services.h"
 #include "kvstore/server/json_objects.h"
@@ -44,6 +46,13 @@ struct Path {
 template <typename Request, typename Response>
 Path Make(const char* path, const char* method, Kind kind = Kind::kUnary) {
   return {path, method, Request::default_instance(), Response::default_instance(), kind};
+}
+
+// "KV/Range" is of etcd's main package; others are named in full.
+std::string MethodPath(std::string_view method) {
+  const bool full = method.find('.') != std::string_view::npos;
+  return absl::StrCat(full ? "/" : "/etcdserverpb.",
+                      absl::string_view(method.data(), method.size()));
 }
 
 std::vector<Path> Paths() {
@@ -78,6 +87,19 @@ std::vector<Path> Paths() {
       Make<SnapshotRequest, SnapshotResponse>("/maintenance/snapshot", "Maintenance/Snapshot",
                                               Kind::kStream),
       Make<DowngradeRequest, DowngradeResponse>("/maintenance/downgrade", "Maintenance/Downgrade"),
+      Make<v3lockpb::LockRequest, v3lockpb::LockResponse>("/lock/lock", "v3lockpb.Lock/Lock"),
+      Make<v3lockpb::UnlockRequest, v3lockpb::UnlockResponse>("/lock/unlock",
+                                                              "v3lockpb.Lock/Unlock"),
+      Make<v3electionpb::CampaignRequest, v3electionpb::CampaignResponse>(
+          "/election/campaign", "v3electionpb.Election/Campaign"),
+      Make<v3electionpb::ProclaimRequest, v3electionpb::ProclaimResponse>(
+          "/election/proclaim", "v3electionpb.Election/Proclaim"),
+      Make<v3electionpb::LeaderRequest, v3electionpb::LeaderResponse>(
+          "/election/leader", "v3electionpb.Election/Leader"),
+      Make<v3electionpb::LeaderRequest, v3electionpb::LeaderResponse>(
+          "/election/observe", "v3electionpb.Election/Observe", Kind::kEndless),
+      Make<v3electionpb::ResignRequest, v3electionpb::ResignResponse>(
+          "/election/resign", "v3electionpb.Election/Resign"),
       Make<AuthEnableRequest, AuthEnableResponse>("/auth/enable", "Auth/AuthEnable"),
       Make<AuthDisableRequest, AuthDisableResponse>("/auth/disable", "Auth/AuthDisable"),
       Make<AuthStatusRequest, AuthStatusResponse>("/auth/status", "Auth/AuthStatus"),
@@ -343,7 +365,7 @@ void AddJsonGateway(http::Router& router, Server* server, Executor* executor) {
   const auto methods = std::make_shared<Methods>();
   RegisterGrpcServices(methods.get(), server, &methods->metrics);
   for (const Path& path : Paths()) {
-    const Start start = methods->Find(absl::StrCat("/etcdserverpb.", path.method));
+    const Start start = methods->Find(MethodPath(path.method));
     for (const char* prefix : {"/v3", "/v3beta", "/v3alpha"}) {
       router.Handle(
           "POST", absl::StrCat(prefix, path.path),

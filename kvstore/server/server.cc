@@ -338,7 +338,10 @@ void Server::AwaitLeader(uint64_t target, absl::Duration deadline, Done done) {
 
 // --- ApplyListener ---
 
-void Server::OnChanges(std::vector<Store::Change> changes) { hub_->Publish(std::move(changes)); }
+void Server::OnChanges(std::vector<Store::Change> changes) {
+  key_waiters_.Notify(changes);
+  hub_->Publish(std::move(changes));
+}
 
 void Server::OnLeases(std::vector<LeaseChange> changes) {
   const absl::Duration now = env_.clock->Monotonic();
@@ -367,6 +370,7 @@ void Server::OnResults(std::vector<CommandResult> results) {
 
 void Server::OnRestored() {
   hub_->Restored();
+  key_waiters_.NotifyAll();
   absl::MutexLock lock(&mu_);
   leases_.Reset(env_.clock->Monotonic(), store_->Leases());
 }

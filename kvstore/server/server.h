@@ -40,6 +40,7 @@
 #include "kvstore/auth/rights.h"
 #include "kvstore/auth/token_table.h"
 #include "kvstore/server/auto_compactor.h"
+#include "kvstore/server/key_waiters.h"
 #include "kvstore/server/leader_monitor.h"
 #include "kvstore/server/lease_clock.h"
 #include "kvstore/server/lease_forwarder.h"
@@ -161,6 +162,10 @@ class Server final : public ApplyListener {
   // Runs `task`, which may take long and wait for a client, where it disturbs nobody but other
   // backups.
   void RunBackup(Executor::Task task);
+  // Runs `task` soon on the timers executor.
+  void RunLater(Executor::Task task) { env_.timers->Post(std::move(task)); }
+  // Waits for changes on this member.
+  [[nodiscard]] KeyWaiters& key_waiters() { return key_waiters_; }
   // Every alarm: those of the cluster, and this member's own that it has not been told yet.
   [[nodiscard]] std::vector<Store::RaisedAlarm> Alarms() const;
   [[nodiscard]] bool HasAlarm(etcdserverpb::AlarmType type) const;
@@ -175,6 +180,8 @@ class Server final : public ApplyListener {
   absl::StatusOr<Origin> Identify(std::string_view token);
   // What can be said without looking at the request.
   [[nodiscard]] absl::Status CheckRight(auth::Right right, const Origin& who) const;
+  [[nodiscard]] absl::Status CheckRange(const etcdserverpb::RangeRequest& request,
+                                        const Origin& who) const;
   [[nodiscard]] absl::Status CheckWatch(const etcdserverpb::WatchCreateRequest& request,
                                         const Origin& who) const;
   // The rights to all keys that are attached to a lease.
@@ -276,6 +283,7 @@ class Server final : public ApplyListener {
   std::atomic<uint64_t> next_reader_{0};
 
   PendingTable pending_;
+  KeyWaiters key_waiters_;
   SpaceGuard space_;
   LeaderMonitor leader_monitor_;
   auth::TokenTable tokens_;

@@ -40,6 +40,11 @@ absl::Status Server::CheckRight(auth::Right right, const Origin& who) const {
   return absl::OkStatus();
 }
 
+absl::Status Server::CheckRange(const etcdserverpb::RangeRequest& request,
+                                const Origin& who) const {
+  return store_->Auth()->CheckKeys(who, request.key(), request.range_end(), auth::Access::kRead);
+}
+
 absl::Status Server::CheckWatch(const etcdserverpb::WatchCreateRequest& request,
                                 const Origin& who) const {
   // An empty key stands for the smallest one.

@@ -1,0 +1,349 @@
+// Sends two servers the same random requests in lockstep and compares every answer, for
+// etcd_diff.py.
+//
+//   driver --etcd=HOST:PORT --ours=HOST:PORT --operations=N --seed=S
+//
+// Ends with 1 at the first difference, which is printed with the number of the request. What is
+// left out of the comparison: compare.h.
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "kvstore/api/auth.pb.h"
+#include "kvstore/api/maintenance.pb.h"
+#include "kvstore/api/rpc.pb.h"
+#include "tests/interop/etcd_diff/compare.h"
+#include "tests/interop/etcd_diff/generator.h"
+#include "tests/interop/etcd_diff/peer.h"
+
+namespace keelson::etcd_diff {
+namespace {
+
+using namespace etcdserverpb;  // NOLINT: all of it
+
+constexpr int kSettleEvery = 500;
+constexpr int kAuthEvery = 4000;  // operations; the last tenth of them with authentication on
+constexpr int64_t kOwnWatches = 1'000'000'000;  // ids from here on are chosen by the driver
+constexpr absl::Duration kSettleTime = absl::Seconds(10);
+
+struct Answer {
+  absl::Status status;
+  std::string text;
+
+  friend bool operator==(const Answer& a, const Answer& b) {
+    return a.status == b.status && a.text == b.text;
+  }
+  [[nodiscard]] std::string ToString() const {
+    return status.ok() ? text : std::string(status.ToString());
+  }
+};
+
+class Comparison {
+ public:
+  Comparison(std::unique_ptr<Peer> etcd, std::unique_ptr<Peer> ours, uint64_t seed)
+      : etcd_(std::move(etcd)), ours_(std::move(ours)), generator_(seed) {}
+
+  bool Run(int64_t operations) {
+    const absl::Time begin = absl::Now();
+    for (number_ = 0; number_ < operations; ++number_) {
+      if (!Step()) return false;
+      if ((number_ + 1) % 10'000 == 0) Tell(begin);
+    }
+    if (aim_.auth && !EndAuth()) return false;
+    if (!Settle() || !CompareHash()) return false;
+    Tell(begin);
+    return true;
+  }
+
+  void Tell(absl::Time begin) const {
+    std::printf(
+        "     %lld operations equal, %.0f/s; revision %lld, %lld refused alike, "
+        "%lld watches, %lld events, %lld hashes\n",
+        static_cast<long long>(number_), number_ / absl::ToDoubleSeconds(absl::Now() - begin),
+        static_cast<long long>(aim_.revision), static_cast<long long>(refused_),
+        static_cast<long long>(watches_), static_cast<long long>(events_),
+        static_cast<long long>(hashes_));
+    std::fflush(stdout);
+  }
+
+ private:
+  bool Step() {
+    const int64_t phase = number_ % kAuthEvery;
+    if (phase == kAuthEvery / 10 * 9 && !BeginAuth()) return false;
+    if (phase == 0 && aim_.auth && !EndAuth()) return false;
+    if (number_ % kSettleEvery == kSettleEvery - 1 && !Settle()) return false;
+    if (!aim_.auth && generator_.random().Bernoulli(0.004)) return ChangeWatches();
+    const Operation operation = generator_.Next(aim_);
+    // A watch that still reads old revisions would be ended, or not, by chance.
+    if (operation.method == "KV/Compact" && !CatchUp()) return false;
+    return Do(operation, aim_.auth ? SomeUser() : "").has_value();
+  }
+
+  // Both answers if they are equal. `raw`, if given, gets the responses as they came.
+  std::optional<Answer> Do(
+      const Operation& operation, const std::string& user,
+      std::map<Peer*, std::unique_ptr<google::protobuf::Message>>* raw = nullptr) {
+    for (Peer* peer : {etcd_.get(), ours_.get()}) peer->Begin(operation, user);
+    const Answer want = End(*etcd_, operation, raw);
+    const Answer got = End(*ours_, operation, raw);
+    if (!(want == got)) {
+      std::printf("DIFFERENT: request %lld by '%s': %s %s\n     etcd's %s\n     ours   %s\n",
+                  static_cast<long long>(number_), user.c_str(), operation.method.c_str(),
+                  operation.request->ShortDebugString().c_str(), want.ToString().c_str(),
+                  got.ToString().c_str());
+      return std::nullopt;
+    }
+    if (!want.status.ok()) {
+      ++refused_;
+    } else if (const auto* request =
+                   dynamic_cast<const CompactionRequest*>(operation.request.get())) {
+      aim_.compacted = request->revision();
+    } else if (operation.method == "Maintenance/HashKV") {
+      ++hashes_;
+    }
+    return want;
+  }
+
+  Answer End(Peer& peer, const Operation& operation,
+             std::map<Peer*, std::unique_ptr<google::protobuf::Message>>* raw) {
+    const std::unique_ptr<google::protobuf::Message> response(operation.response->New());
+    Answer answer;
+    answer.status = peer.End(response.get());
+    if (!answer.status.ok()) return answer;
+    if (raw != nullptr) {
+      auto& copy = (*raw)[&peer];
+      copy.reset(response->New());
+      copy->CopyFrom(*response);
+    }
+    Normalize(*operation.request, response.get());
+    answer.text = response->ShortDebugString();
+    NoteRevision(*response);
+    return answer;
+  }
+
+  void NoteRevision(const google::protobuf::Message& response) {
+    const auto* const field = response.GetDescriptor()->FindFieldByName("header");
+    if (field == nullptr) return;
+    const auto& header =
+        dynamic_cast<const ResponseHeader&>(response.GetReflection()->GetMessage(response, field));
+    if (header.revision() > aim_.revision) aim_.revision = header.revision();
+  }
+
+  // --- Watches ---
+
+  bool ChangeWatches() {
+    WatchRequest request;
+    if (watches_ > 4 && generator_.random().Bernoulli(0.4)) {
+      const int64_t id = generator_.random().Between(0, watches_);
+      // Cancelling is not ordered with events that are on their way.
+      if (!Settle()) return false;
+      // One that a compaction has ended etcd ends once more.
+      const auto watched = etcd_->watched();
+      if (const auto it = watched.find(id); it != watched.end() && it->second.answers.size() > 1) {
+        return true;
+      }
+      request.mutable_cancel_request()->set_watch_id(id);
+      if (!cancelled_.emplace(id, true).second || id >= watches_) return true;
+    } else {
+      if (!Settle()) return false;
+      generator_.FillWatch(aim_, request.mutable_create_request());
+      ++watches_;
+      behind_ = behind_ || request.create_request().start_revision() > 0;
+    }
+    for (Peer* peer : {etcd_.get(), ours_.get()}) peer->SendWatch(request);
+    return Settle();
+  }
+
+  // Until no watch reads history any more. Nobody says so; but etcd reads it for all watches
+  // together, so when one that was made last has got its event, the others have got theirs.
+  bool CatchUp() {
+    if (!Settle() || !std::exchange(behind_, false)) return true;
+    PutRequest put;
+    put.set_key("~last");
+    if (!Ask<PutRequest, PutResponse>("KV/Put", put, "")) return false;
+    WatchRequest create;
+    create.mutable_create_request()->set_key(put.key());
+    create.mutable_create_request()->set_start_revision(aim_.revision);
+    create.mutable_create_request()->set_watch_id(kOwnWatches + watches_);
+    WatchRequest cancel;
+    cancel.mutable_cancel_request()->set_watch_id(kOwnWatches + watches_);
+    ++watches_;
+    for (Peer* peer : {etcd_.get(), ours_.get()}) {
+      peer->SendWatch(create);
+      const absl::Time deadline = absl::Now() + kSettleTime;
+      while (peer->events_of(cancel.cancel_request().watch_id()) == 0 && absl::Now() < deadline) {
+        absl::SleepFor(absl::Milliseconds(1));
+      }
+      peer->SendWatch(cancel);
+    }
+    return Settle();
+  }
+
+  // Waits until both have told the same on all watches.
+  bool Settle() {
+    const absl::Time deadline = absl::Now() + kSettleTime;
+    for (absl::Duration pause = absl::Milliseconds(1);;
+         pause = std::min(pause * 2, absl::Milliseconds(50))) {
+      const auto want = etcd_->watched();
+      const auto got = ours_->watched();
+      std::string difference;
+      for (const auto& [id, theirs] : want) {
+        const auto it = got.find(id);
+        if (it == got.end()) {
+          difference = absl::StrCat("watch ", id, " is silent here");
+        } else if (theirs.answers != it->second.answers) {
+          difference = absl::StrCat("answers of watch ", id, ": etcd's ", Last(theirs.answers),
+                                    ", ours ", Last(it->second.answers));
+        } else if (theirs.events != it->second.events) {
+          difference = absl::StrCat("events of watch ", id, ": etcd's ", theirs.events.size(), " ",
+                                    Last(theirs.events), ", ours ", it->second.events.size(), " ",
+                                    Last(it->second.events));
+        }
+      }
+      if (got.size() > want.size()) difference = "more watches here";
+      // A watch that was asked for has been answered.
+      if (difference.empty() && static_cast<int64_t>(etcd_->watch_answers()) < watches_) {
+        difference = "a watch is not answered";
+      }
+      if (difference.empty()) {
+        for (const auto& [id, theirs] : want) events_ += static_cast<int64_t>(theirs.events.size());
+        etcd_->ForgetEvents();
+        ours_->ForgetEvents();
+        return true;
+      }
+      if (absl::Now() > deadline) {
+        std::printf("DIFFERENT: before request %lld: %s\n", static_cast<long long>(number_),
+                    difference.c_str());
+        return false;
+      }
+      absl::SleepFor(pause);
+    }
+  }
+
+  static std::string Last(const std::vector<std::string>& lines) {
+    return lines.empty() ? "none" : lines.back();
+  }
+
+  bool CompareHash() {
+    Operation hash;
+    hash.method = "Maintenance/HashKV";
+    hash.request = std::make_unique<HashKVRequest>();
+    hash.response = std::make_unique<HashKVResponse>();
+    return Do(hash, "").has_value();
+  }
+
+  // --- Authentication ---
+
+  std::string SomeUser() {
+    switch (generator_.random().Below(8)) {
+      case 0:
+        return "";
+      case 1:
+        return "nobody";  // with a token that nobody has got
+      case 2:
+      case 3:
+        return "alice";
+      case 4:
+        return "bob";
+      default:
+        return "root";
+    }
+  }
+
+  template <typename Request, typename Response>
+  bool Ask(const char* method, const Request& request, const std::string& user,
+           bool keep_tokens = false) {
+    Operation operation;
+    operation.method = method;
+    operation.request = std::make_unique<Request>(request);
+    operation.response = std::make_unique<Response>();
+    std::map<Peer*, std::unique_ptr<google::protobuf::Message>> raw;
+    if (!Do(operation, user, &raw).has_value()) return false;
+    if constexpr (std::is_same_v<Response, AuthenticateResponse>) {
+      for (const auto& [peer, response] : raw) {
+        if (keep_tokens) {
+          peer->SetToken(request.name(),
+                         dynamic_cast<const AuthenticateResponse&>(*response).token());
+        }
+      }
+    }
+    return true;
+  }
+
+  bool LogIn(const std::string& user) {
+    AuthenticateRequest request;
+    request.set_name(user);
+    request.set_password("pw");
+    return Ask<AuthenticateRequest, AuthenticateResponse>("Auth/Authenticate", request, "", true);
+  }
+
+  bool BeginAuth() {
+    if (!Settle()) return false;
+    for (Peer* peer : {etcd_.get(), ours_.get()}) {
+      for (const char* user : {"root", "alice", "bob", "nobody"}) peer->SetToken(user, "abc.1");
+    }
+    AuthUserAddRequest root;
+    root.set_name("root");
+    root.set_password("pw");
+    AuthRoleAddRequest role;
+    role.set_name("root");
+    AuthUserGrantRoleRequest grant;
+    grant.set_user("root");
+    grant.set_role("root");
+    if (!Ask<AuthUserAddRequest, AuthUserAddResponse>("Auth/UserAdd", root, "") ||
+        !Ask<AuthRoleAddRequest, AuthRoleAddResponse>("Auth/RoleAdd", role, "") ||
+        !Ask<AuthUserGrantRoleRequest, AuthUserGrantRoleResponse>("Auth/UserGrantRole", grant,
+                                                                  "") ||
+        !Ask<AuthEnableRequest, AuthEnableResponse>("Auth/AuthEnable", {}, "")) {
+      return false;
+    }
+    aim_.auth = true;
+    return LogIn("root") && LogIn("alice") && LogIn("bob");
+  }
+
+  bool EndAuth() {
+    aim_.auth = false;
+    return LogIn("root") &&
+           Ask<AuthDisableRequest, AuthDisableResponse>("Auth/AuthDisable", {}, "root");
+  }
+
+  const std::unique_ptr<Peer> etcd_;
+  const std::unique_ptr<Peer> ours_;
+  Generator generator_;
+  Aim aim_;
+  int64_t number_ = 0;
+  int64_t refused_ = 0;
+  int64_t watches_ = 0;
+  int64_t events_ = 0;
+  bool behind_ = false;  // a watch may still read history
+  int64_t hashes_ = 0;
+  std::map<int64_t, bool> cancelled_;
+};
+
+}  // namespace
+}  // namespace keelson::etcd_diff
+
+int main(int argc, char** argv) {
+  CLI::App app("Compares kvstored with etcd, answer by answer.");
+  std::string etcd;
+  std::string ours;
+  int64_t operations = 20'000;
+  uint64_t seed = 1;
+  app.add_option("--etcd", etcd)->required();
+  app.add_option("--ours", ours)->required();
+  app.add_option("--operations", operations);
+  app.add_option("--seed", seed);
+  CLI11_PARSE(app, argc, argv);
+  using keelson::etcd_diff::Peer;
+  keelson::etcd_diff::Comparison comparison(Peer::Connect(etcd), Peer::Connect(ours), seed);
+  return comparison.Run(operations) ? 0 : 1;
+}

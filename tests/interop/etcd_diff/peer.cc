@@ -1,0 +1,174 @@
+#include "tests/interop/etcd_diff/peer.h"
+
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "base/check.h"
+
+namespace keelson::etcd_diff {
+namespace {
+
+grpc::ByteBuffer Serialize(const google::protobuf::Message& message) {
+  const std::string bytes = message.SerializeAsString();
+  grpc::Slice slice(bytes);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+std::string Bytes(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  KEELSON_CHECK(buffer.Dump(&slices).ok());
+  std::string out;
+  for (const grpc::Slice& slice : slices) {
+    out.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  return out;
+}
+
+class GrpcPeer final : public Peer {
+ public:
+  explicit GrpcPeer(const std::string& endpoint) {
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(-1);
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    channel_ = grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
+    stub_ = std::make_unique<grpc::GenericStub>(channel_);
+    watch_ = stub_->PrepareCall(&watch_context_, "/etcdserverpb.Watch/Watch", &watch_queue_);
+    watch_->StartCall(Tag(kStarted));
+    KEELSON_CHECK(Next(watch_queue_) == kStarted) << "no watch stream at " << endpoint;
+    watch_->Read(&watch_buffer_, Tag(kRead));
+    reader_ = std::thread([this] { ReadWatches(); });
+  }
+
+  ~GrpcPeer() override {
+    watch_context_.TryCancel();
+    reader_.join();
+  }
+
+  void Begin(const Operation& operation, const std::string& user) override {
+    context_ = std::make_unique<grpc::ClientContext>();
+    context_->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    if (!user.empty()) context_->AddMetadata("token", tokens_[user]);
+    call_ =
+        stub_->PrepareUnaryCall(context_.get(), absl::StrCat("/etcdserverpb.", operation.method),
+                                Serialize(*operation.request), &queue_);
+    call_->StartCall();
+    call_->Finish(&buffer_, &status_, Tag(kFinished));
+  }
+
+  absl::Status End(google::protobuf::Message* response) override {
+    KEELSON_CHECK(Next(queue_) == kFinished);
+    response->Clear();
+    if (!status_.ok()) {
+      return {static_cast<absl::StatusCode>(status_.error_code()), status_.error_message()};
+    }
+    KEELSON_CHECK(response->ParseFromString(Bytes(buffer_)));
+    response->DiscardUnknownFields();
+    return absl::OkStatus();
+  }
+
+  void SetToken(const std::string& user, const std::string& token) override {
+    tokens_[user] = token;
+  }
+
+  void SendWatch(const etcdserverpb::WatchRequest& request) override {
+    {
+      absl::MutexLock lock(&mu_);
+      mu_.Await(absl::Condition(&can_write_));
+      can_write_ = false;
+    }
+    watch_->Write(Serialize(request), Tag(kWritten));
+  }
+
+  std::map<int64_t, Watched> watched() override {
+    absl::MutexLock lock(&mu_);
+    return watched_;
+  }
+  size_t events_of(int64_t watch_id) override {
+    absl::MutexLock lock(&mu_);
+    return watched_[watch_id].events.size();
+  }
+  void ForgetEvents() override {
+    absl::MutexLock lock(&mu_);
+    for (auto& [id, watched] : watched_) watched.events.clear();
+  }
+  size_t watch_answers() override {
+    absl::MutexLock lock(&mu_);
+    return answers_;
+  }
+
+ private:
+  enum : intptr_t { kFailed, kStarted, kRead, kWritten, kFinished };
+  static void* Tag(intptr_t tag) { return reinterpret_cast<void*>(tag); }
+
+  static intptr_t Next(grpc::CompletionQueue& queue) {
+    void* tag = nullptr;
+    bool ok = false;
+    if (!queue.Next(&tag, &ok) || !ok) return kFailed;
+    return reinterpret_cast<intptr_t>(tag);
+  }
+
+  void ReadWatches() {
+    for (;;) {
+      const intptr_t tag = Next(watch_queue_);
+      if (tag == kFailed) return;
+      absl::MutexLock lock(&mu_);
+      if (tag == kWritten) {
+        can_write_ = true;
+        continue;
+      }
+      etcdserverpb::WatchResponse response;
+      KEELSON_CHECK(response.ParseFromString(Bytes(watch_buffer_)));
+      watch_->Read(&watch_buffer_, Tag(kRead));
+      Keep(response);
+    }
+  }
+
+  void Keep(etcdserverpb::WatchResponse& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    Watched& watched = watched_[response.watch_id()];
+    for (const mvccpb::Event& event : response.events()) {
+      watched.events.push_back(event.ShortDebugString());
+    }
+    if (!response.created() && !response.canceled()) return;
+    // Of a watch that was made the store's revision counts; the rest is when it was sent.
+    const bool made = response.created() && !response.canceled();
+    const int64_t revision = made ? response.header().revision() : 0;
+    response.clear_events();
+    response.clear_header();
+    watched.answers.push_back(absl::StrCat(response.ShortDebugString(), " at ", revision));
+    ++answers_;
+  }
+
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<grpc::GenericStub> stub_;
+  std::map<std::string, std::string> tokens_;
+
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::ClientContext> context_;
+  std::unique_ptr<grpc::GenericClientAsyncResponseReader> call_;
+  grpc::ByteBuffer buffer_;
+  grpc::Status status_;
+
+  grpc::CompletionQueue watch_queue_;
+  grpc::ClientContext watch_context_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> watch_;
+  grpc::ByteBuffer watch_buffer_;
+  std::thread reader_;
+
+  absl::Mutex mu_;
+  bool can_write_ ABSL_GUARDED_BY(mu_) = true;
+  size_t answers_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<int64_t, Watched> watched_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace
+
+std::unique_ptr<Peer> Peer::Connect(const std::string& endpoint) {
+  return std::make_unique<GrpcPeer>(endpoint);
+}
+
+}  // namespace keelson::etcd_diff

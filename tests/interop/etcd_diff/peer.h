@@ -1,0 +1,46 @@
+// One server under comparison: unary calls, and a watch stream that gathers what it hears.
+#ifndef KEELSON_TESTS_INTEROP_ETCD_DIFF_PEER_H_
+#define KEELSON_TESTS_INTEROP_ETCD_DIFF_PEER_H_
+
+#include <google/protobuf/message.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kvstore/api/rpc.pb.h"
+#include "tests/interop/etcd_diff/generator.h"
+
+namespace keelson::etcd_diff {
+
+class Peer {
+ public:
+  static std::unique_ptr<Peer> Connect(const std::string& endpoint);
+  virtual ~Peer() = default;
+
+  // Begins a call; `user` says whose token goes with it ("": none).
+  virtual void Begin(const Operation& operation, const std::string& user) = 0;
+  // Waits for its end and fills in `response`.
+  virtual absl::Status End(google::protobuf::Message* response) = 0;
+  virtual void SetToken(const std::string& user, const std::string& token) = 0;
+
+  struct Watched {
+    std::vector<std::string> answers;  // created, cancelled
+    std::vector<std::string> events;   // one after the other, however they were sent
+  };
+  virtual void SendWatch(const etcdserverpb::WatchRequest& request) = 0;
+  // What has come so far, by watch id. A copy.
+  virtual std::map<int64_t, Watched> watched() = 0;
+  virtual size_t events_of(int64_t watch_id) = 0;
+  // Drops the events gathered so far.
+  virtual void ForgetEvents() = 0;
+  // Responses that create or cancel a watch.
+  virtual size_t watch_answers() = 0;
+};
+
+}  // namespace keelson::etcd_diff
+
+#endif  // KEELSON_TESTS_INTEROP_ETCD_DIFF_PEER_H_
