@@ -19,6 +19,9 @@ class Call {
   // The value of a header field of the request, by its lower-case name; "" when it has none.
   [[nodiscard]] virtual std::string_view Metadata(std::string_view name) const = 0;
 
+  // The common name in the client's certificate, which has been verified; "" without one.
+  [[nodiscard]] virtual std::string_view ClientCommonName() const { return ""; }
+
   // Sends a message (protobuf's bytes). Never blocks: what the client does not take yet is kept.
   // False when that is much already: then send no more before CallHandler::OnRoom.
   virtual bool Send(std::string message) = 0;

@@ -531,7 +531,12 @@ class Tls {
 TEST_CASE_METHOD(Tls, "Calls pass through TLS, with certificates on both sides", "[rpc][tls]") {
   auto context = TlsServerContext::Create(Material(server_), TlsServerContext::Protocol::kHttp2);
   KEELSON_REQUIRE_OK(context);
-  EchoServer echo(EchoNow, [](const auto& call) { return std::make_shared<TalkHandler>(call); },
+  std::string name;
+  EchoServer echo(EchoNow,
+                  [&name](const auto& call) {
+                    name = std::string(call->ClientCommonName());
+                    return std::make_shared<TalkHandler>(call);
+                  },
                   {.tls = *context});
   EchoMessage reply;
   SECTION("known") {
@@ -548,6 +553,7 @@ TEST_CASE_METHOD(Tls, "Calls pass through TLS, with certificates on both sides",
       REQUIRE(stream->Read(&reply));
       CHECK(reply.text() == std::string(20'000, 'x') + std::to_string(i));
     }
+    CHECK(name == "alice");
   }
   SECTION("without one") {
     const TlsMaterial none{.ca_pem = authority_.ca_pem()};

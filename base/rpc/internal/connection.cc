@@ -88,6 +88,7 @@ struct Connection::Callbacks {
     const auto stream = std::make_shared<Stream>(self.loop_->mailbox, frame->hd.stream_id,
                                                  self.loop_->options->max_request_bytes);
     stream->connection = &self;
+    stream->client_common_name = self.ClientCommonName();
     ++self.loop_->counters->calls;
     ++self.loop_->counters->calls_total;
     (void)nghttp2_session_set_stream_user_data(session, stream->id, stream.get());

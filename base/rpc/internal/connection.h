@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,7 +70,14 @@ class Connection {
   [[nodiscard]] bool Clogged() const;
 
   LoopContext* const loop_;
+  // Of the certificate, which does not change.
+  const std::string& ClientCommonName() {
+    if (!client_common_name_.has_value()) client_common_name_ = socket_->ClientCommonName();
+    return *client_common_name_;
+  }
+
   const std::unique_ptr<Socket> socket_;
+  std::optional<std::string> client_common_name_;
   nghttp2_session* session_ = nullptr;
   absl::flat_hash_map<int32_t, std::shared_ptr<Stream>> streams_;
   std::vector<std::shared_ptr<Stream>> roomy_;  // Their OnRoom is due.

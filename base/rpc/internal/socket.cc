@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -53,6 +54,24 @@ class TlsSocket final : public Socket {
   }
   bool read_wants_write() const override { return read_wants_write_; }
   int fd() const override { return fd_.get(); }
+  std::string ClientCommonName() const override {
+    const X509* const certificate = SSL_get0_peer_certificate(ssl_.get());
+    // A server that verifies nobody asks for no certificate; this is the second lock.
+    if (certificate == nullptr || SSL_get_verify_result(ssl_.get()) != X509_V_OK) return "";
+    const X509_NAME* const subject = X509_get_subject_name(certificate);
+    const int position = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (position < 0) return "";
+    unsigned char* text = nullptr;
+    const int size = ASN1_STRING_to_UTF8(
+        &text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, position)));
+    if (size < 0) {
+      ERR_clear_error();
+      return "";
+    }
+    std::string name(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+    OPENSSL_free(text);
+    return name;
+  }
 
  private:
   static int Clamp(size_t size) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "base/tls.h"
@@ -32,6 +33,8 @@ class Socket {
   // Whether the last Read waits for room to write; TLS does sometimes.
   [[nodiscard]] virtual bool read_wants_write() const { return false; }
   [[nodiscard]] virtual int fd() const = 0;
+  // As Call::ClientCommonName. Once something has been read.
+  [[nodiscard]] virtual std::string ClientCommonName() const { return ""; }
 };
 
 std::unique_ptr<Socket> MakePlainSocket(UniqueFd fd);

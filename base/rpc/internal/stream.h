@@ -39,6 +39,7 @@ class Stream final : public Call, public std::enable_shared_from_this<Stream> {
 
   // --- Call: for any thread ---
   std::string_view Metadata(std::string_view name) const override;
+  std::string_view ClientCommonName() const override { return client_common_name; }
   bool Send(std::string message) override;
   void Finish(const absl::Status& status) override;
   void Answer(std::string message) override;
@@ -63,6 +64,8 @@ class Stream final : public Call, public std::enable_shared_from_this<Stream> {
   Connection* connection = nullptr;  // Null after its end.
   const Method* method = nullptr;    // Null when it was refused before it started.
   std::shared_ptr<CallHandler> handler;
+
+  std::string client_common_name;  // Constant once the call starts.
 
   // The request.
   std::string path;
