@@ -46,6 +46,15 @@ absl::Status RoleEmpty();
 absl::Status RoleNotGranted();
 absl::Status PermissionNotGiven();
 absl::Status PermissionNotGranted();
+absl::Status MemberExists();
+absl::Status PeerUrlExists();
+absl::Status MemberNotEnoughStarted();
+absl::Status MemberBadUrls();
+absl::Status MemberNotFound();
+absl::Status MemberNotLearner();
+absl::Status LearnerNotReady();
+absl::Status TooManyLearners();
+absl::Status NotSupportedForLearner();
 absl::Status BadLeaderTransferee();
 absl::Status LeaderTransferTimeout();
 // A user who is known by certificate only gave a password; etcd has no code for it.

@@ -17,6 +17,7 @@
 #include "kvstore/api/command.pb.h"
 #include "kvstore/internal/codec.h"
 #include "kvstore/internal/generation.h"
+#include "kvstore/internal/members.h"
 #include "kvstore/internal/reads.h"
 #include "kvstore/internal/view.h"
 #include "kvstore/state_machine.h"
@@ -31,6 +32,7 @@ class BatchApplier {
     std::vector<ApplyListener::LeaseChange> leases;
     std::vector<ApplyListener::AuthChange> auth;
     std::vector<CommandResult> results;
+    bool membership = false;  // it has changed
     bool compacted = false;
     bool physically = false;  // someone here waits until the old versions are gone
   };
@@ -79,7 +81,9 @@ class BatchApplier {
   absl::Status GrantLease(const etcdserverpb::LeaseGrantRequest& request, CommandResult* result);
   absl::Status RevokeLease(const etcdserverpb::LeaseRevokeRequest& request, CommandResult* result);
   void CheckpointLeases(const LeaseCheckpoints& request);
-  void SetMember(const MemberAttributes& request);
+  void SetAttributes(const MemberAttributes& request);
+  absl::Status ChangeMember(const MemberChange& change);
+  void SetMember(Store::MemberAttributes member);
   // At once visible, unlike the rest: what is committed stays, and watchers hear of it in order.
   void ApplyV2(const V2Request& request, CommandResult* result);
 

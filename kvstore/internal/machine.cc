@@ -50,9 +50,33 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Open(const Options& options,
   KEELSON_ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
                            Generation::Load(std::move(engine), parts.cached_keys));
   std::unique_ptr<Machine> machine(new Machine(options, listener, std::move(parts)));
+  KEELSON_RETURN_IF_ERROR(machine->SeedMembers(*generation));
   machine->Adopt(std::move(generation));
   KEELSON_RETURN_IF_ERROR(machine->StartSweep());  // One that a crash cut short.
   return machine;
+}
+
+absl::Status Machine::SeedMembers(Generation& generation) const {
+  const MemberMap known = generation.tables.Members();
+  MemberMap seeds;
+  for (const Store::MemberAttributes& founder : options_.initial_members) {
+    const auto found = known.find(founder.id);
+    if (found != known.end() && (found->second.removed || !found->second.peer_urls.empty()))
+      continue;
+    Store::MemberAttributes& seed = seeds[founder.id];
+    if (found != known.end()) seed = found->second;
+    seed.id = founder.id;
+    seed.peer_urls = founder.peer_urls;
+    if (seed.name.empty()) seed.name = founder.name;
+  }
+  if (seeds.empty()) return absl::OkStatus();
+  const std::unique_ptr<WriteBatch> batch = generation.engine->NewBatch();
+  for (const auto& [id, seed] : seeds) {
+    batch->Put(Family::kMeta, MemberRow(id), {EncodeMember(seed).SerializeAsString()});
+  }
+  KEELSON_RETURN_IF_ERROR(generation.engine->Write(*batch));
+  generation.tables.Publish({}, seeds);
+  return absl::OkStatus();
 }
 
 void Machine::Adopt(std::shared_ptr<Generation> generation) {
@@ -73,6 +97,7 @@ absl::Status Machine::Apply(std::span<const raft::Entry> entries,
   KEELSON_RETURN_IF_ERROR(
       WithSpace(*generation->engine, [&] { return generation->engine->Write(writes); }));
   batch.Publish();
+  const bool membership = batch.outcome().membership || applied_.conf_state != after.conf_state;
   applied_ = after;
 
   BatchApplier::Outcome& outcome = batch.outcome();
@@ -81,6 +106,7 @@ absl::Status Machine::Apply(std::span<const raft::Entry> entries,
   if (!outcome.changes.empty()) listener_->OnChanges(std::move(outcome.changes));
   if (!outcome.leases.empty()) listener_->OnLeases(std::move(outcome.leases));
   if (!outcome.auth.empty()) listener_->OnAuth(std::move(outcome.auth));
+  if (membership) listener_->OnMembership(applied_.conf_state);
   if (!outcome.results.empty()) listener_->OnResults(std::move(outcome.results));
   return absl::OkStatus();
 }
@@ -135,12 +161,14 @@ absl::Status Machine::Restore(raft::SnapshotReader& reader,
   KEELSON_RETURN_IF_ERROR(write());
   KEELSON_RETURN_IF_ERROR(WithSpace(engine, [&] { return engine.Flush(); }));
 
+  KEELSON_RETURN_IF_ERROR(SeedMembers(*generation));
   const std::shared_ptr<Generation> old = current_.Get();
   KEELSON_RETURN_IF_ERROR(parts_.home->Replace(*old->engine, engine));
   Adopt(std::move(generation));
   old->v2->EndAllWatches();
   KEELSON_RETURN_IF_ERROR(StartSweep());
   listener_->OnRestored();
+  listener_->OnMembership(applied_.conf_state);
   return absl::OkStatus();
 }
 
@@ -151,6 +179,7 @@ void Machine::Crash() {
   absl::StatusOr<std::shared_ptr<Generation>> generation =
       Generation::Load(*std::move(engine), parts_.cached_keys);
   KEELSON_CHECK_OK(generation.status());
+  KEELSON_CHECK_OK(SeedMembers(**generation));
   Adopt(*std::move(generation));
 }
 

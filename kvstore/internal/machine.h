@@ -48,6 +48,9 @@ class Machine final : public StateMachine {
  private:
   Machine(const Options& options, ApplyListener* listener, MachineParts parts);
 
+  // Adds the members that the cluster began with where the database says nothing of them: it is
+  // new, or of a version that read them from flags at each start.
+  absl::Status SeedMembers(Generation& generation) const;
   // Makes `generation` the one that everything here works on.
   void Adopt(std::shared_ptr<Generation> generation);
   // Repeats `change` until it does not fail for want of space, or Interrupt.

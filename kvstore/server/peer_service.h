@@ -1,4 +1,4 @@
-// Both ends of LeaseForward (internal.proto), on the peer port.
+// Both ends of what internal.proto describes, on the peer port.
 #ifndef KEELSON_KVSTORE_SERVER_PEER_SERVICE_H_
 #define KEELSON_KVSTORE_SERVER_PEER_SERVICE_H_
 
@@ -7,7 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "kvstore/server/lease_forwarder.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "kvstore/server/peer_calls.h"
 #include "raft/types.h"
 
 namespace grpc {
@@ -27,14 +29,25 @@ class PeerService {
   void RegisterOn(grpc::ServerBuilder& builder);
 
  private:
-  class Impl;
-  const std::unique_ptr<Impl> impl_;
+  class LeaseImpl;
+  class MembershipImpl;
+  const std::unique_ptr<LeaseImpl> leases_;
+  const std::unique_ptr<MembershipImpl> membership_;
 };
 
-// The asking end. `peers` maps members to "host:port".
-std::unique_ptr<LeaseForwarder> MakeGrpcLeaseForwarder(
-    uint64_t cluster_id, const std::map<raft::NodeId, std::string>& peers,
-    const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+// The asking end.
+class GrpcPeerCalls : public PeerCalls {
+ public:
+  // Maps members to "host:port"; those that are not in it cannot be asked any more. Thread-safe.
+  virtual void SetPeers(const std::map<raft::NodeId, std::string>& peers) = 0;
+};
+std::unique_ptr<GrpcPeerCalls> MakeGrpcPeerCalls(
+    uint64_t cluster_id, const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+
+// Asks the member at `address`, for one that does not belong to the cluster yet. Waits.
+absl::StatusOr<ClusterDescription> DescribeClusterAt(
+    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    absl::Duration timeout);
 
 }  // namespace keelson::kvstore
 

@@ -50,10 +50,19 @@ inline absl::StatusOr<Origin> IdentifyCaller(Server* server, const rpc::Call& ca
   if (right == auth::Right::kAnyone) return Origin();  // also with a token that is too old
   std::string_view token = call.Metadata("token");
   if (token.empty()) token = call.Metadata("authorization");
-  absl::StatusOr<Origin> who = server->Identify(token);
+  absl::StatusOr<Origin> who = token.empty()
+                                   ? server->IdentifyByCertificate(call.ClientCommonName())
+                                   : server->Identify(token);
   if (!who.ok()) return who;
   if (absl::Status allowed = server->CheckRight(right, *who); !allowed.ok()) return allowed;
   return who;
+}
+
+// What a learner answers: its state may be far behind (kvstore.md 1.7).
+template <typename Request>
+bool LearnerAnswers(const Request& request) {
+  if constexpr (std::is_same_v<Request, etcdserverpb::RangeRequest>) return request.serializable();
+  return std::is_same_v<Request, etcdserverpb::StatusRequest>;
 }
 
 // Registers etcd's methods, each with its metrics.
@@ -65,7 +74,12 @@ class MethodRegistrar {
 
   // A stream in both directions, whose handlers `start` makes.
   void Stream(const std::string& name, decltype(rpc::Method::start) start) {
-    Add("bidi_stream", name, std::move(start));
+    Add("bidi_stream", name,
+        [server = server_, start = std::move(start),
+         always = name == "Snapshot"](const std::shared_ptr<rpc::Call>& call) {
+          if (server->IsLearner() && !always) call->Finish(errors::NotSupportedForLearner());
+          return start(call);
+        });
   }
 
   // A method that Server has as `serve`.
@@ -93,6 +107,9 @@ class MethodRegistrar {
         rpc::Unary<Request, Response>(
             [server = server_, serve, right](const rpc::Call& call, const Request& request,
                                              Response* response, rpc::Done done) {
+              if (server->IsLearner() && !LearnerAnswers(request)) {
+                return done(errors::NotSupportedForLearner());
+              }
               if (RequiresLeader(call) && !server->HasLeader()) return done(errors::NoLeader());
               const absl::StatusOr<Origin> who = IdentifyCaller(server, call, right);
               if (!who.ok()) return done(who.status());
