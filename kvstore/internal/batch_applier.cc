@@ -488,6 +488,13 @@ void BatchApplier::SetMember(Store::MemberAttributes member) {
   members_[member.id] = std::move(member);
 }
 
+void BatchApplier::KeepMembers(const MemberMap& members) {
+  for (const auto& [id, member] : members) {
+    if (members_.contains(id)) continue;
+    batch_->Put(Family::kMeta, MemberRow(id), {EncodeMember(member).SerializeAsString()});
+  }
+}
+
 // ---- Version 2 ----
 
 void BatchApplier::ApplyV2(const V2Request& request, CommandResult* result) {

@@ -44,6 +44,9 @@ class BatchApplier {
   // nothing and gets an error as its result. An error returned is the engine's.
   absl::Status Add(uint64_t index, std::string_view command);
 
+  // Adds the rows of `members`, but for those that this batch changes itself.
+  void KeepMembers(const MemberMap& members);
+
   // Ends the batch with the row that says where the log stands, and lets go of the engine's
   // state, so that the batch can be written. No Add after this.
   WriteBatch& Seal(const raft::SnapshotMetadata& after);

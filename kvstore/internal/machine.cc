@@ -50,33 +50,26 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Open(const Options& options,
   KEELSON_ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
                            Generation::Load(std::move(engine), parts.cached_keys));
   std::unique_ptr<Machine> machine(new Machine(options, listener, std::move(parts)));
-  KEELSON_RETURN_IF_ERROR(machine->SeedMembers(*generation));
+  machine->SeedMembers(*generation);
   machine->Adopt(std::move(generation));
   KEELSON_RETURN_IF_ERROR(machine->StartSweep());  // One that a crash cut short.
   return machine;
 }
 
-absl::Status Machine::SeedMembers(Generation& generation) const {
+void Machine::SeedMembers(Generation& generation) {
   const MemberMap known = generation.tables.Members();
-  MemberMap seeds;
+  unwritten_members_.clear();
   for (const Store::MemberAttributes& founder : options_.initial_members) {
     const auto found = known.find(founder.id);
-    if (found != known.end() && (found->second.removed || !found->second.peer_urls.empty()))
-      continue;
-    Store::MemberAttributes& seed = seeds[founder.id];
+    const bool told = found != known.end() && !found->second.peer_urls.empty();
+    if (told || (found != known.end() && found->second.removed)) continue;
+    Store::MemberAttributes& seed = unwritten_members_[founder.id];
     if (found != known.end()) seed = found->second;
     seed.id = founder.id;
     seed.peer_urls = founder.peer_urls;
     if (seed.name.empty()) seed.name = founder.name;
   }
-  if (seeds.empty()) return absl::OkStatus();
-  const std::unique_ptr<WriteBatch> batch = generation.engine->NewBatch();
-  for (const auto& [id, seed] : seeds) {
-    batch->Put(Family::kMeta, MemberRow(id), {EncodeMember(seed).SerializeAsString()});
-  }
-  KEELSON_RETURN_IF_ERROR(generation.engine->Write(*batch));
-  generation.tables.Publish({}, seeds);
-  return absl::OkStatus();
+  generation.tables.Publish({}, unwritten_members_);
 }
 
 void Machine::Adopt(std::shared_ptr<Generation> generation) {
@@ -93,9 +86,11 @@ absl::Status Machine::Apply(std::span<const raft::Entry> entries,
     if (entry.type != raft::EntryType::kNormal || entry.data.empty()) continue;
     KEELSON_RETURN_IF_ERROR(batch.Add(entry.index, entry.data.view()));
   }
+  batch.KeepMembers(unwritten_members_);
   WriteBatch& writes = batch.Seal(after);
   KEELSON_RETURN_IF_ERROR(
       WithSpace(*generation->engine, [&] { return generation->engine->Write(writes); }));
+  unwritten_members_.clear();
   batch.Publish();
   const bool membership = batch.outcome().membership || applied_.conf_state != after.conf_state;
   applied_ = after;
@@ -161,7 +156,7 @@ absl::Status Machine::Restore(raft::SnapshotReader& reader,
   KEELSON_RETURN_IF_ERROR(write());
   KEELSON_RETURN_IF_ERROR(WithSpace(engine, [&] { return engine.Flush(); }));
 
-  KEELSON_RETURN_IF_ERROR(SeedMembers(*generation));
+  SeedMembers(*generation);
   const std::shared_ptr<Generation> old = current_.Get();
   KEELSON_RETURN_IF_ERROR(parts_.home->Replace(*old->engine, engine));
   Adopt(std::move(generation));
@@ -179,7 +174,7 @@ void Machine::Crash() {
   absl::StatusOr<std::shared_ptr<Generation>> generation =
       Generation::Load(*std::move(engine), parts_.cached_keys);
   KEELSON_CHECK_OK(generation.status());
-  KEELSON_CHECK_OK(SeedMembers(**generation));
+  SeedMembers(**generation);
   Adopt(*std::move(generation));
 }
 
