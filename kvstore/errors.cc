@@ -92,6 +92,33 @@ absl::Status PermissionNotGiven() {
 absl::Status PermissionNotGranted() {
   return absl::FailedPreconditionError("etcdserver: permission is not granted to the role");
 }
+absl::Status MemberExists() {
+  return absl::FailedPreconditionError("etcdserver: member ID already exist");
+}
+absl::Status PeerUrlExists() {
+  return absl::FailedPreconditionError("etcdserver: Peer URLs already exists");
+}
+absl::Status MemberNotEnoughStarted() {
+  return absl::FailedPreconditionError(
+      "etcdserver: re-configuration failed due to not enough started members");
+}
+absl::Status MemberBadUrls() {
+  return absl::InvalidArgumentError("etcdserver: given member URLs are invalid");
+}
+absl::Status MemberNotFound() { return absl::NotFoundError("etcdserver: member not found"); }
+absl::Status MemberNotLearner() {
+  return absl::FailedPreconditionError("etcdserver: can only promote a learner member");
+}
+absl::Status LearnerNotReady() {
+  return absl::FailedPreconditionError(
+      "etcdserver: can only promote a learner member which is in sync with leader");
+}
+absl::Status TooManyLearners() {
+  return absl::FailedPreconditionError("etcdserver: too many learner members in cluster");
+}
+absl::Status NotSupportedForLearner() {
+  return absl::UnavailableError("etcdserver: rpc not supported for learner");
+}
 absl::Status BadLeaderTransferee() {
   return absl::FailedPreconditionError("etcdserver: bad leader transferee");
 }

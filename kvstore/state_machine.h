@@ -62,10 +62,14 @@ class ApplyListener {
   // Before OnResults: who asked for a token may use it at once.
   virtual void OnAuth(std::vector<AuthChange> /*changes*/) {}
 
+  // Raft's membership, or the one that was decided (Store::Members), may have changed. Before
+  // OnResults.
+  virtual void OnMembership(const raft::ConfState& /*in_force*/) {}
+
   virtual void OnResults(std::vector<CommandResult> results) = 0;
 
   // The whole state was replaced by a snapshot: watchers must catch up from the Store and
-  // leases be re-read.
+  // leases be re-read. OnMembership comes next.
   virtual void OnRestored() = 0;
 };
 
@@ -78,6 +82,9 @@ class StateMachine : public raft::StateMachine {
     size_t max_txn_ops = 128;
     // The membership of a new cluster; what Applied() reports before anything is applied.
     raft::ConfState initial_conf_state;
+    // The members of initial_conf_state with their names and peer URLs. They are the first rows of
+    // Store::Members, also in a database that has none yet.
+    std::vector<Store::MemberAttributes> initial_members;
     // Hears RESOURCE_EXHAUSTED when the disk is full and Apply, Flush or Restore begins to
     // wait for space, and OK when it goes on. On the apply executor. May be empty.
     std::function<void(const absl::Status&)> on_stall;

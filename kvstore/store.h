@@ -100,10 +100,16 @@ class Store {
 
   struct MemberAttributes {
     uint64_t id = 0;
-    std::string name;
-    std::vector<std::string> client_urls;
+    std::string name = {};                      // empty until the member has started once
+    std::vector<std::string> client_urls = {};  // likewise
+    std::vector<std::string> peer_urls = {};
+    bool is_learner = false;
+    bool removed = false;  // for good
+
+    friend bool operator==(const MemberAttributes&, const MemberAttributes&) = default;
   };
-  // What members have published, by ascending id.
+  // The membership that was decided, by ascending id; who has been removed stays in it as such.
+  // Raft's own follows it (raft::StateMachine::Applied).
   [[nodiscard]] virtual std::vector<MemberAttributes> Members() const = 0;
 
   struct RaisedAlarm {

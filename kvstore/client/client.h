@@ -32,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "kvstore/api/cluster.pb.h"
 #include "kvstore/api/rpc.pb.h"
 
 namespace keelson::kvstore {
@@ -109,8 +110,27 @@ class Client {
                                          WatchCallbacks callbacks) = 0;
 
   virtual absl::StatusOr<etcdserverpb::MemberListResponse> MemberList() = 0;
+  // Changes of the members, for tools; a client that has no cluster behind it need not have them.
+  // Not repeated once sent.
+  virtual absl::StatusOr<etcdserverpb::MemberAddResponse> MemberAdd(
+      const etcdserverpb::MemberAddRequest& /*request*/) {
+    return NoCluster();
+  }
+  virtual absl::StatusOr<etcdserverpb::MemberRemoveResponse> MemberRemove(uint64_t /*id*/) {
+    return NoCluster();
+  }
+  virtual absl::StatusOr<etcdserverpb::MemberUpdateResponse> MemberUpdate(
+      uint64_t /*id*/, const std::vector<std::string>& /*peer_urls*/) {
+    return NoCluster();
+  }
+  virtual absl::StatusOr<etcdserverpb::MemberPromoteResponse> MemberPromote(uint64_t /*id*/) {
+    return NoCluster();
+  }
   // Of the member this client talks to; give Connect a single endpoint to ask a certain one.
   virtual absl::StatusOr<etcdserverpb::StatusResponse> Status() = 0;
+
+ private:
+  static absl::Status NoCluster() { return absl::UnimplementedError("there is no cluster"); }
 };
 
 struct TlsOptions {

@@ -183,6 +183,35 @@ class GrpcClient final : public Client {
       return e.cluster->MemberList(c, request, r);
     });
   }
+  absl::StatusOr<etcdserverpb::MemberAddResponse> MemberAdd(
+      const etcdserverpb::MemberAddRequest& request) override {
+    return Call<etcdserverpb::MemberAddResponse>(
+        Repeat::kIfNotSent,
+        [&](auto& e, auto* c, auto* r) { return e.cluster->MemberAdd(c, request, r); });
+  }
+  absl::StatusOr<etcdserverpb::MemberRemoveResponse> MemberRemove(uint64_t id) override {
+    etcdserverpb::MemberRemoveRequest request;
+    request.set_id(id);
+    return Call<etcdserverpb::MemberRemoveResponse>(
+        Repeat::kIfNotSent,
+        [&](auto& e, auto* c, auto* r) { return e.cluster->MemberRemove(c, request, r); });
+  }
+  absl::StatusOr<etcdserverpb::MemberUpdateResponse> MemberUpdate(
+      uint64_t id, const std::vector<std::string>& peer_urls) override {
+    etcdserverpb::MemberUpdateRequest request;
+    request.set_id(id);
+    for (const std::string& url : peer_urls) request.add_peerurls(url);
+    return Call<etcdserverpb::MemberUpdateResponse>(
+        Repeat::kIfNotSent,
+        [&](auto& e, auto* c, auto* r) { return e.cluster->MemberUpdate(c, request, r); });
+  }
+  absl::StatusOr<etcdserverpb::MemberPromoteResponse> MemberPromote(uint64_t id) override {
+    etcdserverpb::MemberPromoteRequest request;
+    request.set_id(id);
+    return Call<etcdserverpb::MemberPromoteResponse>(
+        Repeat::kIfNotSent,
+        [&](auto& e, auto* c, auto* r) { return e.cluster->MemberPromote(c, request, r); });
+  }
   absl::StatusOr<etcdserverpb::StatusResponse> Status() override {
     return Call<etcdserverpb::StatusResponse>(Repeat::kAlways, [&](auto& e, auto* c, auto* r) {
       return e.maintenance->Status(c, etcdserverpb::StatusRequest(), r);

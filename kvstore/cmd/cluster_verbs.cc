@@ -1,4 +1,4 @@
-// member list, endpoint status, endpoint health.
+// endpoint status, endpoint health.
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -13,18 +13,6 @@
 
 namespace keelson::kvctl {
 namespace {
-
-Outcome RunMemberList(Context& context) {
-  std::unique_ptr<Printer> printer;
-  Outcome outcome = context.MakePrinter(false, &printer);
-  if (outcome.exit != Exit::kOk) return outcome;
-  std::unique_ptr<kvstore::Client> client;
-  outcome = context.Connect(&client);
-  if (outcome.exit != Exit::kOk) return outcome;
-  const auto answer = client->MemberList();
-  if (!answer.ok()) return Fail(answer.status());
-  return printer->Members(*answer);
-}
 
 // The endpoints given, or with `cluster` those that all members publish.
 Outcome FindEndpoints(Context& context, bool cluster, std::vector<std::string>* endpoints) {
@@ -103,22 +91,6 @@ Outcome RunHealth(Context& context, bool cluster) {
 }
 
 }  // namespace
-
-void AddMember(CLI::App& root, Context& context) {
-  CLI::App& member = *root.add_subcommand("member", "Membership related commands");
-  member.require_subcommand(0, 1);
-  member.footer(
-      "Examples:\n"
-      "  kvctl member list\n"
-      "  kvctl member list -w table");
-  CLI::App* list = member.add_subcommand("list", "Lists all members in the cluster");
-  list->footer(
-      "Columns of the simple form: ID, status, name, peer addresses, client addresses, learner.\n\n"
-      "Examples:\n"
-      "  kvctl member list\n"
-      "  kvctl member list -w table");
-  list->callback([&context] { context.run = [&context] { return RunMemberList(context); }; });
-}
 
 void AddEndpoint(CLI::App& root, Context& context) {
   CLI::App& endpoint = *root.add_subcommand("endpoint", "Endpoint related commands");

@@ -204,6 +204,23 @@ class JsonPrinter final : public Printer {
     Object object;
     return Line(AddHeader(object, r.header()).Add("ID", r.id()).Add("TTL", r.ttl()).Text());
   }
+  Outcome MemberAdd(const etcdserverpb::MemberAddResponse& r) override {
+    Object object = WithHeader(r);
+    if (r.has_member()) object.Raw("member", MemberJson(r.member()));
+    return LineWithMembers(object, r);
+  }
+  Outcome MemberRemove(const etcdserverpb::MemberRemoveResponse& r, uint64_t) override {
+    Object object = WithHeader(r);
+    return LineWithMembers(object, r);
+  }
+  Outcome MemberUpdate(const etcdserverpb::MemberUpdateResponse& r, uint64_t) override {
+    Object object = WithHeader(r);
+    return LineWithMembers(object, r);
+  }
+  Outcome MemberPromote(const etcdserverpb::MemberPromoteResponse& r, uint64_t) override {
+    Object object = WithHeader(r);
+    return LineWithMembers(object, r);
+  }
   Outcome Members(const etcdserverpb::MemberListResponse& r) override {
     Object object = WithHeader(r);
     if (!r.members().empty()) object.Raw("members", Array(r.members(), MemberJson));
@@ -217,6 +234,11 @@ class JsonPrinter final : public Printer {
   }
 
  private:
+  template <typename Response>
+  Outcome LineWithMembers(Object& object, const Response& response) {
+    if (!response.members().empty()) object.Raw("members", Array(response.members(), MemberJson));
+    return Line(object.Text());
+  }
   [[nodiscard]] std::string Name() const override { return "json"; }
 
   Outcome Line(const std::string& text) {

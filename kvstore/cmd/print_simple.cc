@@ -87,6 +87,18 @@ class SimplePrinter final : public Printer {
     }
     return Done();
   }
+  Outcome MemberAdd(const etcdserverpb::MemberAddResponse& response) override {
+    return Changed("added to", response, response.member().id());
+  }
+  Outcome MemberRemove(const etcdserverpb::MemberRemoveResponse& response, uint64_t id) override {
+    return Changed("removed from", response, id);
+  }
+  Outcome MemberUpdate(const etcdserverpb::MemberUpdateResponse& response, uint64_t id) override {
+    return Changed("updated in", response, id);
+  }
+  Outcome MemberPromote(const etcdserverpb::MemberPromoteResponse& response, uint64_t id) override {
+    return Changed("promoted in", response, id);
+  }
   Outcome Status(const std::vector<EndpointStatus>& statuses) override {
     for (const EndpointStatus& status : statuses) {
       out_ << absl::StrJoin(StatusCells(status), ", ") << "\n";
@@ -108,6 +120,12 @@ class SimplePrinter final : public Printer {
   }
 
  private:
+  template <typename Response>
+  Outcome Changed(const char* how, const Response& response, uint64_t id) {
+    out_ << "Member " << absl::StrCat(absl::Hex(id, absl::kSpacePad16)) << " " << how << " cluster "
+         << absl::StrCat(absl::Hex(response.header().cluster_id(), absl::kSpacePad16)) << "\n";
+    return Done();
+  }
   [[nodiscard]] std::string Name() const override { return "simple"; }
 
   void Pair(const mvccpb::KeyValue& kv, bool value_only) {

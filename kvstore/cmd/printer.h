@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "kvstore/api/cluster.pb.h"
 #include "kvstore/api/rpc.pb.h"
 #include "kvstore/cmd/outcome.h"
 
@@ -51,6 +52,16 @@ class Printer {
   virtual Outcome Leases(const etcdserverpb::LeaseLeasesResponse&) { return Unsupported(); }
   virtual Outcome KeepAlive(const etcdserverpb::LeaseKeepAliveResponse&) { return Unsupported(); }
   virtual Outcome Members(const etcdserverpb::MemberListResponse&) { return Unsupported(); }
+  virtual Outcome MemberAdd(const etcdserverpb::MemberAddResponse&) { return Unsupported(); }
+  virtual Outcome MemberRemove(const etcdserverpb::MemberRemoveResponse&, uint64_t /*id*/) {
+    return Unsupported();
+  }
+  virtual Outcome MemberUpdate(const etcdserverpb::MemberUpdateResponse&, uint64_t /*id*/) {
+    return Unsupported();
+  }
+  virtual Outcome MemberPromote(const etcdserverpb::MemberPromoteResponse&, uint64_t /*id*/) {
+    return Unsupported();
+  }
   virtual Outcome Status(const std::vector<EndpointStatus>&) { return Unsupported(); }
   // The simple form goes to stderr, as etcdctl 3.4 does it.
   virtual Outcome Health(const std::vector<EndpointHealth>&) { return Unsupported(); }

@@ -27,6 +27,7 @@ DataDir DataDirAt(const std::string& data_dir, const std::string& wal_dir) {
           .wal = wal_dir.empty() ? JoinPath(member, "wal") : wal_dir,
           .snapshots = JoinPath(member, "snap"),
           .database = JoinPath(member, "db"),
+          .identity = JoinPath(member, "identity"),
           .client_certificate = JoinPath(data_dir, "fixtures/client"),
           .peer_certificate = JoinPath(data_dir, "fixtures/peer")};
 }
@@ -54,7 +55,7 @@ absl::Status CheckDataDir(FileSystem& fs, const std::string& data_dir) {
                    "read; use an empty one");
   }
   KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> parts, fs.List(member));
-  static const std::set<std::string> ours = {"wal", "snap", "db"};
+  static const std::set<std::string> ours = {"wal", "snap", "db", "identity"};
   for (const std::string& part : parts) {
     if (ours.contains(part) || part.ends_with(".tmp")) continue;
     return Foreign(data_dir, absl::StrCat("holds 'member/", part, "', which is not of kvstored"));

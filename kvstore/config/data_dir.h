@@ -15,6 +15,7 @@ struct DataDir {
   std::string wal;                 // <data-dir>/member/wal, or --wal-dir
   std::string snapshots;           // <data-dir>/member/snap
   std::string database;            // <data-dir>/member/db
+  std::string identity;            // <data-dir>/member/identity
   std::string client_certificate;  // <data-dir>/fixtures/client
   std::string peer_certificate;    // <data-dir>/fixtures/peer
 };

@@ -98,6 +98,10 @@ void RegisterClusterFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.String("initial-cluster-token", &options.cluster_token,
                "Word that keeps clusters with the same URLs apart.");
   flags.Bool("pre-vote", &options.pre_vote, "Ask whether an election can be won before one.");
+  flags.Bool("strict-reconfig-check", &options.strict_reconfig_check,
+             "Refuse changes of members that would endanger the quorum.");
+  flags.Uint64("max-learners", &options.max_learners, "Learners that a cluster may have.");
+  flags.Alias("experimental-max-learners", "max-learners");
   flags.String("auto-compaction-mode", &raw.compaction_mode, "'periodic' or 'revision'.");
   flags.String("auto-compaction-retention", &raw.compaction_retention,
                "History to keep: hours or a duration, or revisions; 0 turns "
@@ -167,7 +171,6 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
                            "compaction-sleep-interval",
                            "warning-apply-duration",
                            "bootstrap-defrag-threshold-megabytes",
-                           "max-learners",
                            "downgrade-check-time",
                            "v2-deprecation",
                            "cors",
@@ -181,16 +184,15 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
                            "discovery-keepalive-timeout"}) {
     flags.WithoutEffect(name, false);
   }
-  for (const char* name :
-       {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
-        "socket-reuse-address", "strict-reconfig-check", "enable-pprof", "enable-log-rotation",
-        "enable-distributed-tracing", "discovery-insecure-transport", "debug",
-        "peer-skip-client-san-verification", "initial-corrupt-check"}) {
+  for (const char* name : {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
+                           "socket-reuse-address", "enable-pprof", "enable-log-rotation",
+                           "enable-distributed-tracing", "discovery-insecure-transport", "debug",
+                           "peer-skip-client-san-verification", "initial-corrupt-check"}) {
     flags.WithoutEffect(name, true);
   }
   for (const char* name :
        {"corrupt-check-time", "compaction-batch-limit", "memory-mlock", "warning-apply-duration",
-        "downgrade-check-time", "max-learners", "bootstrap-defrag-threshold-megabytes",
+        "downgrade-check-time", "bootstrap-defrag-threshold-megabytes",
         "enable-distributed-tracing", "initial-corrupt-check"}) {
     flags.Alias(absl::StrCat("experimental-", name), name);
   }

@@ -40,6 +40,8 @@ struct Options {
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
   absl::Duration election_timeout = absl::Milliseconds(1000);
   bool pre_vote = true;
+  bool strict_reconfig_check = true;
+  uint64_t max_learners = 1;
   bool enable_gateway = true;  // JSON, below /v3
   bool enable_v2 = true;
   bool unsafe_no_fsync = false;
@@ -51,6 +53,8 @@ struct Options {
   std::vector<Url> advertise_client_urls;
 
   std::vector<FoundingMember> initial_cluster;  // by ascending id; this member is one of them
+  // Members that are no founders, as a member that joins has heard of them.
+  std::vector<FoundingMember> known_members;
   std::string cluster_token = "etcd-cluster";
   bool expects_existing_cluster = false;  // --initial-cluster-state=existing
   uint64_t member_id = 0;

@@ -15,7 +15,6 @@
 #include "base/notify.h"
 #include "base/signals.h"
 #include "base/version.h"
-#include "kvstore/config/identity.h"
 #include "kvstore/config/options.h"
 #include "kvstore/daemon/member.h"
 
@@ -51,11 +50,8 @@ int Run(const CommandLine& line, SignalWaiter& signals) {
                .component = "kvstored",
                .background = true});
   for (const std::string& warning : line.warnings) LogWarning(warning);
-  LogInfo("starting", {{"name", options.name},
-                       {"member_id", FormatId(options.member_id)},
-                       {"cluster_id", FormatId(options.cluster_id)},
-                       {"version", Version()},
-                       {"data_dir", options.data_dir}});
+  LogInfo("starting",
+          {{"name", options.name}, {"version", Version()}, {"data_dir", options.data_dir}});
 
   Member::Hooks hooks;
   hooks.on_ready = [name = options.name] {
@@ -64,6 +60,11 @@ int Run(const CommandLine& line, SignalWaiter& signals) {
     LogInfo("enabled capabilities for version", {{"version", "3.6"}});
     LogInfo("ready to serve client requests");
     (void)Notify("READY=1");
+  };
+  hooks.on_removed = [&signals] {
+    LogError("the member has been permanently removed from the cluster");
+    LogWarning("data-dir used by this member must be removed");
+    signals.Wake();  // Ends as after SIGTERM, with exit code 0, as etcd.
   };
   hooks.on_fatal = [](const absl::Status& status) {
     LogError("cannot go on", {{"err", status}});

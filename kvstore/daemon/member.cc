@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,12 +21,14 @@
 #include "base/version.h"
 #include "kvstore/config/identity.h"
 #include "kvstore/daemon/measured_wal.h"
+#include "kvstore/daemon/member_identity.h"
 #include "kvstore/daemon/ports.h"
 #include "kvstore/daemon/self_signed.h"
 #include "kvstore/daemon/storage.h"
 #include "kvstore/server/grpc_services.h"
 #include "kvstore/server/http_endpoints.h"
 #include "kvstore/server/json_gateway.h"
+#include "kvstore/server/peer_endpoints.h"
 #include "kvstore/server/peer_service.h"
 #include "kvstore/server/server.h"
 #include "kvstore/server/v2_endpoints.h"
@@ -59,13 +62,18 @@ struct Threads {
   }
 };
 
-// "host:port" of each member but this one.
-std::map<raft::NodeId, std::string> PeersOf(const Options& options) {
-  std::map<raft::NodeId, std::string> peers;
-  for (const FoundingMember& member : options.initial_cluster) {
-    if (member.id != options.member_id) peers[member.id] = member.peer_urls.front().HostPort();
+constexpr absl::Duration kJoinTimeout = absl::Seconds(5);
+
+// "host:port" of each member.
+std::map<raft::NodeId, std::string> AddressesOf(
+    const std::vector<Store::MemberAttributes>& members) {
+  std::map<raft::NodeId, std::string> addresses;
+  for (const Store::MemberAttributes& member : members) {
+    if (member.peer_urls.empty()) continue;
+    const absl::StatusOr<Url> url = ParseUrl(member.peer_urls.front());
+    if (url.ok()) addresses[member.id] = url->HostPort();
   }
-  return peers;
+  return addresses;
 }
 
 Server::Options ServerOptionsOf(const Options& options) {
@@ -75,16 +83,17 @@ Server::Options ServerOptionsOf(const Options& options) {
   server.member_id = options.member_id;
   server.name = options.name;
   server.client_urls = Texts(options.advertise_client_urls);
-  for (const FoundingMember& member : options.initial_cluster) {
-    server.members.push_back(
-        {.id = member.id, .name = member.name, .peer_urls = Texts(member.peer_urls)});
-  }
+  server.founders = FoundersOf(options);
+  server.known_members = KnownMembersOf(options);
+  server.strict_reconfig_check = options.strict_reconfig_check;
+  server.max_learners = static_cast<uint32_t>(options.max_learners);
   server.election_timeout = options.election_timeout;
   server.max_txn_ops = options.max_txn_ops;
   server.max_request_bytes = options.max_request_bytes;
   server.watch_progress_interval = options.watch_progress_interval;
   server.bcrypt_cost = options.bcrypt_cost;
   server.auth_token_ttl = options.auth_token_ttl;
+  server.client_cert_auth = options.client_tls.require_client_cert;
   server.space.directories = {paths.member, paths.wal};
   server.space.quota_bytes = options.quota_backend_bytes;
   server.compaction.keep_time = options.compaction_period;
@@ -100,10 +109,12 @@ class MemberImpl final : public Member {
   absl::Status Init() {
     KEELSON_RETURN_IF_ERROR(CheckDataDir(RealFileSystem(), options_.data_dir));
     KEELSON_RETURN_IF_ERROR(BindPorts());
+    KEELSON_RETURN_IF_ERROR(FindIdentity());
     KEELSON_ASSIGN_OR_RETURN(storage_, PrepareStorage(RealFileSystem(), options_));
     KEELSON_RETURN_IF_ERROR(MakeServer());
     if (storage_.wal == nullptr) {
       KEELSON_RETURN_IF_ERROR(OpenLog(RealFileSystem(), options_, machine_->Applied(), storage_));
+      KEELSON_RETURN_IF_ERROR(RememberIdentity(RealFileSystem(), options_));
     }
     TellWhatWasFound();
     KEELSON_RETURN_IF_ERROR(StartRaft());
@@ -119,16 +130,24 @@ class MemberImpl final : public Member {
  private:
   absl::Status LoadTls();
   absl::Status BindPorts();
+  absl::Status FindIdentity();
   void TellWhatWasFound() const;
   absl::Status MakeServer();
   absl::Status MakeTransport();
   absl::Status StartRaft();
   absl::Status Serve();
   void OnRoleChange(const raft::SoftState& state, raft::Term term);
-  void RegisterPeerMetrics();
+  void SetPeers(const std::vector<Store::MemberAttributes>& peers) ABSL_LOCKS_EXCLUDED(peers_mu_);
+  [[nodiscard]] std::vector<raft::NodeId> ConnectedPeers() const;
+  void RegisterPeerMetrics(raft::NodeId id);
+  void RegisterRaftMetrics();
   void HandOverLeadership();
 
-  const Options options_;
+  [[nodiscard]] std::shared_ptr<grpc::ChannelCredentials> PeerCredentials() const {
+    return peers_use_tls_ ? GrpcChannelCredentials(peer_tls_) : grpc::InsecureChannelCredentials();
+  }
+
+  Options options_;  // constant after FindIdentity
   const Hooks hooks_;
   MetricRegistry metrics_;
   Threads threads_;
@@ -140,7 +159,7 @@ class MemberImpl final : public Member {
   bool peers_use_tls_ = false;
   Storage storage_;
   std::unique_ptr<MeasuredWal> wal_;
-  std::unique_ptr<LeaseForwarder> forwarder_;
+  std::unique_ptr<GrpcPeerCalls> peer_calls_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<StateMachine> machine_;
   std::unique_ptr<raft::PeerTransport> transport_;
@@ -150,6 +169,9 @@ class MemberImpl final : public Member {
   std::unique_ptr<Ports> peer_ports_;
   std::unique_ptr<Ports> client_ports_;
   std::unique_ptr<Ports> metrics_ports_;
+  absl::Mutex peers_mu_;
+  std::map<raft::NodeId, std::string> peers_ ABSL_GUARDED_BY(peers_mu_);  // "host:port"
+  std::set<raft::NodeId> measured_peers_ ABSL_GUARDED_BY(peers_mu_);
   // Touched by the raft loop only.
   raft::Role last_role_ = raft::Role::kFollower;
   raft::NodeId last_leader_ = raft::kNoNode;
@@ -208,11 +230,21 @@ void MemberImpl::TellWhatWasFound() const {
   }
 }
 
-absl::Status MemberImpl::MakeServer() {
+absl::Status MemberImpl::FindIdentity() {
   peers_use_tls_ = options_.advertise_peer_urls.front().tls();
-  forwarder_ = MakeGrpcLeaseForwarder(
-      options_.cluster_id, PeersOf(options_),
-      peers_use_tls_ ? GrpcChannelCredentials(peer_tls_) : grpc::InsecureChannelCredentials());
+  KEELSON_RETURN_IF_ERROR(ResolveIdentity(
+      RealFileSystem(),
+      [this](const std::string& address) {
+        return DescribeClusterAt(address, PeerCredentials(), kJoinTimeout);
+      },
+      options_));
+  LogInfo("this is a member of a cluster", {{"member_id", FormatId(options_.member_id)},
+                                            {"cluster_id", FormatId(options_.cluster_id)}});
+  return absl::OkStatus();
+}
+
+absl::Status MemberImpl::MakeServer() {
+  peer_calls_ = MakeGrpcPeerCalls(options_.cluster_id, PeerCredentials());
   server_ = std::make_unique<Server>(
       ServerOptionsOf(options_), Server::Env{.clock = &RealClock(),
                                              .file_system = &RealFileSystem(),
@@ -221,14 +253,19 @@ absl::Status MemberImpl::MakeServer() {
                                              .catch_up = &threads_.catch_up,
                                              .readers = {&threads_.reader_1, &threads_.reader_2},
                                              .backups = &threads_.backups,
-                                             .forwarder = forwarder_.get(),
+                                             .forwarder = peer_calls_.get(),
+                                             .peers = peer_calls_.get(),
                                              .random = Random(Random::SeedFromSystem())});
   server_->SetPublished(hooks_.on_ready);
+  server_->SetMemberHooks({.connected = [this] { return ConnectedPeers(); },
+                           .on_peers = [this](const auto& peers) { SetPeers(peers); },
+                           .on_removed = hooks_.on_removed});
 
   StateMachine::Options machine;
   machine.directory = storage_.paths.database;
   machine.max_txn_ops = options_.max_txn_ops;
   machine.initial_conf_state = storage_.founders;
+  machine.initial_members = FoundersOf(options_);
   machine.on_stall = [this](const absl::Status& status) {
     if (status.ok()) {
       LogInfo("disk has space again");
@@ -248,7 +285,6 @@ absl::Status MemberImpl::MakeTransport() {
   raft::PeerTransport::Options transport;
   transport.self = options_.member_id;
   transport.cluster_id = options_.cluster_id;
-  transport.peers = PeersOf(options_);
   transport.snapshots = storage_.snapshots.get();
   if (peers_use_tls_) {
     transport.tls = {.ca = peer_tls_.ca_pem,
@@ -274,7 +310,9 @@ absl::Status MemberImpl::MakeTransport() {
   std::unique_ptr<rpc::Server> rpc = rpc::Server::Create(server);
   transport_->RegisterOn(*rpc);
   peer_service_->RegisterOn(*rpc);
-  return peer_ports_->Serve({.rpc = std::move(rpc)});
+  http::Router router;
+  AddPeerEndpoints(router, server_.get());
+  return peer_ports_->Serve({.rpc = std::move(rpc), .http = router});
 }
 
 absl::Status MemberImpl::StartRaft() {
@@ -296,22 +334,28 @@ absl::Status MemberImpl::StartRaft() {
   };
   // Alone, the loop has nobody to hear from while the disk writes, so it can wait for it: that
   // saves two switches of threads, and lets groups grow.
-  Executor* append = &threads_.append;
-  if (options_.initial_cluster.size() == 1) append = &threads_.loop;
-  KEELSON_ASSIGN_OR_RETURN(node_, raft::Node::Start(node,
-                                                    {.clock = &RealClock(),
-                                                     .loop = &threads_.loop,
-                                                     .append = append,
-                                                     .apply = &threads_.apply,
-                                                     .background = &threads_.background,
-                                                     .transport = transport_.get(),
-                                                     .wal = wal_.get(),
-                                                     .snapshots = storage_.snapshots.get(),
-                                                     .machine = machine_.get(),
-                                                     .random = Random(Random::SeedFromSystem())},
-                                                    std::move(storage_.recovered)));
+  const raft::ConfState members = machine_->Applied().conf_state;
+  const bool alone = members.voters == std::vector{options_.member_id} && members.learners.empty();
+  KEELSON_ASSIGN_OR_RETURN(node_,
+                           raft::Node::Start(node,
+                                             {.clock = &RealClock(),
+                                              .loop = &threads_.loop,
+                                              .append = alone ? &threads_.loop : &threads_.append,
+                                              .apply = &threads_.apply,
+                                              .background = &threads_.background,
+                                              .transport = transport_.get(),
+                                              .wal = wal_.get(),
+                                              .snapshots = storage_.snapshots.get(),
+                                              .machine = machine_.get(),
+                                              .random = Random(Random::SeedFromSystem())},
+                                             std::move(storage_.recovered)));
+  RegisterRaftMetrics();
+  // Before the first message is due: Raft reports peers without an address as unreachable.
+  server_->OnMembership(members);
+  absl::Notification peers_told;
+  threads_.timers.Post([&peers_told] { peers_told.Notify(); });
+  peers_told.WaitForNotification();
   KEELSON_RETURN_IF_ERROR(transport_->Start(*node_));
-  RegisterPeerMetrics();
   server_->Start(node_.get());
   return absl::OkStatus();
 }
@@ -332,7 +376,8 @@ absl::Status MemberImpl::Serve() {
   RegisterGrpcServices(rpc.get(), server_.get(), &metrics_);
   http::Router client_router = router_;
   if (options_.enable_gateway) {
-    AddJsonGateway(client_router, server_.get(), &threads_.gateway);
+    AddJsonGateway(client_router, server_.get(), &threads_.gateway,
+                   options_.max_concurrent_streams);
   }
   if (options_.enable_v2) AddV2Endpoints(client_router, server_.get(), &RealClock());
   KEELSON_RETURN_IF_ERROR(client_ports_->Serve({.rpc = std::move(rpc), .http = client_router}));
@@ -369,7 +414,34 @@ void MemberImpl::OnRoleChange(const raft::SoftState& state, raft::Term term) {
                             " in term ", term));
 }
 
-void MemberImpl::RegisterPeerMetrics() {
+void MemberImpl::SetPeers(const std::vector<Store::MemberAttributes>& peers) {
+  std::map<raft::NodeId, std::string> next = AddressesOf(peers);
+  std::vector<raft::NodeId> unmeasured;
+  {
+    absl::MutexLock lock(&peers_mu_);
+    for (const auto& [id, address] : peers_) {
+      if (!next.contains(id)) transport_->RemovePeer(id);
+    }
+    for (const auto& [id, address] : next) {
+      const auto known = peers_.find(id);
+      if (known == peers_.end() || known->second != address) transport_->AddPeer(id, address);
+      if (measured_peers_.insert(id).second) unmeasured.push_back(id);
+    }
+    peers_ = next;
+  }
+  peer_calls_->SetPeers(next);
+  for (const raft::NodeId id : unmeasured) RegisterPeerMetrics(id);
+}
+
+std::vector<raft::NodeId> MemberImpl::ConnectedPeers() const {
+  std::vector<raft::NodeId> connected;
+  for (const raft::PeerTransport::PeerStats& stats : transport_->GetStats()) {
+    if (stats.connected) connected.push_back(stats.id);
+  }
+  return connected;
+}
+
+void MemberImpl::RegisterPeerMetrics(raft::NodeId id) {
   using Stats = raft::PeerTransport::PeerStats;
   const auto read = [this](raft::NodeId peer, auto value) {
     return [this, peer, value] {
@@ -379,18 +451,19 @@ void MemberImpl::RegisterPeerMetrics() {
       return 0.0;
     };
   };
-  for (const auto& [id, address] : PeersOf(options_)) {
-    const std::string peer = FormatId(id);
-    metrics_.SetCallbackCounter("etcd_network_peer_sent_bytes_total", "Bytes sent to peers.",
-                                {{"To", peer}},
-                                read(id, [](const Stats& s) { return s.sent_bytes; }));
-    metrics_.SetCallbackCounter("etcd_network_peer_received_bytes_total",
-                                "Bytes received from peers.", {{"From", peer}},
-                                read(id, [](const Stats& s) { return s.received_bytes; }));
-    metrics_.SetCallbackGauge("etcd_network_active_peers", "Peers that are connected.",
-                              {{"Local", FormatId(options_.member_id)}, {"Remote", peer}},
-                              read(id, [](const Stats& s) { return s.connected ? 1 : 0; }));
-  }
+  const std::string peer = FormatId(id);
+  metrics_.SetCallbackCounter("etcd_network_peer_sent_bytes_total", "Bytes sent to peers.",
+                              {{"To", peer}},
+                              read(id, [](const Stats& s) { return s.sent_bytes; }));
+  metrics_.SetCallbackCounter("etcd_network_peer_received_bytes_total",
+                              "Bytes received from peers.", {{"From", peer}},
+                              read(id, [](const Stats& s) { return s.received_bytes; }));
+  metrics_.SetCallbackGauge("etcd_network_active_peers", "Peers that are connected.",
+                            {{"Local", FormatId(options_.member_id)}, {"Remote", peer}},
+                            read(id, [](const Stats& s) { return s.connected ? 1 : 0; }));
+}
+
+void MemberImpl::RegisterRaftMetrics() {
   metrics_.SetCallbackCounter(
       "raft_storage_repairs_total",
       "Starts of this process that found durable data damaged or lost, and repaired it.", {},

@@ -22,6 +22,9 @@ class Member {
   struct Hooks {
     // The cluster has a leader and knows this member. Once, on a thread of the member.
     std::function<void()> on_ready;
+    // The member has been removed from the cluster for good and should be stopped. Once at most, on a
+    // thread of the member.
+    std::function<void()> on_removed;
     // The member cannot go on and acknowledges nothing any more: leave without cleaning up.
     std::function<void(const absl::Status&)> on_fatal;
   };

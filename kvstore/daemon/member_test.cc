@@ -266,7 +266,7 @@ TEST_CASE("What is not there yet is unimplemented", "[kvstore][member]") {
   grpc::Status status;
   absl::Notification answered;
   grpc::TemplatedGenericStub<PutRequest, PutResponse> stub(running.channel);
-  stub.UnaryCall(&context, "/etcdserverpb.Cluster/MemberAdd", {}, &request, &response,
+  stub.UnaryCall(&context, "/etcdserverpb.Cluster/MemberRename", {}, &request, &response,
                  [&](grpc::Status answer) {
                    status = std::move(answer);
                    answered.Notify();
@@ -350,14 +350,18 @@ TEST_CASE("A member that cannot start says why and leaves things alone", "[kvsto
   }
   SECTION("the only member of a cluster that is said to exist") {
     KEELSON_CHECK_ERROR(start(OptionsOf(scratch, {"--initial-cluster-state=existing"})),
-                        absl::StatusCode::kFailedPrecondition, "no majority");
+                        absl::StatusCode::kFailedPrecondition, "names no other member");
     CHECK_FALSE(std::filesystem::exists(scratch.data_dir() + "/member"));
   }
   SECTION("the data of another cluster") {
     { Running running(OptionsOf(scratch)); }
+    // As an earlier version left it: the flags must name the cluster that the log is of.
+    std::filesystem::remove(scratch.data_dir() + "/member/identity");
     KEELSON_CHECK_ERROR(start(OptionsOf(scratch, {"--initial-cluster-token=other"})),
                         absl::StatusCode::kFailedPrecondition, "cluster");
-    Running again(OptionsOf(scratch, {"--initial-cluster-state=existing"}));
+    { Running again(OptionsOf(scratch, {"--initial-cluster-state=existing"})); }
+    // From then on it knows by itself.
+    Running again(OptionsOf(scratch, {"--initial-cluster-token=other"}));
     CHECK(again.Put("a", "1") >= 2);
   }
   SECTION("a database without its log") {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "kvstore/daemon/member_identity.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -39,6 +40,8 @@ absl::StatusOr<Storage> PrepareStorage(FileSystem& fs, const Options& options) {
   if (has_log) return storage;
   KEELSON_RETURN_IF_ERROR(CheckFirstStart(fs, options, storage));
   KEELSON_RETURN_IF_ERROR(fs.CreateDirectories(storage.paths.member));
+  // First: without it the log would be nobody's.
+  KEELSON_RETURN_IF_ERROR(RememberIdentity(fs, options));
   KEELSON_RETURN_IF_ERROR(OpenLog(fs, options, {.conf_state = storage.founders}, storage));
   return storage;
 }

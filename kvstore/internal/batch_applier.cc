@@ -114,11 +114,13 @@ absl::Status BatchApplier::Execute(Command& command, CommandResult* result) {
       CheckpointLeases(command.lease_checkpoint());
       return absl::OkStatus();
     case Command::kMemberAttributes:
-      SetMember(command.member_attributes());
+      SetAttributes(command.member_attributes());
       return absl::OkStatus();
     case Command::kAlarm:
       ChangeAlarm(command.alarm(), result);
       return absl::OkStatus();
+    case Command::kMemberChange:
+      return ChangeMember(command.member_change());
     case Command::kAuth:
       return ApplyAuth(command.auth(), command.origin());
     case Command::kV2:
@@ -150,6 +152,8 @@ absl::Status BatchApplier::CheckRights(const Command& command) {
       return store.CheckRoot(who);
     case Command::kLeaseGrant:
       return store.CheckUser(who);
+    case Command::kMemberChange:
+      return store.CheckRoot(who);
     case Command::kLeaseRevoke:
       return CheckLeaseRights(who, command.lease_revoke().id());
     default:  // Members propose the rest for themselves; changes of auth are checked there.
@@ -473,12 +477,36 @@ void BatchApplier::CheckpointLeases(const LeaseCheckpoints& request) {
   }
 }
 
-void BatchApplier::SetMember(const MemberAttributes& request) {
-  Store::MemberAttributes& member = members_[request.id()];
+void BatchApplier::SetAttributes(const MemberAttributes& request) {
+  MemberMap members = generation_.tables.Members();
+  for (const auto& [id, member] : members_) members[id] = member;
+  Store::MemberAttributes& member = members[request.id()];
+  if (member.removed) return;
   member.id = request.id();
   member.name = request.name();
   member.client_urls.assign(request.client_urls().begin(), request.client_urls().end());
-  batch_->Put(Family::kMeta, MemberRow(request.id()), {request.SerializeAsString()});
+  SetMember(std::move(member));
+}
+
+absl::Status BatchApplier::ChangeMember(const MemberChange& change) {
+  MemberMap members = generation_.tables.Members();
+  for (const auto& [id, member] : members_) members[id] = member;
+  KEELSON_ASSIGN_OR_RETURN(Store::MemberAttributes member, Changed(members, change));
+  SetMember(std::move(member));
+  return absl::OkStatus();
+}
+
+void BatchApplier::SetMember(Store::MemberAttributes member) {
+  outcome_.membership = true;
+  batch_->Put(Family::kMeta, MemberRow(member.id), {EncodeMember(member).SerializeAsString()});
+  members_[member.id] = std::move(member);
+}
+
+void BatchApplier::KeepMembers(const MemberMap& members) {
+  for (const auto& [id, member] : members) {
+    if (members_.contains(id)) continue;
+    batch_->Put(Family::kMeta, MemberRow(id), {EncodeMember(member).SerializeAsString()});
+  }
 }
 
 // ---- Version 2 ----

@@ -18,6 +18,7 @@
 #include "kvstore/api/command.pb.h"
 #include "kvstore/internal/codec.h"
 #include "kvstore/internal/generation.h"
+#include "kvstore/internal/members.h"
 #include "kvstore/internal/reads.h"
 #include "kvstore/internal/view.h"
 #include "kvstore/state_machine.h"
@@ -32,6 +33,7 @@ class BatchApplier {
     std::vector<ApplyListener::LeaseChange> leases;
     std::vector<ApplyListener::AuthChange> auth;
     std::vector<CommandResult> results;
+    bool membership = false;  // it has changed
     bool compacted = false;
     bool physically = false;  // someone here waits until the old versions are gone
   };
@@ -42,6 +44,9 @@ class BatchApplier {
   // Applies one encoded Command, the entry `index` of the log. A command that fails, or that cannot be read, changes
   // nothing and gets an error as its result. An error returned is the engine's.
   absl::Status Add(uint64_t index, std::string_view command);
+
+  // Adds the rows of `members`, but for those that this batch changes itself.
+  void KeepMembers(const MemberMap& members);
 
   // Ends the batch with the row that says where the log stands, and lets go of the engine's
   // state, so that the batch can be written. No Add after this.
@@ -82,7 +87,9 @@ class BatchApplier {
   absl::Status GrantLease(const etcdserverpb::LeaseGrantRequest& request, CommandResult* result);
   absl::Status RevokeLease(const etcdserverpb::LeaseRevokeRequest& request, CommandResult* result);
   void CheckpointLeases(const LeaseCheckpoints& request);
-  void SetMember(const MemberAttributes& request);
+  void SetAttributes(const MemberAttributes& request);
+  absl::Status ChangeMember(const MemberChange& change);
+  void SetMember(Store::MemberAttributes member);
   // --- batch_alarms.cc ---
   void ChangeAlarm(const etcdserverpb::AlarmRequest& request, CommandResult* result);
   // What an alarm that is raised forbids (kvstore.md 3.17).

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "kvstore/api/command.pb.h"
 
 namespace keelson::kvstore::internal {
 namespace {
@@ -36,14 +35,6 @@ absl::Status LoadRows(const Engine& engine, std::string_view rows, std::string_v
     if (!take(iterator->key(), iterator->value())) return Damaged(what);
   }
   return iterator->status();
-}
-
-bool DecodeMember(std::string_view bytes, Store::MemberAttributes* member) {
-  MemberAttributes message;
-  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
-  member->name = message.name();
-  member->client_urls.assign(message.client_urls().begin(), message.client_urls().end());
-  return true;
 }
 
 }  // namespace
@@ -95,12 +86,9 @@ std::vector<Store::LeaseInfo> SideTables::Leases() const {
   return out;
 }
 
-std::vector<Store::MemberAttributes> SideTables::Members() const {
+MemberMap SideTables::Members() const {
   absl::MutexLock lock(&mu_);
-  std::vector<Store::MemberAttributes> out;
-  out.reserve(members_.size());
-  for (const auto& [id, member] : members_) out.push_back(member);
-  return out;
+  return members_;
 }
 
 absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Engine> engine,

@@ -23,6 +23,7 @@
 #include "kvstore/engine.h"
 #include "kvstore/internal/codec.h"
 #include "kvstore/internal/latest_cache.h"
+#include "kvstore/internal/members.h"
 #include "kvstore/store.h"
 #include "kvstore/v2/key_store.h"
 
@@ -30,7 +31,7 @@ namespace keelson::kvstore::internal {
 
 // Changes to leases and members, by id; empty: the lease is gone.
 using LeaseChanges = std::map<int64_t, std::optional<LeaseValue>>;
-using MemberChanges = std::map<uint64_t, Store::MemberAttributes>;
+using MemberChanges = MemberMap;
 using AlarmChanges = std::map<Alarm, bool>;  // true: raised
 
 // The leases and the members' attributes. Thread-safe.
@@ -42,7 +43,7 @@ class SideTables {
 
   [[nodiscard]] std::optional<LeaseValue> Lease(int64_t id) const ABSL_LOCKS_EXCLUDED(mu_);
   [[nodiscard]] std::vector<Store::LeaseInfo> Leases() const ABSL_LOCKS_EXCLUDED(mu_);
-  [[nodiscard]] std::vector<Store::MemberAttributes> Members() const ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] MemberMap Members() const ABSL_LOCKS_EXCLUDED(mu_);
   [[nodiscard]] std::set<Alarm> Alarms() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -50,9 +50,26 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Open(const Options& options,
   KEELSON_ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
                            Generation::Load(std::move(engine), parts.cached_keys));
   std::unique_ptr<Machine> machine(new Machine(options, listener, std::move(parts)));
+  machine->SeedMembers(*generation);
   machine->Adopt(std::move(generation));
   KEELSON_RETURN_IF_ERROR(machine->StartSweep());  // One that a crash cut short.
   return machine;
+}
+
+void Machine::SeedMembers(Generation& generation) {
+  const MemberMap known = generation.tables.Members();
+  unwritten_members_.clear();
+  for (const Store::MemberAttributes& founder : options_.initial_members) {
+    const auto found = known.find(founder.id);
+    const bool told = found != known.end() && !found->second.peer_urls.empty();
+    if (told || (found != known.end() && found->second.removed)) continue;
+    Store::MemberAttributes& seed = unwritten_members_[founder.id];
+    if (found != known.end()) seed = found->second;
+    seed.id = founder.id;
+    seed.peer_urls = founder.peer_urls;
+    if (seed.name.empty()) seed.name = founder.name;
+  }
+  generation.tables.Publish({}, unwritten_members_);
 }
 
 void Machine::Adopt(std::shared_ptr<Generation> generation) {
@@ -69,10 +86,13 @@ absl::Status Machine::Apply(std::span<const raft::Entry> entries,
     if (entry.type != raft::EntryType::kNormal || entry.data.empty()) continue;
     KEELSON_RETURN_IF_ERROR(batch.Add(entry.index, entry.data.view()));
   }
+  batch.KeepMembers(unwritten_members_);
   WriteBatch& writes = batch.Seal(after);
   KEELSON_RETURN_IF_ERROR(
       WithSpace(*generation->engine, [&] { return generation->engine->Write(writes); }));
+  unwritten_members_.clear();
   batch.Publish();
+  const bool membership = batch.outcome().membership || applied_.conf_state != after.conf_state;
   applied_ = after;
 
   BatchApplier::Outcome& outcome = batch.outcome();
@@ -81,6 +101,7 @@ absl::Status Machine::Apply(std::span<const raft::Entry> entries,
   if (!outcome.changes.empty()) listener_->OnChanges(std::move(outcome.changes));
   if (!outcome.leases.empty()) listener_->OnLeases(std::move(outcome.leases));
   if (!outcome.auth.empty()) listener_->OnAuth(std::move(outcome.auth));
+  if (membership) listener_->OnMembership(applied_.conf_state);
   if (!outcome.results.empty()) listener_->OnResults(std::move(outcome.results));
   return absl::OkStatus();
 }
@@ -135,12 +156,14 @@ absl::Status Machine::Restore(raft::SnapshotReader& reader,
   KEELSON_RETURN_IF_ERROR(write());
   KEELSON_RETURN_IF_ERROR(WithSpace(engine, [&] { return engine.Flush(); }));
 
+  SeedMembers(*generation);
   const std::shared_ptr<Generation> old = current_.Get();
   KEELSON_RETURN_IF_ERROR(parts_.home->Replace(*old->engine, engine));
   Adopt(std::move(generation));
   old->v2->EndAllWatches();
   KEELSON_RETURN_IF_ERROR(StartSweep());
   listener_->OnRestored();
+  listener_->OnMembership(applied_.conf_state);
   return absl::OkStatus();
 }
 
@@ -151,6 +174,7 @@ void Machine::Crash() {
   absl::StatusOr<std::shared_ptr<Generation>> generation =
       Generation::Load(*std::move(engine), parts_.cached_keys);
   KEELSON_CHECK_OK(generation.status());
+  SeedMembers(**generation);
   Adopt(*std::move(generation));
 }
 

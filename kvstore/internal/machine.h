@@ -48,6 +48,10 @@ class Machine final : public StateMachine {
  private:
   Machine(const Options& options, ApplyListener* listener, MachineParts parts);
 
+  // Adds the members that the cluster began with where the database says nothing of them: it is
+  // new, or of a version that read them from flags at each start. In memory: only the first Apply
+  // proves that the log belongs to them.
+  void SeedMembers(Generation& generation);
   // Makes `generation` the one that everything here works on.
   void Adopt(std::shared_ptr<Generation> generation);
   // Repeats `change` until it does not fail for want of space, or Interrupt.
@@ -61,6 +65,7 @@ class Machine final : public StateMachine {
   ApplyListener* const listener_;
   const MachineParts parts_;
   raft::SnapshotMetadata applied_;
+  MemberMap unwritten_members_;  // of SeedMembers
   CurrentGeneration current_;
   StoreReader reader_{current_};
 

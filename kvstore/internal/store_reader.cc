@@ -168,7 +168,9 @@ std::vector<std::string> StoreReader::LeaseKeys(int64_t id) const {
 }
 
 std::vector<Store::MemberAttributes> StoreReader::Members() const {
-  return current_.Get()->tables.Members();
+  std::vector<MemberAttributes> out;
+  for (auto& [id, member] : current_.Get()->tables.Members()) out.push_back(std::move(member));
+  return out;
 }
 
 std::vector<Store::RaisedAlarm> StoreReader::Alarms() const {

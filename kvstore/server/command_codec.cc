@@ -67,6 +67,10 @@ std::string EncodeCommand(uint64_t id, const MemberAttributes& attributes) {
   return Encode(id, Command::kMemberAttributesFieldNumber, attributes);
 }
 
+std::string EncodeCommand(uint64_t id, const MemberChange& change) {
+  return Encode(id, Command::kMemberChangeFieldNumber, change);
+}
+
 std::string EncodeCommand(uint64_t id, const AuthCommand& command) {
   return Encode(id, Command::kAuthFieldNumber, command);
 }

@@ -18,6 +18,7 @@ std::string EncodeCommand(uint64_t id, const etcdserverpb::CompactionRequest& re
 std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseGrantRequest& request);
 std::string EncodeCommand(uint64_t id, const etcdserverpb::LeaseRevokeRequest& request);
 std::string EncodeCommand(uint64_t id, const MemberAttributes& attributes);
+std::string EncodeCommand(uint64_t id, const MemberChange& change);
 std::string EncodeCommand(uint64_t id, const V2Request& request);
 std::string EncodeCommand(uint64_t id, const etcdserverpb::AlarmRequest& request);
 std::string EncodeCommand(uint64_t id, const AuthCommand& command);

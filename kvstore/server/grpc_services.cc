@@ -50,6 +50,10 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
 
   MethodRegistrar cluster(rpc, server, metrics, "etcdserverpb.Cluster");
   cluster.Unary("MemberList", &Server::MemberList);
+  cluster.Unary("MemberAdd", &Server::MemberAdd);
+  cluster.Unary("MemberRemove", &Server::MemberRemove);
+  cluster.Unary("MemberUpdate", &Server::MemberUpdate);
+  cluster.Unary("MemberPromote", &Server::MemberPromote);
 
   MethodRegistrar maintenance(rpc, server, metrics, "etcdserverpb.Maintenance");
   maintenance.Unary<StatusRequest, StatusResponse>(

@@ -60,6 +60,7 @@ struct Check {
   bool linearizable = false;  // else the read is local
   bool always_ok = false;     // what cannot go wrong here yet
   bool corruption = false;    // no read: whether an alarm says that data are damaged
+  bool no_learner = false;    // instead of a read
 };
 
 struct CheckRun {
@@ -98,6 +99,10 @@ void RunChecks(const std::shared_ptr<CheckRun>& run, size_t next) {
     return done(run->server->HasAlarm(etcdserverpb::CORRUPT)
                     ? absl::DataLossError("alarm activated: CORRUPT")
                     : absl::OkStatus());
+  }
+  if (check.no_learner) {
+    return done(run->server->IsLearner() ? absl::UnavailableError("the local member is a learner")
+                                         : absl::OkStatus());
   }
   run->server->CheckRead(!check.linearizable, done);
 }
@@ -152,7 +157,7 @@ void AddHttpEndpoints(http::Router& router, Server* server, MetricRegistry* metr
             {{.name = "data_corruption", .corruption = true},
              {.name = "serializable_read"},
              {.name = "linearizable_read", .linearizable = true},
-             {.name = "non_learner", .always_ok = true}});
+             {.name = "non_learner", .no_learner = true}});
 }
 
 }  // namespace keelson::kvstore

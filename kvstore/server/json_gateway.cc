@@ -76,6 +76,13 @@ std::vector<Path> Paths() {
       Make<LeaseLeasesRequest, LeaseLeasesResponse>("/lease/leases", "Lease/LeaseLeases"),
       Make<LeaseLeasesRequest, LeaseLeasesResponse>("/kv/lease/leases", "Lease/LeaseLeases"),
       Make<MemberListRequest, MemberListResponse>("/cluster/member/list", "Cluster/MemberList"),
+      Make<MemberAddRequest, MemberAddResponse>("/cluster/member/add", "Cluster/MemberAdd"),
+      Make<MemberRemoveRequest, MemberRemoveResponse>("/cluster/member/remove",
+                                                      "Cluster/MemberRemove"),
+      Make<MemberUpdateRequest, MemberUpdateResponse>("/cluster/member/update",
+                                                      "Cluster/MemberUpdate"),
+      Make<MemberPromoteRequest, MemberPromoteResponse>("/cluster/member/promote",
+                                                        "Cluster/MemberPromote"),
       Make<StatusRequest, StatusResponse>("/maintenance/status", "Maintenance/Status"),
       Make<DefragmentRequest, DefragmentResponse>("/maintenance/defragment",
                                                   "Maintenance/Defragment"),
@@ -204,13 +211,53 @@ absl::StatusOr<std::string> FromJson(const Message& prototype, const std::string
   return message->SerializeAsString();
 }
 
+// How many calls run at the same time; more wait for their turn. etcd's gateway is a client with one
+// connection, so that --max-concurrent-streams holds for all of them. Thread-safe.
+class CallSlots {
+ public:
+  explicit CallSlots(uint64_t count) : free_(count) {}
+
+  // Runs `start` when there is room: now, or in some call of Leave.
+  void Enter(std::function<void()> start) {
+    {
+      absl::MutexLock lock(&mu_);
+      if (free_ == 0) {
+        waiting_.push_back(std::move(start));
+        return;
+      }
+      --free_;
+    }
+    start();
+  }
+  void Leave() {
+    std::function<void()> next;
+    {
+      absl::MutexLock lock(&mu_);
+      if (waiting_.empty()) {
+        ++free_;
+        return;
+      }
+      next = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    next();
+  }
+
+ private:
+  absl::Mutex mu_;
+  uint64_t free_ ABSL_GUARDED_BY(mu_);
+  std::deque<std::function<void()>> waiting_ ABSL_GUARDED_BY(mu_);
+};
+
 // One call. The handler runs on the executor only, and so does the end of the call.
 class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<GatewayCall> {
  public:
-  GatewayCall(const Path& path, Start start, Executor* executor, std::string token, Writer writer)
+  GatewayCall(const Path& path, Start start, Executor* executor, std::shared_ptr<CallSlots> slots,
+              std::string token, Writer writer)
       : path_(path),
         start_(std::move(start)),
         executor_(executor),
+        slots_(std::move(slots)),
         metadata_{{"token", std::move(token)}},
         writer_(std::move(writer)) {}
 
@@ -220,9 +267,13 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
     writer_->OnDisconnect([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->End();
     });
-    executor_->Post([self = shared_from_this()] {
-      self->handler_ = self->start_(self);
-      self->Drive();
+    slots_->Enter([self = shared_from_this()] {
+      self->executor_->Post([self] {
+        if (self->Ended()) return self->slots_->Leave();  // The client has not waited.
+        self->entered_ = true;
+        self->handler_ = self->start_(self);
+        self->Drive();
+      });
     });
   }
 
@@ -296,6 +347,11 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
     return ended_ || paused_;
   }
 
+  [[nodiscard]] bool Ended() const {
+    absl::MutexLock lock(&mu_);
+    return ended_;
+  }
+
   // Hands the requests to the handler as it takes them. On the executor.
   void Drive() {
     while (handler_ != nullptr && !Waits()) {
@@ -317,12 +373,14 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
     }
     executor_->Post([self = shared_from_this()] {
       if (const auto handler = std::exchange(self->handler_, nullptr)) handler->OnDone();
+      if (std::exchange(self->entered_, false)) self->slots_->Leave();
     });
   }
 
   const Path path_;
   const Start start_;
   Executor* const executor_;
+  const std::shared_ptr<CallSlots> slots_;
   const rpc::Metadata metadata_;
   const rpc::Peer peer_{.address = "json-gateway"};
   const Writer writer_;
@@ -331,6 +389,7 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   std::shared_ptr<rpc::CallHandler> handler_;
   std::deque<std::string> messages_;
   bool closed_ = false;
+  bool entered_ = false;  // and has not left
 
   mutable absl::Mutex mu_;
   bool begun_ ABSL_GUARDED_BY(mu_) = false;
@@ -338,7 +397,8 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   bool ended_ ABSL_GUARDED_BY(mu_) = false;
 };
 
-void Serve(const Path& path, const Start& start, Executor* executor, const http::Request& request,
+void Serve(const Path& path, const Start& start, Executor* executor,
+           const std::shared_ptr<CallSlots>& slots, const http::Request& request,
            const Writer& writer) {
   const auto refuse = [&writer](const absl::Status& status) {
     writer->Send(http::JsonResponse(HttpStatus(status.code()), ErrorJson(status)));
@@ -355,24 +415,25 @@ void Serve(const Path& path, const Start& start, Executor* executor, const http:
     messages.push_back(*std::move(message));
   }
   std::string token(request.headers.Find("authorization").value_or(""));
-  std::make_shared<GatewayCall>(path, start, executor, std::move(token), writer)
+  std::make_shared<GatewayCall>(path, start, executor, slots, std::move(token), writer)
       ->Run(std::move(messages));
 }
 
 }  // namespace
 
-void AddJsonGateway(http::Router& router, Server* server, Executor* executor) {
+void AddJsonGateway(http::Router& router, Server* server, Executor* executor, uint64_t max_calls) {
+  const auto slots = std::make_shared<CallSlots>(max_calls);
   const auto methods = std::make_shared<Methods>();
   RegisterGrpcServices(methods.get(), server, &methods->metrics);
   for (const Path& path : Paths()) {
     const Start start = methods->Find(MethodPath(path.method));
     for (const char* prefix : {"/v3", "/v3beta", "/v3alpha"}) {
-      router.Handle(
-          "POST", absl::StrCat(prefix, path.path),
-          // The methods' metrics live as long as their handlers.
-          [path, start, executor, methods](const http::Request& request, const Writer& writer) {
-            Serve(path, start, executor, request, writer);
-          });
+      router.Handle("POST", absl::StrCat(prefix, path.path),
+                    // The methods' metrics live as long as their handlers.
+                    [path, start, executor, slots, methods](const http::Request& request,
+                                                            const Writer& writer) {
+                      Serve(path, start, executor, slots, request, writer);
+                    });
     }
   }
 }

@@ -17,8 +17,9 @@
 namespace keelson::kvstore {
 
 // Adds the paths of what `server` serves. Handlers of calls run on `executor`, one at a time, and
-// never block it. Both are borrowed and outlive `router`.
-void AddJsonGateway(http::Router& router, Server* server, Executor* executor);
+// never block it. Both are borrowed and outlive `router`. At most `max_calls` run at the same time,
+// the others wait.
+void AddJsonGateway(http::Router& router, Server* server, Executor* executor, uint64_t max_calls);
 
 }  // namespace keelson::kvstore
 

@@ -1,4 +1,4 @@
-// Both ends of LeaseForward (internal.proto), on the peer port.
+// Both ends of what internal.proto describes, on the peer port.
 #ifndef KEELSON_KVSTORE_SERVER_PEER_SERVICE_H_
 #define KEELSON_KVSTORE_SERVER_PEER_SERVICE_H_
 
@@ -8,7 +8,9 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "kvstore/server/lease_forwarder.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "kvstore/server/peer_calls.h"
 #include "raft/types.h"
 
 namespace grpc {
@@ -30,16 +32,28 @@ class PeerService {
   void RegisterOn(rpc::Server& rpc);
 
  private:
+  // A method for members of the cluster alone.
+  template <typename Request, typename Response, typename Serve>
+  void Add(rpc::Server& rpc, const char* method, Serve serve);
   [[nodiscard]] absl::Status Check(const rpc::Call& call) const;
 
   Server* const server_;
   const std::string cluster_;
 };
 
-// The asking end. `peers` maps members to "host:port".
-std::unique_ptr<LeaseForwarder> MakeGrpcLeaseForwarder(
-    uint64_t cluster_id, const std::map<raft::NodeId, std::string>& peers,
-    const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+// The asking end.
+class GrpcPeerCalls : public PeerCalls {
+ public:
+  // Maps members to "host:port"; those that are not in it cannot be asked any more. Thread-safe.
+  virtual void SetPeers(const std::map<raft::NodeId, std::string>& peers) = 0;
+};
+std::unique_ptr<GrpcPeerCalls> MakeGrpcPeerCalls(
+    uint64_t cluster_id, const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+
+// Asks the member at `address`, for one that does not belong to the cluster yet. Waits.
+absl::StatusOr<ClusterDescription> DescribeClusterAt(
+    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    absl::Duration timeout);
 
 }  // namespace keelson::kvstore
 

@@ -31,6 +31,7 @@ Server::Server(const Options& options, Env env)
       tokens_(options.auth_token_ttl),
       leases_({.election_timeout = options.election_timeout}),
       random_(env_.random.Stream("lease ids")),
+      heard_of_(options.known_members),
       compactor_(options.compaction) {}
 
 Server::~Server() = default;
@@ -60,6 +61,7 @@ void Server::Start(raft::Node* node) {
 void Server::Stop() {
   stopped_.store(true);
   pending_.FailAll(errors::Stopped());
+  FailMembershipWaiters(errors::Stopped());
 }
 
 void Server::OnRoleChange(const raft::SoftState& soft_state, raft::Term term) {
@@ -154,6 +156,9 @@ template void Server::Propose(const etcdserverpb::LeaseRevokeRequest&, const Ori
 // For server_maintenance.cc.
 template void Server::Propose(const etcdserverpb::AlarmRequest&, const Origin&,
                               etcdserverpb::AlarmResponse*, Done);
+// For server_members.cc.
+template void Server::ProposeFor(const MemberChange&, const Origin&,
+                                 std::function<void(CommandResult)>);
 // For server_auth.cc.
 template void Server::ProposeFor(const AuthCommand&, const Origin&,
                                  std::function<void(CommandResult)>);
@@ -270,30 +275,7 @@ void Server::CheckRead(bool serializable, Done done) {
   Linearizable(std::move(done));
 }
 
-// --- Cluster, Maintenance ---
-
-void Server::MemberList(const etcdserverpb::MemberListRequest& request,
-                        etcdserverpb::MemberListResponse* response, Done done) {
-  auto read = [this, response, done = std::move(done)](const absl::Status& ready) {
-    if (!ready.ok()) return done(ready);
-    FillHeader(response->mutable_header());  // Without a revision, as etcd.
-    for (const Member& member : options_.members) {
-      etcdserverpb::Member* const entry = response->add_members();
-      entry->set_id(member.id);
-      for (const std::string& url : member.peer_urls) entry->add_peerurls(url);
-    }
-    for (const Store::MemberAttributes& attributes : store_->Members()) {
-      for (etcdserverpb::Member& entry : *response->mutable_members()) {
-        if (entry.id() != attributes.id) continue;
-        entry.set_name(attributes.name);
-        for (const std::string& url : attributes.client_urls) entry.add_clienturls(url);
-      }
-    }
-    done(absl::OkStatus());
-  };
-  if (!request.linearizable()) return read(absl::OkStatus());
-  Linearizable(std::move(read));
-}
+// --- Maintenance ---
 
 void Server::GetStatus(etcdserverpb::StatusResponse* response) {
   const raft::Node::Snapshot peek = Peek();
@@ -305,6 +287,7 @@ void Server::GetStatus(etcdserverpb::StatusResponse* response) {
   response->set_dbsizeinuse(sizes.in_use_bytes);
   response->set_dbsizequota(static_cast<int64_t>(options_.space.quota_bytes));
   response->set_leader(leader_.load());
+  response->set_islearner(IsLearner());
   response->set_raftindex(peek.commit);
   response->set_raftappliedindex(peek.applied);
   response->set_raftterm(peek.term);
@@ -319,9 +302,9 @@ void Server::MoveLeader(const etcdserverpb::MoveLeaderRequest& request,
                         etcdserverpb::MoveLeaderResponse*, Done done) {
   if (!IsLeader()) return done(errors::NotLeader());
   const uint64_t target = request.targetid();
-  const bool known = std::any_of(options_.members.begin(), options_.members.end(),
-                                 [target](const Member& member) { return member.id == target; });
-  if (!known) return done(errors::BadLeaderTransferee());
+  const MemberTable members = store_->Members();
+  const Store::MemberAttributes* const member = FindMember(members, target);
+  if (member == nullptr || member->is_learner) return done(errors::BadLeaderTransferee());
   if (target == options_.member_id) return done(absl::OkStatus());
   node_.load()->TransferLeadership(target);
   AwaitLeader(target, env_.clock->Monotonic() + request_timeout_, std::move(done));
@@ -400,6 +383,7 @@ void Server::Tick() {
     next_token_check_ = now + kTokenCheck;
     tokens_.Expire(now);
   }
+  TickMembership();
   if (!published_ && HasLeader()) PublishAttributes();
   AutoCompact();
   env_.timers->PostAfter(kTick, [this] { Tick(); });

@@ -34,6 +34,8 @@
 #include "base/file_system.h"
 #include "base/random.h"
 #include "kvstore/api/auth.pb.h"
+#include "kvstore/api/cluster.pb.h"
+#include "kvstore/api/command.pb.h"
 #include "kvstore/api/maintenance.pb.h"
 #include "kvstore/api/rpc.pb.h"
 #include "kvstore/auth/auth_store.h"
@@ -44,6 +46,8 @@
 #include "kvstore/server/leader_monitor.h"
 #include "kvstore/server/lease_clock.h"
 #include "kvstore/server/lease_forwarder.h"
+#include "kvstore/server/membership.h"
+#include "kvstore/server/peer_calls.h"
 #include "kvstore/server/pending_table.h"
 #include "kvstore/server/space_guard.h"
 #include "kvstore/server/watch_hub.h"
@@ -53,23 +57,23 @@
 
 namespace keelson::kvstore {
 
+// A member as clients are told.
+void FillMember(const Store::MemberAttributes& member, etcdserverpb::Member* out);
+
 class Server final : public ApplyListener {
  public:
   using Done = std::function<void(absl::Status)>;
-
-  struct Member {
-    uint64_t id = 0;
-    std::string name;  // from the flags; what the member has published wins
-    std::vector<std::string> peer_urls;
-  };
 
   struct Options {
     uint64_t cluster_id = 0;
     uint64_t member_id = 0;
     std::string name;
-    std::vector<std::string> client_urls;  // published to the cluster
-    std::vector<Member> members;           // by ascending id
-    std::string version = "3.6.0";         // etcd's version that we are compatible with
+    std::vector<std::string> client_urls;                // published to the cluster
+    std::vector<Store::MemberAttributes> founders;       // before the first entry of the log
+    std::vector<Store::MemberAttributes> known_members;  // others, before the log tells of them
+    bool strict_reconfig_check = true;
+    uint32_t max_learners = 1;
+    std::string version = "3.6.0";  // etcd's version that we are compatible with
     absl::Duration election_timeout = absl::Seconds(1);
     size_t max_txn_ops = 128;
     size_t max_request_bytes = 1572864;
@@ -78,6 +82,7 @@ class Server final : public ApplyListener {
     absl::Duration watch_progress_interval = absl::Minutes(10);
     int bcrypt_cost = 10;
     absl::Duration auth_token_ttl = absl::Seconds(300);
+    bool client_cert_auth = false;  // users may be known by their certificate's name
     SpaceGuard::Options space;
     // NOSPACE ends by itself when there has been space for this long; infinite: as with etcd,
     // somebody has to disarm it.
@@ -95,6 +100,7 @@ class Server final : public ApplyListener {
     std::vector<Executor*> readers;       // larger reads; empty: they run where they are
     Executor* backups = nullptr;          // snapshots for clients; null: they are refused
     LeaseForwarder* forwarder = nullptr;  // to the leader; null: a follower answers NotLeader
+    PeerCalls* peers = nullptr;           // null: nobody can be asked
     Random random{0};
   };
 
@@ -146,9 +152,34 @@ class Server final : public ApplyListener {
   void ProposeV2(const V2Request& request,
                  std::function<void(const absl::Status&, const v2::Outcome*)> done);
 
-  // --- Cluster, Maintenance ---
+  // --- Cluster ---
   void MemberList(const etcdserverpb::MemberListRequest& request,
                   etcdserverpb::MemberListResponse* response, Done done);
+  // The changes are done when Raft's membership is as decided (membership.h).
+  void MemberAdd(const etcdserverpb::MemberAddRequest& request,
+                 etcdserverpb::MemberAddResponse* response, Done done, const Origin& who);
+  void MemberRemove(const etcdserverpb::MemberRemoveRequest& request,
+                    etcdserverpb::MemberRemoveResponse* response, Done done, const Origin& who);
+  void MemberUpdate(const etcdserverpb::MemberUpdateRequest& request,
+                    etcdserverpb::MemberUpdateResponse* response, Done done, const Origin& who);
+  void MemberPromote(const etcdserverpb::MemberPromoteRequest& request,
+                     etcdserverpb::MemberPromoteResponse* response, Done done, const Origin& who);
+  // For a member that was asked and does not lead. NotLeader when this one does not either.
+  void PromoteAsLeader(uint64_t id, const Origin& who, Done done);
+  void DescribeCluster(ClusterDescription* description) const;
+  [[nodiscard]] bool IsLearner() const { return is_learner_.load(std::memory_order_relaxed); }
+
+  struct MemberHooks {
+    // Who there is a connection to now. Must not block.
+    std::function<std::vector<raft::NodeId>()> connected;
+    // The members to talk to have changed. On the timers executor.
+    std::function<void(const std::vector<Store::MemberAttributes>& peers)> on_peers;
+    // This member has been removed for good: it should stop. Once, on the timers executor.
+    std::function<void()> on_removed;
+  };
+  void SetMemberHooks(MemberHooks hooks) { member_hooks_ = std::move(hooks); }  // before Start
+
+  // --- Maintenance ---
   void GetStatus(etcdserverpb::StatusResponse* response);
   // --- server_maintenance.cc ---
   void Alarm(const etcdserverpb::AlarmRequest& request, etcdserverpb::AlarmResponse* response,
@@ -178,6 +209,9 @@ class Server final : public ApplyListener {
   // Who sends a request with this token: nobody without one or with authentication off.
   // UNAUTHENTICATED when the token is not known.
   absl::StatusOr<Origin> Identify(std::string_view token);
+  // The user of a verified certificate's common name: nobody without one, with authentication off, or
+  // unless the server insists on certificates.
+  Origin IdentifyByCertificate(std::string_view common_name) const;
   // What can be said without looking at the request.
   [[nodiscard]] absl::Status CheckRight(auth::Right right, const Origin& who) const;
   [[nodiscard]] absl::Status CheckRange(const etcdserverpb::RangeRequest& request,
@@ -231,6 +265,8 @@ class Server final : public ApplyListener {
   void OnChanges(std::vector<Store::Change> changes) override;
   void OnLeases(std::vector<LeaseChange> changes) override;
   void OnAuth(std::vector<AuthChange> changes) override;
+  // Call it also before Start, with what the store holds.
+  void OnMembership(const raft::ConfState& in_force) override;
   void OnResults(std::vector<CommandResult> results) override;
   void OnRestored() override;
 
@@ -254,6 +290,35 @@ class Server final : public ApplyListener {
   // Runs `read` here if it is `cheap`, else on a reader.
   void RunRead(bool cheap, std::function<void()> read);
   [[nodiscard]] absl::Status ReadError(const absl::Status& status) const;
+
+  // --- Membership: server_members.cc ---
+  using InForce = std::function<bool(const raft::ConfState&)>;
+  struct MembershipWaiter {
+    absl::Duration deadline;
+    InForce in_force;
+    Done done;
+  };
+  template <typename Response>
+  void FillMembers(Response* response) const;
+  template <typename Check>
+  absl::Status CheckStrictly(Check check) ABSL_LOCKS_EXCLUDED(members_mu_);
+  void ChangeMembers(const MemberChange& change, const Origin& who, InForce in_force, Done done);
+  // `done` when Raft's membership is as `in_force` wants it.
+  void AwaitMembership(InForce in_force, Done done) ABSL_LOCKS_EXCLUDED(members_mu_);
+  void TickMembership() ABSL_LOCKS_EXCLUDED(members_mu_);
+  void TellPeers(const MemberTable& members, const raft::ConfState& in_force);
+  // Remembers where members are that the log has not told of yet.
+  void LearnPeers(const MemberTable& members);
+  void ProposeNextChange(const MemberTable& members, const raft::ConfState& in_force,
+                         absl::Duration now);
+  void AnswerMembershipWaiters(const raft::ConfState& in_force, absl::Duration now)
+      ABSL_LOCKS_EXCLUDED(members_mu_);
+  void FailMembershipWaiters(const absl::Status& status) ABSL_LOCKS_EXCLUDED(members_mu_);
+  void WatchForRemoval(const MemberTable& members, const raft::ConfState& in_force,
+                       absl::Duration now);
+  // What another member said when this one was in doubt.
+  void TakeAdvice(const ClusterDescription& cluster);
+  void NoteRemoval(absl::Duration now);
 
   void FillHeader(etcdserverpb::ResponseHeader* header) const;
   // As FillHeader, with the store's revision where none is set.
@@ -293,7 +358,22 @@ class Server final : public ApplyListener {
   LeaseClock leases_ ABSL_GUARDED_BY(mu_);
   Random random_ ABSL_GUARDED_BY(mu_);
 
+  mutable absl::Mutex members_mu_;
+  raft::ConfState conf_state_ ABSL_GUARDED_BY(members_mu_);  // Raft's membership
+  PeerContacts contacts_ ABSL_GUARDED_BY(members_mu_);
+  std::vector<MembershipWaiter> membership_waiters_ ABSL_GUARDED_BY(members_mu_);
+  MemberHooks member_hooks_;  // constant after Start
+  std::atomic<bool> is_learner_{false};
+  std::atomic<bool> peers_changed_{false};
+
   // Used on the timers executor only.
+  MemberTable heard_of_;  // members that others told of; those that the store knows do not count
+  std::optional<raft::ConfChange> proposed_change_;
+  absl::Duration propose_again_;
+  absl::Duration doubtful_since_;
+  absl::Duration next_peer_question_;
+  std::optional<absl::Duration> removed_at_;
+  bool removal_told_ = false;
   std::function<void()> published_callback_;
   bool published_ = false;
   std::atomic<bool> publishing_{false};

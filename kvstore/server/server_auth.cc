@@ -26,6 +26,15 @@ absl::StatusOr<Origin> Server::Identify(std::string_view token) {
   return who;
 }
 
+Origin Server::IdentifyByCertificate(std::string_view common_name) const {
+  Origin who;
+  const std::shared_ptr<auth::AuthStore> store = store_->Auth();
+  if (common_name.empty() || !options_.client_cert_auth || !store->Enabled()) return who;
+  who.set_auth_revision(store->Revision());
+  who.set_user(std::string(common_name));
+  return who;
+}
+
 absl::Status Server::CheckRight(auth::Right right, const Origin& who) const {
   switch (right) {
     case auth::Right::kRoot:

@@ -55,8 +55,8 @@ struct Fixture {
     options.member_id = kSelf;
     options.name = "self";
     options.client_urls = {"http://self:2379"};
-    options.members = {{.id = kSelf, .name = "self", .peer_urls = {"http://self:2380"}},
-                       {.id = kOther, .name = "other", .peer_urls = {"http://other:2380"}}};
+    store.SetMembers({{.id = kSelf, .name = "self", .peer_urls = {"http://self:2380"}},
+                      {.id = kOther, .name = "other", .peer_urls = {"http://other:2380"}}});
     server.emplace(options, Server::Env{.clock = &clock,
                                         .file_system = &keelson::RealFileSystem(),
                                         .timers = &timers,
@@ -489,7 +489,12 @@ TEST_CASE("A member publishes its attributes until they are known", "[kvstore][s
 
 TEST_CASE("The member list shows founders and what they have published", "[kvstore][server]") {
   Fixture f;
-  f.store.SetMembers({{.id = kOther, .name = "o", .client_urls = {"http://o:1"}}});
+  f.store.SetMembers({{.id = kSelf, .peer_urls = {"http://self:2380"}},
+                      {.id = kOther,
+                       .name = "o",
+                       .client_urls = {"http://o:1"},
+                       .peer_urls = {"http://other:2380"}},
+                      {.id = 99, .name = "gone", .removed = true}});
   MemberListResponse response;
   Answer answer;
   f.server->MemberList({}, &response, answer.Done());

@@ -45,16 +45,30 @@ class LeaderRequirement {
   uint64_t monitor_id_ = 0;
 };
 
+// The name in the client's certificate; empty without a verified one.
+inline std::string_view CommonNameOf(const rpc::Peer& peer) {
+  return peer.certificate == nullptr ? std::string_view() : peer.certificate->common_name;
+}
+
 // Who makes the call, if they have the right that it asks for (kvstore.md 1.6, 11.6).
 inline absl::StatusOr<Origin> IdentifyCaller(Server* server, const rpc::Call& call,
                                              auth::Right right) {
   if (right == auth::Right::kAnyone) return Origin();  // also with a token that is too old
   std::string_view token = call.Metadata("token");
   if (token.empty()) token = call.Metadata("authorization");
-  absl::StatusOr<Origin> who = server->Identify(token);
+  absl::StatusOr<Origin> who = token.empty()
+                                   ? server->IdentifyByCertificate(CommonNameOf(call.peer()))
+                                   : server->Identify(token);
   if (!who.ok()) return who;
   if (absl::Status allowed = server->CheckRight(right, *who); !allowed.ok()) return allowed;
   return who;
+}
+
+// What a learner answers: its state may be far behind (kvstore.md 1.7).
+template <typename Request>
+bool LearnerAnswers(const Request& request) {
+  if constexpr (std::is_same_v<Request, etcdserverpb::RangeRequest>) return request.serializable();
+  return std::is_same_v<Request, etcdserverpb::StatusRequest>;
 }
 
 // Registers etcd's methods, each with its metrics.
@@ -69,7 +83,12 @@ class MethodRegistrar {
 
   // A stream in both directions, whose handlers `start` makes.
   void Stream(const std::string& name, decltype(rpc::Method::start) start) {
-    Add("bidi_stream", name, std::move(start));
+    Add("bidi_stream", name,
+        [server = server_, start = std::move(start),
+         always = name == "Snapshot"](const std::shared_ptr<rpc::Call>& call) {
+          if (server->IsLearner() && !always) call->Finish(errors::NotSupportedForLearner());
+          return start(call);
+        });
   }
 
   // A method that Server has as `serve`.
@@ -101,6 +120,9 @@ class MethodRegistrar {
         rpc::Unary<Request, Response>(
             [server = server_, serve, right, validate = std::move(validate)](
                 const rpc::Call& call, const Request& request, Response* response, rpc::Done done) {
+              if (server->IsLearner() && !LearnerAnswers(request)) {
+                return done(errors::NotSupportedForLearner());
+              }
               if (RequiresLeader(call) && !server->HasLeader()) return done(errors::NoLeader());
               const absl::StatusOr<Origin> who = IdentifyCaller(server, call, right);
               if (!who.ok()) {

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "kvstore/errors.h"
 #include "kvstore/json_string.h"
+#include "kvstore/server/v2_members.h"
 #include "kvstore/v2/key_store.h"
 #include "kvstore/v2/keys_request.h"
 
@@ -192,61 +193,6 @@ class KeysHandler {
   Clock* clock_;
 };
 
-// ---- Members ----
-
-std::string UrlsJson(const google::protobuf::RepeatedPtrField<std::string>& urls) {
-  return absl::StrCat(
-      "[",
-      absl::StrJoin(urls, ",",
-                    [](std::string* out, const std::string& url) { out->append(JsonString(url)); }),
-      "]");
-}
-
-std::string MemberJson(const etcdserverpb::Member& member) {
-  return absl::StrCat("{\"id\":\"", IdText(member.id()), "\",\"name\":", JsonString(member.name()),
-                      ",\"peerURLs\":", UrlsJson(member.peerurls()),
-                      ",\"clientURLs\":", UrlsJson(member.clienturls()), "}");
-}
-
-// Calls `use` with the members as this one knows them.
-template <typename Use>
-void WithMembers(Server* server, Use use) {
-  auto response = std::make_shared<etcdserverpb::MemberListResponse>();
-  server->MemberList({}, response.get(), [response, use](const absl::Status&) { use(*response); });
-}
-
-void ServeMembers(Server* server, const Writer& writer) {
-  WithMembers(server, [server, writer](const etcdserverpb::MemberListResponse& members) {
-    const std::string list = absl::StrJoin(
-        members.members(), ",",
-        [](std::string* out, const auto& member) { out->append(MemberJson(member)); });
-    writer->Send(
-        {.headers = ClusterHeaders(*server), .body = absl::StrCat("{\"members\":[", list, "]}\n")});
-  });
-}
-
-void ServeLeader(Server* server, const Writer& writer) {
-  WithMembers(server, [server, writer](const etcdserverpb::MemberListResponse& members) {
-    for (const etcdserverpb::Member& member : members.members()) {
-      if (member.id() != server->leader()) continue;
-      return writer->Send({.headers = ClusterHeaders(*server), .body = MemberJson(member) + "\n"});
-    }
-    writer->Send({.status = 503,
-                  .headers = ClusterHeaders(*server),
-                  .body = "{\"message\":\"During election\"}\n"});
-  });
-}
-
-void ServeMachines(Server* server, const Writer& writer) {
-  WithMembers(server, [writer](const etcdserverpb::MemberListResponse& members) {
-    std::vector<std::string> urls;
-    for (const etcdserverpb::Member& member : members.members()) {
-      urls.insert(urls.end(), member.clienturls().begin(), member.clienturls().end());
-    }
-    writer->Send(http::TextResponse(200, absl::StrJoin(urls, ", ")));
-  });
-}
-
 // ---- Statistics ----
 
 std::string StoreStatsJson(const v2::Statistics& stats) {
@@ -270,19 +216,7 @@ std::string StoreStatsJson(const v2::Statistics& stats) {
 
 void AddV2Endpoints(http::Router& router, Server* server, Clock* clock) {
   router.Handle("*", absl::StrCat(std::string(v2::kKeysPrefix), "/*"), KeysHandler(server, clock));
-  router.Handle("GET", "/v2/members/*",
-                [server](const http::Request& request, const Writer& writer) {
-                  if (request.Path() == "/v2/members/leader") return ServeLeader(server, writer);
-                  if (request.Path() == "/v2/members" || request.Path() == "/v2/members/") {
-                    return ServeMembers(server, writer);
-                  }
-                  writer->Send({.status = 404,
-                                .headers = ClusterHeaders(*server),
-                                .body = "{\"message\":\"Not found\"}\n"});
-                });
-  router.Handle("GET", "/v2/machines", [server](const http::Request&, const Writer& writer) {
-    ServeMachines(server, writer);
-  });
+  AddV2Members(router, server);
   router.Handle("GET", "/v2/stats/store", [server](const http::Request&, const Writer& writer) {
     writer->Send(http::JsonResponse(200, StoreStatsJson(server->store().V2()->GetStatistics())));
   });

@@ -25,6 +25,8 @@ class FakeNode final : public raft::Node {
 
   std::vector<Proposal> proposals;
   std::vector<Barrier> barriers;
+  std::vector<raft::ConfChange> conf_changes;
+  raft::Status status;
   Snapshot peek;
   bool answer_barriers = true;  // at once, with OK; else they are kept
 
@@ -32,7 +34,9 @@ class FakeNode final : public raft::Node {
   void Propose(raft::Payload payload, std::function<void(absl::Status)> refused) override {
     proposals.push_back({std::string(payload.view()), std::move(refused)});
   }
-  void ProposeConfChange(raft::ConfChange, std::function<void(absl::Status)>) override {}
+  void ProposeConfChange(raft::ConfChange change, std::function<void(absl::Status)>) override {
+    conf_changes.push_back(std::move(change));
+  }
   void ReadBarrier(absl::Duration timeout, std::function<void(absl::Status)> done) override {
     if (answer_barriers) return done(absl::OkStatus());
     barriers.push_back({timeout, std::move(done)});
@@ -40,7 +44,7 @@ class FakeNode final : public raft::Node {
   void TransferLeadership(raft::NodeId) override {}
   void Campaign() override {}
   [[nodiscard]] Snapshot Peek() const override { return peek; }
-  void GetStatus(std::function<void(raft::Status)> done) override { done({}); }
+  void GetStatus(std::function<void(raft::Status)> done) override { done(status); }
   [[nodiscard]] Stats GetStats() const override { return {}; }
   void Receive(std::vector<raft::Message>) override {}
   void ReportUnreachable(raft::NodeId) override {}

@@ -1,0 +1,15 @@
+// /v2/members and /v2/machines: the membership in version 2's form, and its changes.
+#ifndef KEELSON_KVSTORE_SERVER_V2_MEMBERS_H_
+#define KEELSON_KVSTORE_SERVER_V2_MEMBERS_H_
+
+#include "base/http/router.h"
+#include "kvstore/server/server.h"
+
+namespace keelson::kvstore {
+
+// `server` is borrowed and outlives the router's use.
+void AddV2Members(http::Router& router, Server* server);
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_SERVER_V2_MEMBERS_H_
