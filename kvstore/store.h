@@ -44,11 +44,19 @@ struct KeyRange {
   [[nodiscard]] bool Empty() const;
 };
 
+// Whether the event made the key. Such an event carries no pair from before, as with etcd, not even
+// where its transaction deleted the key first.
+inline bool IsCreation(const mvccpb::Event& event) {
+  return event.type() == mvccpb::Event::PUT &&
+         event.kv().create_revision() == event.kv().mod_revision();
+}
+
 class Store {
  public:
   virtual ~Store() = default;
 
-  // The revision of the newest visible change, and the revision compacted up to (-1: none, as etcd has it).
+  // The revision of the newest visible change, and the revision compacted up to (-1: none, as in
+  // etcd).
   [[nodiscard]] virtual int64_t Revision() const = 0;
   [[nodiscard]] virtual int64_t CompactedRevision() const = 0;
 

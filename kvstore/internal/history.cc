@@ -59,7 +59,7 @@ class EventReader {
       if (!found) return Gone(generation_, revision.main);
     }
     // The version before a change at the compacted revision counts as gone, swept or not.
-    if (!prev_kv_ || !MayHavePrevious(revision, change) ||
+    if (!prev_kv_ || change.previous.main == 0 ||
         revision.main <= generation_.compacted.load(std::memory_order_acquire)) {
       return absl::OkStatus();
     }
@@ -67,24 +67,19 @@ class EventReader {
     if (found) return absl::OkStatus();
     event->clear_prev_kv();
     const bool may_be_missing =
-        change.previous.main == 0 || change.previous.main == revision.main ||
+        change.previous.main == revision.main ||
         revision.main <= generation_.compacted.load(std::memory_order_acquire);
     return may_be_missing ? absl::OkStatus() : Gone(generation_, revision.main);
   }
 
  private:
-  // A key without a version before this one may have been deleted earlier in the same transaction.
-  static bool MayHavePrevious(Revision revision, const LogValue& change) {
-    return change.previous.main != 0 || (!change.deleted && revision.sub > 0);
-  }
-
   // The pair before the whole revision; false if there is none.
   absl::StatusOr<bool> ReadPrevious(Revision revision, const LogValue& change, Event* event) {
-    if (change.previous.main != 0 && change.previous.main < revision.main) {
+    if (change.previous.main < revision.main) {
       return ReadVersion(*generation_.engine, change.user_key, change.previous, &row_,
                          event->mutable_prev_kv());
     }
-    // The transaction has put the key before it deleted it, or the other way round.
+    // A nested transaction put the key before another deleted it.
     Pair pair;
     View view(*generation_.engine, generation_.latest);
     KEELSON_ASSIGN_OR_RETURN(const bool found,

@@ -55,7 +55,7 @@ std::string MethodPath(std::string_view method) {
                       absl::string_view(method.data(), method.size()));
 }
 
-std::vector<Path> Paths() {
+std::vector<Path> DataPaths() {
   using namespace etcdserverpb;
   return {
       Make<RangeRequest, RangeResponse>("/kv/range", "KV/Range"),
@@ -107,6 +107,12 @@ std::vector<Path> Paths() {
           "/election/observe", "v3electionpb.Election/Observe", Kind::kEndless),
       Make<v3electionpb::ResignRequest, v3electionpb::ResignResponse>(
           "/election/resign", "v3electionpb.Election/Resign"),
+  };
+}
+
+std::vector<Path> AuthPaths() {
+  using namespace etcdserverpb;
+  return {
       Make<AuthEnableRequest, AuthEnableResponse>("/auth/enable", "Auth/AuthEnable"),
       Make<AuthDisableRequest, AuthDisableResponse>("/auth/disable", "Auth/AuthDisable"),
       Make<AuthStatusRequest, AuthStatusResponse>("/auth/status", "Auth/AuthStatus"),
@@ -130,6 +136,12 @@ std::vector<Path> Paths() {
       Make<AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse>(
           "/auth/role/revoke", "Auth/RoleRevokePermission"),
   };
+}
+
+std::vector<Path> Paths() {
+  std::vector<Path> paths = DataPaths();
+  for (Path& path : AuthPaths()) paths.push_back(std::move(path));
+  return paths;
 }
 
 // Keeps what is registered, to be called here. Its metrics are thrown away: those of gRPC are

@@ -59,8 +59,10 @@ const EncodedEvents& PublishedChange::WithPrevious() const {
   std::call_once(previous_once_, [this] {
     for (const mvccpb::Event& event : change_.events) {
       mvccpb::Event with = event;
-      auto previous = store_->GetAt(event.kv().key(), change_.revision - 1);
-      if (previous.ok()) with.mutable_prev_kv()->Swap(&*previous);
+      if (!IsCreation(event)) {
+        auto previous = store_->GetAt(event.kv().key(), change_.revision - 1);
+        if (previous.ok()) with.mutable_prev_kv()->Swap(&*previous);
+      }
       with_previous_.Append(with);
     }
   });

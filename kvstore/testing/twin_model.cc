@@ -342,7 +342,8 @@ absl::Status TwinModel::History(const KeyRange& range, int64_t from, bool prev_k
       change.events.push_back(event);
       const KeyValue* const before =
           it->first - 1 >= compacted_ ? Live(event.kv().key(), it->first - 1) : nullptr;
-      if (prev_kv && before != nullptr) *change.events.back().mutable_prev_kv() = *before;
+      if (prev_kv && before != nullptr && !IsCreation(event))
+        *change.events.back().mutable_prev_kv() = *before;
     }
     if (!change.events.empty()) changes->push_back(std::move(change));
   }
