@@ -336,19 +336,20 @@ absl::Status MemberImpl::StartRaft() {
   // saves two switches of threads, and lets groups grow.
   const raft::ConfState members = machine_->Applied().conf_state;
   const bool alone = members.voters == std::vector{options_.member_id} && members.learners.empty();
-  KEELSON_ASSIGN_OR_RETURN(node_,
-                           raft::Node::Start(node,
-                                             {.clock = &RealClock(),
-                                              .loop = &threads_.loop,
-                                              .append = alone ? &threads_.loop : &threads_.append,
-                                              .apply = &threads_.apply,
-                                              .background = &threads_.background,
-                                              .transport = transport_.get(),
-                                              .wal = wal_.get(),
-                                              .snapshots = storage_.snapshots.get(),
-                                              .machine = machine_.get(),
-                                              .random = Random(Random::SeedFromSystem())},
-                                             std::move(storage_.recovered)));
+  Executor* append = &threads_.append;
+  if (alone) append = &threads_.loop;
+  KEELSON_ASSIGN_OR_RETURN(node_, raft::Node::Start(node,
+                                                    {.clock = &RealClock(),
+                                                     .loop = &threads_.loop,
+                                                     .append = append,
+                                                     .apply = &threads_.apply,
+                                                     .background = &threads_.background,
+                                                     .transport = transport_.get(),
+                                                     .wal = wal_.get(),
+                                                     .snapshots = storage_.snapshots.get(),
+                                                     .machine = machine_.get(),
+                                                     .random = Random(Random::SeedFromSystem())},
+                                                    std::move(storage_.recovered)));
   RegisterRaftMetrics();
   // Before the first message is due: Raft reports peers without an address as unreachable.
   server_->OnMembership(members);
