@@ -138,9 +138,10 @@ struct TlsOptions {
   std::string cert_file;  // PEM; with key_file, what we identify ourselves with
   std::string key_file;
   bool skip_verify = false;  // accept any certificate of the server; for tests
+  bool always = false;       // TLS even if nothing else here asks for it
 
   [[nodiscard]] bool Any() const {
-    return !ca_file.empty() || !cert_file.empty() || !key_file.empty() || skip_verify;
+    return !ca_file.empty() || !cert_file.empty() || !key_file.empty() || skip_verify || always;
   }
 };
 

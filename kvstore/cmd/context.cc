@@ -33,7 +33,8 @@ Outcome Context::ConnectTo(const std::vector<std::string>& endpoints,
   options.tls = {.ca_file = flags.ca_file,
                  .cert_file = flags.cert_file,
                  .key_file = flags.key_file,
-                 .skip_verify = flags.insecure_skip_tls_verify};
+                 .skip_verify = flags.insecure_skip_tls_verify,
+                 .always = !flags.insecure_transport};
   const std::pair<const char*, std::pair<const std::string*, absl::Duration*>> durations[] = {
       {"--dial-timeout", {&flags.dial_timeout, &options.dial_timeout}},
       {"--command-timeout", {&flags.command_timeout, &options.command_timeout}},

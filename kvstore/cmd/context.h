@@ -25,6 +25,7 @@ struct GlobalFlags {
   std::string ca_file;
   std::string cert_file;
   std::string key_file;
+  bool insecure_transport = true;
   bool insecure_skip_tls_verify = false;
   std::string write_out = "simple";
   bool hex = false;

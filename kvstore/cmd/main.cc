@@ -28,6 +28,9 @@ void AddGlobalFlags(CLI::App& root, GlobalFlags& flags) {
   add("--cacert", flags.ca_file, "Authorities (PEM) that vouch for the server", "ETCDCTL_CACERT");
   add("--cert", flags.cert_file, "Our certificate (PEM)", "ETCDCTL_CERT");
   add("--key", flags.key_file, "Our certificate's key (PEM)", "ETCDCTL_KEY");
+  root.add_flag("--insecure-transport", flags.insecure_transport,
+                "Plain text where no other flag asks for TLS; =false: TLS always")
+      ->envname("ETCDCTL_INSECURE_TRANSPORT");
   root.add_flag("--insecure-skip-tls-verify", flags.insecure_skip_tls_verify,
                 "Do not verify the server's certificate (for tests only)")
       ->envname("ETCDCTL_INSECURE_SKIP_TLS_VERIFY");
