@@ -1,12 +1,13 @@
+# shellcheck shell=sh
 # cradle on a host with nothing but the v2 tree, and on Debian's kernel: limits by their effect, freezing, delegation,
 # time namespaces, kill of all. Run by run_in_vm.py; busybox is the machine's and the container's.
 set -eu
 
 cradle=$PWD/container_runtime/cmd/cradle
 bundle=$PWD/bundle # Not in /tmp, which allows no devices.
-mkdir -p $bundle/rootfs/bin $bundle/rootfs/proc $bundle/rootfs/sys $bundle/rootfs/dev $bundle/rootfs/tmp
-cp /bin/busybox $bundle/rootfs/bin/busybox
-for name in sh cat echo sleep head tail true mkdir mknod grep; do ln -s busybox $bundle/rootfs/bin/$name; done
+mkdir -p "$bundle/rootfs/bin" "$bundle/rootfs/proc" "$bundle/rootfs/sys" "$bundle/rootfs/dev" "$bundle/rootfs/tmp"
+cp /bin/busybox "$bundle/rootfs/bin/busybox"
+for name in sh cat echo sleep head tail true mkdir mknod grep; do ln -s busybox "$bundle/rootfs/bin/$name"; done
 
 fail() {
   echo "FAILED: $*"
@@ -15,7 +16,7 @@ fail() {
 
 # config SCRIPT [RESOURCES [MORE]]: RESOURCES are fields of linux.resources, MORE fields of linux, each with a comma before.
 config() {
-  cat >$bundle/config.json <<EOF
+  cat >"$bundle/config.json" <<EOF
 {"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"cwd": "/", "user": {"uid": 0, "gid": 0},
  "args": ["/bin/sh", "-c", "$1"], "env": ["PATH=/bin"],
  "capabilities": {"bounding": ["CAP_MKNOD"], "effective": ["CAP_MKNOD"], "permitted": ["CAP_MKNOD"]}},
@@ -28,8 +29,8 @@ config() {
 EOF
 }
 
-run() { $cradle run --bundle $bundle box 2>&1 </dev/null; }
-detached() { $cradle run --detach --bundle $bundle box </dev/null >/dev/null 2>&1; }
+run() { "$cradle" run --bundle "$bundle" box 2>&1 </dev/null; }
+detached() { "$cradle" run --detach --bundle "$bundle" box </dev/null >/dev/null 2>&1; }
 box=/sys/fs/cgroup/box
 
 echo "== a program runs, and its status comes back"
@@ -54,40 +55,40 @@ config 'mknod /tmp/d c 10 229; : </tmp/d; echo end'
 run | grep -q 'not permitted' || fail "opened"
 config 'mknod /tmp/e c 10 229; : </tmp/e; echo end' ', "network": {}'
 sed -i 's/"access": "rwm"}\]/"access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]/' \
-  $bundle/config.json
+  "$bundle/config.json"
 if run | grep -q 'not permitted'; then fail "denied although allowed"; fi
 
 echo "== the cpu quota throttles"
 config 'while :; do :; done' ', "cpu": {"quota": 10000, "period": 100000, "shares": 2048}'
 detached
 i=0
-until grep -q 'nr_throttled [1-9]' $box/cpu.stat; do
+until grep -q 'nr_throttled [1-9]' "$box/cpu.stat"; do
   i=$((i + 1))
-  [ $i -lt 200 ] || fail "$(cat $box/cpu.stat)"
+  [ "$i" -lt 200 ] || fail "$(cat "$box/cpu.stat")"
   sleep 0.1
 done
-[ "$(cat $box/cpu.max)" = "10000 100000" ] || fail "cpu.max"
-[ "$(cat $box/cpu.weight)" -gt 100 ] || fail "cpu.weight"
+[ "$(cat "$box/cpu.max")" = "10000 100000" ] || fail "cpu.max"
+[ "$(cat "$box/cpu.weight")" -gt 100 ] || fail "cpu.weight"
 
 echo "== pause freezes, resume thaws, exec joins, delete kills all"
-$cradle pause box
-grep -q 'frozen 1' $box/cgroup.events || fail "not frozen"
-case $($cradle state box) in *paused*) ;; *) fail "state" ;; esac
-$cradle resume box
-grep -q 'frozen 0' $box/cgroup.events || fail "not thawed"
-$cradle exec box cat /proc/self/cgroup </dev/null | grep -q '0::/$' || fail "exec is elsewhere"
-$cradle delete --force box
-[ ! -e $box ] || fail "the cgroup is left"
+"$cradle" pause box
+grep -q 'frozen 1' "$box/cgroup.events" || fail "not frozen"
+case $("$cradle" state box) in *paused*) ;; *) fail "state" ;; esac
+"$cradle" resume box
+grep -q 'frozen 0' "$box/cgroup.events" || fail "not thawed"
+"$cradle" exec box cat /proc/self/cgroup </dev/null | grep -q '0::/$' || fail "exec is elsewhere"
+"$cradle" delete --force box
+[ ! -e "$box" ] || fail "the cgroup is left"
 
 echo "== the weight of block devices arrives"
 config 'sleep 1000' ', "blockIO": {"weight": 123}'
 if [ -e /sys/fs/cgroup/io.cost.qos ] || grep -q io /sys/fs/cgroup/cgroup.controllers; then
   detached
-  if [ -e $box/io.weight ]; then
-    grep -q 'default' $box/io.weight || fail "io.weight"
-    if grep -q 'default 100$' $box/io.weight; then fail "$(cat $box/io.weight)"; fi
+  if [ -e "$box/io.weight" ]; then
+    grep -q 'default' "$box/io.weight" || fail "io.weight"
+    if grep -q 'default 100$' "$box/io.weight"; then fail "$(cat "$box/io.weight")"; fi
   fi
-  $cradle delete --force box
+  "$cradle" delete --force box
 fi
 
 echo "== a container with its own cgroup namespace manages what is below"
