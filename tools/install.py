@@ -22,7 +22,7 @@ PREFIX_IN_TREE = "out/release/bazel-"
 PUBLIC = ("attr(visibility, '//visibility:public', kind('cc_library rule', "
           "//base/... + //raft/... + //kvstore/... + //partition/... + //container_runtime/...))"
           " except attr(testonly, 1, //...)")
-PROGRAMS = "filter('/(daemon|cmd):', kind('cc_binary rule', //...))"
+PROGRAMS = "filter('/(daemon|cmd):', kind('cc_binary rule', //... except attr(testonly, 1, //...)))"
 
 
 def parse(arguments):
