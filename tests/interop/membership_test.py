@@ -38,8 +38,15 @@ class Changing:
         rows = [line.split(", ") for line in done.stdout.splitlines()]
         return {row[2]: {"id": row[0], "status": row[1], "peers": row[3], "learner": row[5]} for row in rows}
 
+    def wait_until_listed(self, name, **fields):
+        """Any member may be asked, and each lists what it has applied."""
+        def is_so():
+            row = self.members().get(name)
+            return row is not None and all(row[key] == value for key, value in fields.items())
+        wait_for(f"{name} is listed with {fields}", is_so)
+
     def id_of(self, name):
-        return self.members()[name]["id"]
+        return wait_for(f"{name} is listed", lambda: self.members().get(name))["id"]
 
     def change(self, *words):
         """A change that a cluster refuses until it has been well for five seconds."""
@@ -105,13 +112,14 @@ def grow(story, c):
     with story.step("a fourth member joins and gets the data that was there before"):
         fourth = c.new_member("m4")
         c.add(fourth)
-        expect_equal([m["status"] for m in c.members().values()].count("unstarted"), 1)
+        wait_for("one member is listed as unstarted",
+                 lambda: [m["status"] for m in c.members().values()].count("unstarted") == 1)
         c.join(fourth)
         wait_for("m4 is listed as started", lambda: c.members().get("m4", {}).get("status") == "started")
         wait_for("m4 serves", fourth.healthy)
         c.expect_all_keys(fourth)
     with story.step("what makes no sense is refused with etcd's words"):
-        peers = c.members()["m4"]["peers"]
+        peers = wait_for("m4 is listed", lambda: c.members().get("m4"))["peers"]
         c.expect_refused("Peer URLs already exists", "add", "x", "--peer-urls=" + peers)
         c.expect_refused("Peer URLs already exists", "update", c.id_of("m1"), "--peer-urls=" + peers)
         c.expect_refused("member not found", "remove", "1234")
@@ -131,8 +139,7 @@ def learn(story, c):
         c.expect_refused("can only promote a learner member which is in sync with leader", "promote", learner_id)
     with story.step("it gets the data, answers stale reads, and nothing else"):
         c.join(learner)
-        wait_for("m5 is listed as started", lambda: c.members().get("m5", {}).get("status") == "started")
-        expect_equal(c.members()["m5"]["learner"], "true")
+        c.wait_until_listed("m5", status="started", learner="true")
         wait_for("m5 has the keys", lambda: len(c.ask(
             "get", "--prefix", "k/", "--keys-only", "--consistency=s", endpoints=learner.endpoint).stdout.split()) == KEYS)
         for words in (("put", "a", "1"), ("get", "a"), ("lease", "grant", "10")):
@@ -148,7 +155,7 @@ def learn(story, c):
 
         done = wait_for("promotion", promoted)
         expect(re.fullmatch(r"Member +%s promoted in cluster +[0-9a-f]+\n" % learner_id, done.stdout), done.stdout)
-        expect_equal(c.members()["m5"]["learner"], "false")
+        c.wait_until_listed("m5", learner="false")
         expect_equal(c.ask("put", "after-promotion", "1", endpoints=learner.endpoint).stdout, "OK\n")
 
 
