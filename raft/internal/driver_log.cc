@@ -40,6 +40,12 @@ void DriverLog::Reset(const Snapshot& snapshot) {
   memberships_.push_back({snapshot.metadata.index, snapshot.metadata.conf_state});
 }
 
+void DriverLog::NoteOvertaken(Index index, const ConfChange& change) {
+  if (index <= memberships_.back().first) return;
+  absl::StatusOr<ConfState> state = ApplyToConfState(memberships_.back().second, change);
+  if (state.ok()) NoteConfState(index, *std::move(state));
+}
+
 std::optional<SnapshotMetadata> DriverLog::Compact(Index index) {
   if (index < log_.FirstIndex()) return std::nullopt;
   const absl::StatusOr<Term> term = log_.TermAt(index);

@@ -44,6 +44,10 @@ class DriverLog final : public LogStorage {
     memberships_.push_back({index, std::move(state)});
   }
 
+  // The same of a change that the core does not make any more: it has the membership of a later
+  // snapshot, which the log may not begin with yet.
+  void NoteOvertaken(Index index, const ConfChange& change);
+
   // Forgets entries up to `index`. Returns the new start of the log, or nothing when it
   // already starts there or later.
   std::optional<SnapshotMetadata> Compact(Index index);

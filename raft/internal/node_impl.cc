@@ -210,7 +210,12 @@ void NodeImpl::TakeCompletions(NodeInbox& inbox) {
   for (ApplyDone& done : inbox.applied) {
     for (const auto& [index, change] : done.conf_changes) {
       if (Mutated(Mutation::kConfChangeBeforeApply)) continue;
-      log_.NoteConfState(index, core_->ApplyConfChange(change));
+      // What was handed out before a snapshot came is still applied, but the core is ahead of it.
+      if (index <= restored_to_) {
+        log_.NoteOvertaken(index, change);
+      } else {
+        log_.NoteConfState(index, core_->ApplyConfChange(change));
+      }
     }
     StepAll(done.responses);
     MaybeCompact(done.applied);
@@ -297,6 +302,8 @@ void NodeImpl::HandleReady() {
     }
     if (!ready.messages.empty()) env_.transport->Send(std::move(ready.messages));
     if (ready.append.has_value()) {
+      const auto& snapshot = ready.append->snapshot;
+      if (snapshot.has_value()) restored_to_ = snapshot->metadata.index;
       ++appends_waiting_;
       append_.Enqueue(std::move(*ready.append));
     }
