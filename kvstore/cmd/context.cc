@@ -59,4 +59,10 @@ Outcome Context::MakePrinter(bool value_only, std::unique_ptr<Printer>* printer)
   return Done();
 }
 
+Outcome Context::Open(Session* session) {
+  Outcome outcome = MakePrinter(false, &session->printer);
+  if (outcome.exit != Exit::kOk) return outcome;
+  return Connect(&session->client);
+}
+
 }  // namespace keelson::kvctl

@@ -31,6 +31,12 @@ struct GlobalFlags {
   bool hex = false;
 };
 
+// What a verb talks with: to the user, and to the cluster.
+struct Session {
+  std::unique_ptr<Printer> printer;
+  std::unique_ptr<kvstore::Client> client;
+};
+
 class Context {
  public:
   Context(std::istream& in_stream, std::ostream& out_stream, std::ostream& err_stream)
@@ -45,6 +51,8 @@ class Context {
   [[nodiscard]] std::vector<std::string> Endpoints() const;
   // The printer of --write-out and --hex.
   Outcome MakePrinter(bool value_only, std::unique_ptr<Printer>* printer);
+  // MakePrinter for keys and values, and Connect.
+  Outcome Open(Session* session);
 
   std::istream& in;
   std::ostream& out;

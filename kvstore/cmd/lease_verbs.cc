@@ -15,17 +15,6 @@
 namespace keelson::kvctl {
 namespace {
 
-struct Session {
-  std::unique_ptr<Printer> printer;
-  std::unique_ptr<kvstore::Client> client;
-};
-
-Outcome Open(Context& context, Session* session) {
-  Outcome outcome = context.MakePrinter(false, &session->printer);
-  if (outcome.exit != Exit::kOk) return outcome;
-  return context.Connect(&session->client);
-}
-
 struct LeaseArguments {
   std::optional<std::string> argument;  // a TTL, or a lease in hex
   bool keys = false;
@@ -41,7 +30,7 @@ Outcome RunGrant(Context& context, const LeaseArguments& arguments) {
     return Fail(Exit::kBadArguments, absl::StrCat("bad TTL (", outcome.error, ")"));
   }
   Session session;
-  outcome = Open(context, &session);
+  outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   etcdserverpb::LeaseGrantRequest request;
   request.set_ttl(ttl);
@@ -63,7 +52,7 @@ Outcome RunRevoke(Context& context, const LeaseArguments& arguments) {
   Outcome outcome = ReadLease(arguments, "lease revoke command needs 1 argument", &lease);
   if (outcome.exit != Exit::kOk) return outcome;
   Session session;
-  outcome = Open(context, &session);
+  outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   const auto answer = session.client->LeaseRevoke(lease);
   if (!answer.ok()) {
@@ -79,7 +68,7 @@ Outcome RunTimeToLive(Context& context, const LeaseArguments& arguments) {
       ReadLease(arguments, "lease timetolive command needs lease ID as argument", &lease);
   if (outcome.exit != Exit::kOk) return outcome;
   Session session;
-  outcome = Open(context, &session);
+  outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   const auto answer = session.client->LeaseTimeToLive(lease, arguments.keys);
   if (!answer.ok()) return Fail(answer.status());
@@ -88,7 +77,7 @@ Outcome RunTimeToLive(Context& context, const LeaseArguments& arguments) {
 
 Outcome RunList(Context& context) {
   Session session;
-  Outcome outcome = Open(context, &session);
+  Outcome outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   const auto answer = session.client->LeaseLeases();
   if (!answer.ok()) return Fail(answer.status());
@@ -101,7 +90,7 @@ Outcome RunKeepAlive(Context& context, const LeaseArguments& arguments) {
       ReadLease(arguments, "lease keep-alive command needs lease ID as argument", &lease);
   if (outcome.exit != Exit::kOk) return outcome;
   Session session;
-  outcome = Open(context, &session);
+  outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   if (arguments.once) {
     const auto answer = session.client->LeaseKeepAliveOnce(lease);

@@ -16,17 +16,6 @@
 namespace keelson::kvctl {
 namespace {
 
-struct Session {
-  std::unique_ptr<Printer> printer;
-  std::unique_ptr<kvstore::Client> client;
-};
-
-Outcome Open(Context& context, Session* session) {
-  Outcome outcome = context.MakePrinter(false, &session->printer);
-  if (outcome.exit != Exit::kOk) return outcome;
-  return context.Connect(&session->client);
-}
-
 struct MemberArguments {
   std::vector<std::string> words;
   std::string peer_urls;
@@ -75,7 +64,7 @@ Outcome ReadId(const MemberArguments& arguments, uint64_t* id) {
 
 Outcome RunList(Context& context) {
   Session session;
-  Outcome outcome = Open(context, &session);
+  Outcome outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   const auto answer = session.client->MemberList();
   if (!answer.ok()) return Fail(answer.status());
@@ -107,7 +96,7 @@ Outcome RunAdd(Context& context, const MemberArguments& arguments) {
   std::vector<std::string> urls;
   Session session;
   Outcome outcome = ReadUrls(arguments, &urls);
-  if (outcome.exit == Exit::kOk) outcome = Open(context, &session);
+  if (outcome.exit == Exit::kOk) outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   etcdserverpb::MemberAddRequest request;
   for (const std::string& url : urls) request.add_peerurls(url);
@@ -125,7 +114,7 @@ Outcome RunRemove(Context& context, const MemberArguments& arguments) {
   uint64_t id = 0;
   Session session;
   Outcome outcome = ReadId(arguments, &id);
-  if (outcome.exit == Exit::kOk) outcome = Open(context, &session);
+  if (outcome.exit == Exit::kOk) outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   const auto answer = session.client->MemberRemove(id);
   if (!answer.ok()) return Fail(answer.status());
@@ -138,7 +127,7 @@ Outcome RunUpdate(Context& context, const MemberArguments& arguments) {
   Session session;
   Outcome outcome = ReadId(arguments, &id);
   if (outcome.exit == Exit::kOk) outcome = ReadUrls(arguments, &urls);
-  if (outcome.exit == Exit::kOk) outcome = Open(context, &session);
+  if (outcome.exit == Exit::kOk) outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   const auto answer = session.client->MemberUpdate(id, urls);
   if (!answer.ok()) return Fail(answer.status());
@@ -149,7 +138,7 @@ Outcome RunPromote(Context& context, const MemberArguments& arguments) {
   uint64_t id = 0;
   Session session;
   Outcome outcome = ReadId(arguments, &id);
-  if (outcome.exit == Exit::kOk) outcome = Open(context, &session);
+  if (outcome.exit == Exit::kOk) outcome = context.Open(&session);
   if (outcome.exit != Exit::kOk) return outcome;
   const auto answer = session.client->MemberPromote(id);
   if (!answer.ok()) return Fail(answer.status());
