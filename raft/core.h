@@ -190,7 +190,8 @@ class Core {
   absl::Status ProposeConfChange(const ConfChange& change);
 
   // Must be called for each committed conf-change entry in log order, before its ApplyWork
-  // is answered. Returns the membership now in force. A change that cannot apply (possible only
+  // is answered, but not at or before the index of a snapshot that Ready has told of since: the
+  // core has the later membership then. Returns the membership now in force. A change that cannot apply (possible only
   // with validate_conf_changes off) changes nothing; see ApplyToConfState.
   ConfState ApplyConfChange(const ConfChange& change);
 
