@@ -65,10 +65,12 @@ class VerityTest(unittest.TestCase):
         count = "grep -l . /sys/block/loop*/loop/backing_file 2>/dev/null | wc -l"
         result = machine.run(
             f"{open_files} wrong; echo wrong $? $({count}); {open_files} root && sha256sum </dev/mapper/usr;"
-            f" echo open $({count}); slotctl verity close usr; echo closed $({count})")
+            f" echo open $({count}); slotctl verity close usr --dry-run; echo kept $({count});"
+            f" slotctl verity close usr; echo closed $({count})")
         self.assertIn(self.sum, result.output, result.console)
         self.assertIn("wrong 1 0", result.output)
         self.assertIn("open 3", result.output)
+        self.assertIn("kept 3", result.output)
         self.assertIn("closed 0", result.output)
 
     def test_the_kernel_judges_the_signature_of_a_root_hash(self):
