@@ -11,7 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/testing/status_matchers.h"
-#include "raft/wal_testing.h"
+#include "raft/testing/wal_testing.h"
 
 namespace keelson::raft {
 namespace {

@@ -8,6 +8,7 @@
 #include "raft/core.h"
 #include "raft/testing/core_network.h"
 #include "raft/testing/solo_core.h"
+#include "raft/internal/trace.h"
 
 namespace keelson::raft {
 namespace {

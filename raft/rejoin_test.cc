@@ -7,6 +7,7 @@
 
 #include "base/testing/status_matchers.h"
 #include "raft/core.h"
+#include "raft/internal/trace.h"
 #include "raft/testing/core_network.h"
 #include "raft/testing/solo_core.h"
 #include "raft/types.h"
@@ -204,7 +205,7 @@ TEST_CASE("What a peer acknowledged before it lost its data does not count after
   CHECK(PeerOf(leader.core().GetStatus(), 2).match == 0);
   leader.Step(Ack(leader, 2, 1, 0, false));  // Delayed in the network.
   CHECK(PeerOf(leader.core().GetStatus(), 2).match == 0);
-  CHECK(leader.events().Count<event::EarlierLifeIgnored>() == 1);
+  CHECK(leader.events().Count<trace::EarlierLifeIgnored>() == 1);
 }
 
 TEST_CASE("What is left over from an earlier life does not send a sound peer into recovery",
@@ -216,7 +217,7 @@ TEST_CASE("What is left over from an earlier life does not send a sound peer int
   SECTION("said by a peer that was sound then") {
     leader.Step(Ack(leader, 2, 1, 40, false));
     CHECK(PeerOf(leader.core().GetStatus(), 2).match == 1);
-    CHECK(leader.events().Count<event::EarlierLifeIgnored>() == 1);
+    CHECK(leader.events().Count<trace::EarlierLifeIgnored>() == 1);
   }
   SECTION("said by a peer that recovered then: it is asked, and goes on in its own life") {
     leader.Step(Ack(leader, 2, 1, 40, true));

@@ -7,6 +7,7 @@
 
 #include "base/testing/status_matchers.h"
 #include "raft/core.h"
+#include "raft/internal/trace.h"
 #include "raft/testing/core_network.h"
 #include "raft/testing/solo_core.h"
 
@@ -136,7 +137,7 @@ TEST_CASE("A late acknowledgement does not uncover what was overwritten in betwe
   REQUIRE_FALSE(sent.empty());
   CHECK_FALSE(sent.back().reject);
   CHECK(Terms(solo.log()) == std::vector<Term>{1});
-  CHECK(solo.events().Count<event::LowerTermIgnored>() == 2);
+  CHECK(solo.events().Count<trace::LowerTermIgnored>() == 2);
 }
 
 // --- Followers (paper 5.3) ---
@@ -499,7 +500,7 @@ TEST_CASE("A snapshot that brings nothing new is answered with the commit index"
   const std::vector<Message> sent = solo.Step(Snap(2, 1, {1, 2, 3}));
   REQUIRE(sent.size() == 1);
   CHECK(sent[0].index == 2);
-  CHECK(solo.events().Count<event::SnapshotIgnored>() == 1);
+  CHECK(solo.events().Count<trace::SnapshotIgnored>() == 1);
   CHECK(solo.log().LastIndex() == 3);
 }
 
@@ -561,7 +562,7 @@ TEST_CASE("A snapshot that is not ready yet is asked for again", "[raft][snapsho
   Message reject = solo.From(2, MessageType::kAppResp, 2);
   reject.reject = true;
   CHECK(solo.Step(reject).empty());
-  CHECK(solo.events().Last<event::SnapshotNotSent>()->why == event::SnapshotWithheld::kNotReady);
+  CHECK(solo.events().Last<trace::SnapshotNotSent>()->why == trace::SnapshotWithheld::kNotReady);
   Snapshot offer;
   offer.metadata = {2, 1, solo.core().GetStatus().conf_state};
   solo.log().OfferSnapshot(offer);

@@ -12,7 +12,7 @@
 #include "base/random.h"
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
-#include "raft/wal_testing.h"
+#include "raft/testing/wal_testing.h"
 
 namespace keelson::raft {
 namespace {

@@ -10,7 +10,7 @@
 #include "base/testing/status_matchers.h"
 #include "raft/internal/wal_format.h"
 #include "raft/internal/wal_segment.h"
-#include "raft/wal_testing.h"
+#include "raft/testing/wal_testing.h"
 
 namespace keelson::raft {
 namespace {

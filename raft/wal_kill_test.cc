@@ -14,7 +14,7 @@
 #include "base/file_system.h"
 #include "base/random.h"
 #include "base/testing/status_matchers.h"
-#include "raft/wal_testing.h"
+#include "raft/testing/wal_testing.h"
 
 namespace keelson::raft {
 namespace {

@@ -51,7 +51,7 @@ void Raft::HandleAppend(const Message& message) {
     SendAfterAppend(std::move(response));
     return;
   }
-  Emit(event::AppendRefused{message.from, message.index, message.log_term,
+  Emit(trace::AppendRefused{message.from, message.index, message.log_term,
                             log_.TermAt(message.index).value_or(0)});
   // The hint skips everything here of a later term than the leader's at that index.
   const EntryId hint =
@@ -92,7 +92,7 @@ void Raft::HandleSnapshot(const Message& message) {
                                  last.term});
     response.index = last.index;
   } else {
-    Emit(event::SnapshotIgnored{metadata.index, metadata.term, log_.committed()});
+    Emit(trace::SnapshotIgnored{metadata.index, metadata.term, log_.committed()});
     response.index = log_.committed();
   }
   if (Mutated(Mutation::kSnapshotAckAtOnce)) return Send(std::move(response));
@@ -106,7 +106,7 @@ bool Raft::RestoreSnapshot(const Snapshot& snapshot) {
   }
   if (role_ != Role::kFollower) {
     // Cannot happen: every other role has become follower before it gets here.
-    Emit(event::RestoredAsNonFollower{role_});
+    Emit(trace::RestoredAsNonFollower{role_});
     BecomeFollower(term_ + 1, kNoNode);
     return false;
   }
@@ -123,7 +123,7 @@ bool Raft::RestoreSnapshot(const Snapshot& snapshot) {
       !Mutated(Mutation::kSnapshotDropsAckedTail)) {
     // The log holds all that the snapshot covers: keep it, and what lies behind.
     const EntryId last = log_.LastEntry();
-    Emit(event::SnapshotFastForwarded{metadata.index, metadata.term, log_.committed(), last.index,
+    Emit(trace::SnapshotFastForwarded{metadata.index, metadata.term, log_.committed(), last.index,
                                       last.term});
     log_.CommitTo(metadata.index);
     return false;

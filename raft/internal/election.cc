@@ -13,7 +13,7 @@ namespace keelson::raft::internal {
 void Raft::BecomeFollower(Term term, NodeId leader) {
   Reset(term, leader);
   role_ = Role::kFollower;
-  Emit(event::BecameFollower{term_, leader});
+  Emit(event::RoleChanged{Role::kFollower, term_, leader});
 }
 
 void Raft::BecomePreCandidate() {
@@ -23,7 +23,7 @@ void Raft::BecomePreCandidate() {
   if (!Mutated(Mutation::kVotesNotReset)) tracker_.ResetVotes();
   SetLeader(kNoNode);
   role_ = Role::kPreCandidate;
-  Emit(event::BecamePreCandidate{term_});
+  Emit(event::RoleChanged{Role::kPreCandidate, term_, kNoNode});
 }
 
 void Raft::BecomeCandidate() {
@@ -31,7 +31,7 @@ void Raft::BecomeCandidate() {
   Reset(term_ + 1, kNoNode);
   vote_ = options_.id;
   role_ = Role::kCandidate;
-  Emit(event::BecameCandidate{term_});
+  Emit(event::RoleChanged{Role::kCandidate, term_, kNoNode});
 }
 
 void Raft::BecomeLeader() {
@@ -48,7 +48,7 @@ void Raft::BecomeLeader() {
   // An entry of the own term: nothing older can be committed without one (Raft paper, 5.4.2).
   Entry empty;
   KEELSON_CHECK(AppendEntries(std::span<Entry>(&empty, 1))) << "the first entry was refused";
-  Emit(event::BecameLeader{term_});
+  Emit(event::RoleChanged{Role::kLeader, term_, options_.id});
 }
 
 void Raft::Campaign() {
@@ -69,7 +69,7 @@ void Raft::Hup(CampaignKind kind) {
     Emit(event::CampaignRefused{event::CampaignRefusal::kUnappliedConfChange, term_});
     return;
   }
-  Emit(event::ElectionStarted{term_});
+  Emit(trace::ElectionStarted{term_});
   StartCampaign(kind);
 }
 
@@ -95,7 +95,7 @@ void Raft::StartCampaign(CampaignKind kind) {
       SendAfterAppend(std::move(message));
       continue;
     }
-    Emit(event::VoteRequested{pre_vote, id, term_, last.term, last.index});
+    Emit(trace::VoteRequested{pre_vote, id, term_, last.term, last.index});
     message.type = pre_vote ? MessageType::kPreVote : MessageType::kVote;
     message.index = last.index;
     message.log_term = last.term;
@@ -147,21 +147,21 @@ Raft::Rivalry Raft::RivalryWith(const Message& message) const {
   return rank < theirs ? Rivalry::kGiveWay : Rivalry::kRefuse;
 }
 
-void Raft::EmitVote(const Message& message, event::VoteAnswer answer) {
+void Raft::EmitVote(const Message& message, trace::VoteAnswer answer) {
   if (observer_ == nullptr) return;
   const EntryId last = log_.LastEntry();
-  event::VoteCast cast;
+  trace::VoteCast cast;
   cast.pre_vote = message.type == MessageType::kPreVote;
   cast.candidate = message.from;
   cast.term = term_;
-  cast.granted = answer == event::VoteAnswer::kGranted;
+  cast.granted = answer == trace::VoteAnswer::kGranted;
   cast.answer = answer;
   cast.vote = vote_;
   cast.last_term = last.term;
   cast.last_index = last.index;
   cast.candidate_last_term = message.log_term;
   cast.candidate_last_index = message.index;
-  if (answer == event::VoteAnswer::kIgnoredInLease) cast.remaining_ticks = VotingLeaseTicks();
+  if (answer == trace::VoteAnswer::kIgnoredInLease) cast.remaining_ticks = VotingLeaseTicks();
   Emit(cast);
 }
 
@@ -179,7 +179,7 @@ bool Raft::CommitByVote(const Message& message) {
   if (!options_.commit_by_vote || role_ == Role::kLeader) return false;
   const Index before = log_.committed();
   if (!log_.MaybeCommit({message.commit_term, message.commit})) return false;
-  Emit(event::CommittedByVote{message.from, before, log_.committed()});
+  Emit(trace::CommittedByVote{message.from, before, log_.committed()});
   if (role_ == Role::kFollower || !HasUnappliedConfChange()) return false;
   // This campaign counts by a membership that is no more.
   BecomeFollower(term_, kNoNode);
@@ -202,7 +202,7 @@ void Raft::HandleVoteRequest(const Message& message) {
   bool granted = can_vote && good_log && !outranked && rivalry != Rivalry::kRefuse;
   if (Mutated(Mutation::kVoteOnInheritedVote)) granted |= vote_ == message.from;
   if (Mutated(Mutation::kVoteByIndexOnly)) granted = can_vote && message.index >= log_.LastIndex();
-  EmitVote(message, granted ? event::VoteAnswer::kGranted : event::VoteAnswer::kRejected);
+  EmitVote(message, granted ? trace::VoteAnswer::kGranted : trace::VoteAnswer::kRejected);
 
   if (!granted && term_ == 0) return;  // A refusal carries our term, and there is none yet.
   Message response;
@@ -226,7 +226,7 @@ void Raft::HandleVoteResponse(const Message& message) {
   tracker_.RecordVote(message.from, !message.reject);
   const Tracker::Tally tally = tracker_.TallyVotes();
   const bool pre_vote = role_ == Role::kPreCandidate;
-  Emit(event::VoteReceived{pre_vote, message.from, !message.reject, term_, tally.granted,
+  Emit(trace::VoteReceived{pre_vote, message.from, !message.reject, term_, tally.granted,
                            tally.rejected});
   switch (tally.result) {
     case VoteResult::kWon:
@@ -270,11 +270,11 @@ void Raft::CheckQuorum() {
 void Raft::ForgetLeader() {
   if (role_ != Role::kFollower) return;
   if (options_.read_mode == ReadMode::kLeaseBased) {
-    Emit(event::ForgetLeaderRefused{});
+    Emit(trace::ForgetLeaderRefused{});
     return;
   }
   if (lead_ == kNoNode) return;
-  Emit(event::LeaderForgotten{lead_, term_});
+  Emit(trace::LeaderForgotten{lead_, term_});
   SetLeader(kNoNode);
 }
 

@@ -2,6 +2,7 @@
 //
 // As in etcd-io/raft a change takes effect when its entry is applied, not when it is
 // appended; pending_conf_index_ keeps a second one out until then.
+#include <optional>
 #include <utility>
 
 #include "raft/internal/raft.h"
@@ -60,9 +61,9 @@ void Raft::MaybeLeaveJoint() {
   // Refused while a transfer runs, and then tried again after the next apply.
   const ConfState joint = tracker_.config();
   if (ProposeConfChange(ConfChange()).ok()) {
-    Emit(event::AutoLeaveProposed{joint});
+    Emit(trace::AutoLeaveProposed{joint});
   } else {
-    Emit(event::AutoLeaveRefused{joint});
+    Emit(trace::AutoLeaveRefused{joint});
   }
 }
 

@@ -11,18 +11,20 @@
 namespace keelson::raft::internal {
 namespace {
 
-std::string_view ReasonText(event::ProposalRefusal why) {
+std::string_view ReasonText(trace::ProposalRefusal why) {
   switch (why) {
-    case event::ProposalRefusal::kNoLeader:
+    case trace::ProposalRefusal::kNoLeader:
       return "no leader is known";
-    case event::ProposalRefusal::kNotForwarding:
+    case trace::ProposalRefusal::kNotForwarding:
       return "this node is not the leader and does not forward";
-    case event::ProposalRefusal::kNotMember:
+    case trace::ProposalRefusal::kNotMember:
       return "the leader has left the membership";
-    case event::ProposalRefusal::kTransferring:
+    case trace::ProposalRefusal::kTransferring:
       return "leadership is being transferred";
-    case event::ProposalRefusal::kQuota:
+    case trace::ProposalRefusal::kQuota:
       return "too many uncommitted bytes";
+    case trace::ProposalRefusal::kLeaderOnly:
+      return "this node is not the leader, which alone takes membership changes";
   }
   return "";
 }
@@ -49,22 +51,23 @@ absl::Status Raft::ProposeConfChange(const ConfChange& change) {
   return Step(message);
 }
 
-absl::Status Raft::RefuseProposal(event::ProposalRefusal why, NodeId peer) {
+absl::Status Raft::RefuseProposal(trace::ProposalRefusal why, NodeId peer) {
   const std::string_view reason = ReasonText(why);
-  Emit(event::ProposalRefused{reason, why, term_, peer});
+  Emit(trace::ProposalRefused{reason, why, term_, peer});
   const absl::string_view text(reason.data(), reason.size());
-  if (why == event::ProposalRefusal::kQuota) return absl::ResourceExhaustedError(text);
+  if (why == trace::ProposalRefusal::kQuota) return absl::ResourceExhaustedError(text);
+  if (why == trace::ProposalRefusal::kLeaderOnly) return absl::FailedPreconditionError(text);
   return absl::UnavailableError(text);
 }
 
 absl::Status Raft::HandleProposal(Message& message) {
-  if (!IsSelfMember()) return RefuseProposal(event::ProposalRefusal::kNotMember, kNoNode);
+  if (!IsSelfMember()) return RefuseProposal(trace::ProposalRefusal::kNotMember, kNoNode);
   if (lead_transferee_ != kNoNode) {
-    return RefuseProposal(event::ProposalRefusal::kTransferring, lead_transferee_);
+    return RefuseProposal(trace::ProposalRefusal::kTransferring, lead_transferee_);
   }
   CheckConfChanges(message.entries);
   if (!AppendEntries(message.entries)) {
-    return RefuseProposal(event::ProposalRefusal::kQuota, kNoNode);
+    return RefuseProposal(trace::ProposalRefusal::kQuota, kNoNode);
   }
   BroadcastAppend();
   return absl::OkStatus();

@@ -92,7 +92,7 @@ absl::Status Raft::Start(const LogStorage& log) {
   reported_soft_state_ = soft_state();
   reported_hard_state_ = this->hard_state();
   const EntryId last_entry = log_.LastEntry();
-  Emit(event::Started{this->hard_state(), log_.applied(), last_entry.index, last_entry.term});
+  Emit(trace::Started{this->hard_state(), log_.applied(), last_entry.index, last_entry.term});
   // It may have said that it had recovered, and the note of it may be lost: another life.
   if (recovering_) BeginRecovery(0);
   return absl::OkStatus();

@@ -31,6 +31,7 @@
 #include "raft/internal/mutation.h"
 #include "raft/internal/raft_log.h"
 #include "raft/internal/read_queue.h"
+#include "raft/internal/trace.h"
 #include "raft/internal/tracker.h"
 #include "raft/log_storage.h"
 #include "raft/observer.h"
@@ -71,8 +72,8 @@ class Raft {
   void SetRandomizedElectionTimeout(int ticks) { randomized_election_timeout_ = ticks; }
   [[nodiscard]] const RaftLog& log() const { return log_; }
 
-  // All state that decides about the future, for raft/model: time, chance and reads apart, with
-  // which it does nothing.
+  // All state that decides about the future, for raft/model: time, chance, reads and membership
+  // changes apart, with which it does nothing.
   template <typename Visitor>
   void VisitState(Visitor& visit) const {
     visit.Node(vote_);
@@ -92,6 +93,9 @@ class Raft {
   absl::Status Start(const LogStorage& log);
   void Emit(const Event& event) const {
     if (observer_ != nullptr) observer_->On(options_.id, event);
+  }
+  void Emit(const TraceEvent& step) const {
+    if (observer_ != nullptr) observer_->OnTrace(options_.id, step);
   }
   void SetLeader(NodeId leader);
   void Reset(Term term, NodeId leader);
@@ -138,7 +142,7 @@ class Raft {
   enum class Rivalry { kNone, kRefuse, kGiveWay };
   [[nodiscard]] Rivalry RivalryWith(const Message& message) const;
   void HastenNextCampaign();
-  void EmitVote(const Message& message, event::VoteAnswer answer);
+  void EmitVote(const Message& message, trace::VoteAnswer answer);
   [[nodiscard]] bool HasUnappliedConfChange() const;
 
   // --- replication.cc ---

@@ -136,10 +136,10 @@ void RaftLog::AppendUnstable(std::span<const Entry> entries) {
     case Unstable::AppendKind::kAppended:
       break;
     case Unstable::AppendKind::kReplaced:
-      Emit(event::UnstableReplaced{from});
+      Emit(trace::UnstableReplaced{from});
       break;
     case Unstable::AppendKind::kTruncated:
-      Emit(event::UnstableTruncated{from});
+      Emit(trace::UnstableTruncated{from});
       break;
   }
 }
@@ -148,7 +148,7 @@ Index RaftLog::FindConflict(std::span<const Entry> entries) const {
   for (const Entry& entry : entries) {
     if (Matches({entry.term, entry.index})) continue;
     if (entry.index <= LastIndex()) {
-      Emit(event::LogConflict{entry.index, TermAt(entry.index).value_or(0), entry.term});
+      Emit(trace::LogConflict{entry.index, TermAt(entry.index).value_or(0), entry.term});
     }
     return entry.index;
   }
@@ -190,20 +190,20 @@ void RaftLog::StableTo(EntryId id) {
     case Unstable::StableResult::kTrimmed:
       break;
     case Unstable::StableResult::kMissing:
-      Emit(event::AppendAckIgnored{event::StaleAppendAck::kMissing, id.index, id.term, 0});
+      Emit(trace::AppendAckIgnored{trace::StaleAppendAck::kMissing, id.index, id.term, 0});
       break;
     case Unstable::StableResult::kCoveredBySnapshot:
       Emit(
-          event::AppendAckIgnored{event::StaleAppendAck::kCoveredBySnapshot, id.index, id.term, 0});
+          trace::AppendAckIgnored{trace::StaleAppendAck::kCoveredBySnapshot, id.index, id.term, 0});
       break;
     case Unstable::StableResult::kOtherTerm:
-      Emit(event::AppendAckIgnored{event::StaleAppendAck::kOtherTerm, id.index, id.term, held});
+      Emit(trace::AppendAckIgnored{trace::StaleAppendAck::kOtherTerm, id.index, id.term, held});
       break;
   }
 }
 
 void RaftLog::Restore(const Snapshot& snapshot) {
-  event::SnapshotRestoring restoring;
+  trace::SnapshotRestoring restoring;
   restoring.index = snapshot.metadata.index;
   restoring.term = snapshot.metadata.term;
   restoring.commit = committed_;

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "raft/internal/fifo.h"
+#include "raft/internal/trace.h"
 #include "raft/internal/unstable.h"
 #include "raft/log_storage.h"
 #include "raft/observer.h"
@@ -109,6 +110,9 @@ class RaftLog {
 
   void Emit(const Event& event) const {
     if (observer_ != nullptr) observer_->On(self_, event);
+  }
+  void Emit(const TraceEvent& step) const {
+    if (observer_ != nullptr) observer_->OnTrace(self_, step);
   }
   [[nodiscard]] Index FindConflict(std::span<const Entry> entries) const;
   void AppendUnstable(std::span<const Entry> entries);

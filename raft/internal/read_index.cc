@@ -19,7 +19,7 @@ absl::Status Raft::HandleReadRequest(Message& message) {
     return absl::OkStatus();
   }
   if (reads_.size() + parked_reads_.size() >= options_.max_pending_reads) {
-    Emit(event::ReadDropped{term_});
+    Emit(trace::ReadDropped{term_});
     return absl::ResourceExhaustedError("too many pending reads");
   }
   if (!CommittedInTerm()) {
@@ -61,7 +61,7 @@ void Raft::AnswerReads(const std::vector<ReadQueue::Read>& reads) {
 
 void Raft::HandleReadResponse(const Message& message) {
   if (message.entries.size() != 1) {
-    Emit(event::MalformedReadResponse{message.from, message.entries.size()});
+    Emit(trace::MalformedReadResponse{message.from, message.entries.size()});
     return;
   }
   const Index index =

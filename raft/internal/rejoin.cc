@@ -51,7 +51,7 @@ bool Raft::CheckLife(const Message& message, Progress& progress) {
   }
   // A life in which a node has recovered does not recover again: that is late, too.
   if (message.incarnation < known || (message.recovering && !progress.recovering())) {
-    Emit(event::EarlierLifeIgnored{message.from, message.type, message.incarnation});
+    Emit(trace::EarlierLifeIgnored{message.from, message.type, message.incarnation});
     return false;
   }
   if (progress.recovering() && !message.recovering) {

@@ -108,13 +108,13 @@ bool Raft::MaybeSendAppend(NodeId to, Progress& progress, bool send_if_empty) {
 
 bool Raft::MaybeSendSnapshot(NodeId to, Progress& progress) {
   if (!progress.recent_active()) {
-    Emit(event::SnapshotNotSent{to, event::SnapshotWithheld::kPeerInactive});
+    Emit(trace::SnapshotNotSent{to, trace::SnapshotWithheld::kPeerInactive});
     return false;
   }
   absl::StatusOr<Snapshot> snapshot = log_.LatestSnapshot();
   if (!snapshot.ok()) {
     KEELSON_CHECK(absl::IsUnavailable(snapshot.status())) << snapshot.status().ToString();
-    Emit(event::SnapshotNotSent{to, event::SnapshotWithheld::kNotReady});
+    Emit(trace::SnapshotNotSent{to, trace::SnapshotWithheld::kNotReady});
     return false;
   }
   const SnapshotMetadata& metadata = snapshot->metadata;
@@ -122,7 +122,7 @@ bool Raft::MaybeSendSnapshot(NodeId to, Progress& progress) {
   if (metadata.index + 1 < log_.FirstIndex() || !Holds(metadata.conf_state, to)) {
     // It would not connect to the log, or is from before the peer was added, which the peer
     // would not take. A newer one will do.
-    Emit(event::SnapshotNotSent{to, event::SnapshotWithheld::kNotReady});
+    Emit(trace::SnapshotNotSent{to, trace::SnapshotWithheld::kNotReady});
     return false;
   }
   event::SnapshotSent sent;
@@ -163,7 +163,7 @@ void Raft::HandleAppendResponse(const Message& message, Progress& progress) {
 }
 
 void Raft::HandleAppendRejected(const Message& message, Progress& progress) {
-  Emit(event::AppendRejected{message.from, message.index, message.reject_hint, message.log_term});
+  Emit(trace::AppendRejected{message.from, message.index, message.reject_hint, message.log_term});
   // The follower has already skipped what cannot match on its side: everything of a later
   // term than ours at the rejected index. The same from this side: skip what is of a later
   // term than the follower's at its hint. So each probe skips a whole term.
@@ -172,7 +172,7 @@ void Raft::HandleAppendRejected(const Message& message, Progress& progress) {
     probe = log_.FindConflictByTerm(message.reject_hint, message.log_term).index;
   }
   if (!progress.MaybeDecreaseTo(message.index, probe)) return;
-  Emit(event::ProgressDecreased{progress.ToStatus(message.from)});
+  Emit(trace::ProgressDecreased{progress.ToStatus(message.from)});
   if (progress.state() == ProgressState::kReplicate) progress.BecomeProbe();
   if (message.index == 0) {
     // Every log has index 0: the peer asks for the membership, see HandleAppend.
@@ -195,7 +195,7 @@ void Raft::HandleAppendAccepted(const Message& message, Progress& progress) {
     case ProgressState::kSnapshot:
       // Any snapshot that connects to the log will do, even one from elsewhere.
       if (progress.match() + 1 >= log_.FirstIndex()) {
-        Emit(event::SnapshotRecovered{progress.ToStatus(message.from)});
+        Emit(trace::SnapshotRecovered{progress.ToStatus(message.from)});
         progress.BecomeProbe();
         progress.BecomeReplicate();
       }
@@ -217,7 +217,7 @@ void Raft::HandleAppendAccepted(const Message& message, Progress& progress) {
     }
   }
   if (message.from == lead_transferee_ && progress.match() == log_.LastIndex()) {
-    Emit(event::TimeoutNowSent{message.from, /*caught_up_later=*/true});
+    Emit(trace::TimeoutNowSent{message.from, /*caught_up_later=*/true});
     SendTimeoutNow(message.from);
   }
 }
@@ -249,7 +249,7 @@ void Raft::HandleSnapshotStatus(const Message& message, Progress& progress) {
 void Raft::HandleUnreachable(const Message& message, Progress& progress) {
   // Apps in the window are probably lost: find out one by one what is there.
   if (progress.state() == ProgressState::kReplicate) progress.BecomeProbe();
-  Emit(event::PeerUnreachable{progress.ToStatus(message.from)});
+  Emit(trace::PeerUnreachable{progress.ToStatus(message.from)});
 }
 
 }  // namespace keelson::raft::internal

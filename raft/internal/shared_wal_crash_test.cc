@@ -14,7 +14,7 @@
 #include "base/testing/sim_file_system.h"
 #include "base/testing/status_matchers.h"
 #include "raft/internal/shared_wal.h"
-#include "raft/wal_testing.h"
+#include "raft/testing/wal_testing.h"
 
 namespace keelson::raft {
 namespace {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "raft/wal_testing.h"
+#include "raft/testing/wal_testing.h"
 
 namespace keelson::raft {
 namespace {

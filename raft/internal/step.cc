@@ -140,7 +140,7 @@ bool Raft::CheckTerm(const Message& message) {
   if (is_vote && message.context != kTransferContext && InVotingLease()) {
     // Leader stickiness: a node that was cut off must not depose a leader that works. Its
     // term is not adopted either.
-    EmitVote(message, event::VoteAnswer::kIgnoredInLease);
+    EmitVote(message, trace::VoteAnswer::kIgnoredInLease);
     return false;
   }
   // A pre-vote moves no terms; its grant carries the term that the candidate would have.
@@ -153,7 +153,7 @@ bool Raft::CheckTerm(const Message& message) {
 }
 
 void Raft::AdoptHigherTerm(const Message& message) {
-  Emit(event::HigherTermSeen{message.type, message.from, term_, message.term});
+  Emit(trace::HigherTermSeen{message.type, message.from, term_, message.term});
   const bool was_follower = role_ == Role::kFollower;
   const int elapsed = election_elapsed_;
   BecomeFollower(message.term, IsFromLeader(message.type) ? message.from : kNoNode);
@@ -177,7 +177,7 @@ void Raft::HandleLowerTerm(const Message& message) {
     SendAfterAppend(std::move(response));
   } else if (message.type == MessageType::kPreVote) {
     // Silence could leave two candidates waiting for each other while pre-vote is rolled out.
-    EmitVote(message, event::VoteAnswer::kRejected);
+    EmitVote(message, trace::VoteAnswer::kRejected);
     Message response;
     response.type = MessageType::kPreVoteResp;
     response.to = message.from;
@@ -186,12 +186,12 @@ void Raft::HandleLowerTerm(const Message& message) {
     SendAfterAppend(std::move(response));
   } else if (message.type == MessageType::kStorageAppendResp) {
     if (message.index != 0) {
-      Emit(event::LowerTermIgnored{message.type, message.from, term_, message.term});
+      Emit(trace::LowerTermIgnored{message.type, message.from, term_, message.term});
     }
     HandleStorageAppendResponse(message,
                                 /*trim_entries=*/Mutated(Mutation::kTrimByOldTermAck));
   } else {
-    Emit(event::LowerTermIgnored{message.type, message.from, term_, message.term});
+    Emit(trace::LowerTermIgnored{message.type, message.from, term_, message.term});
   }
 }
 
@@ -212,7 +212,7 @@ absl::Status Raft::StepLeader(Message& message) {
 void Raft::StepLeaderFromPeer(Message& message) {
   Progress* progress = tracker_.Find(message.from);
   if (progress == nullptr) {
-    Emit(event::UnknownPeer{message.from});
+    Emit(trace::UnknownPeer{message.from});
     return;
   }
   if (IsResponse(message.type) && !CheckLife(message, *progress)) return;
@@ -242,9 +242,9 @@ absl::Status Raft::StepCandidate(Message& message) {
       role_ == Role::kPreCandidate ? MessageType::kPreVoteResp : MessageType::kVoteResp;
   switch (message.type) {
     case MessageType::kProp:
-      return RefuseProposal(event::ProposalRefusal::kNoLeader, kNoNode);
+      return RefuseProposal(trace::ProposalRefusal::kNoLeader, kNoNode);
     case MessageType::kReadIndex:
-      Emit(event::ReadDropped{term_});
+      Emit(trace::ReadDropped{term_});
       return absl::UnavailableError("no leader is known");
     case MessageType::kApp:
       BecomeFollower(message.term, message.from);  // It has won this term.
@@ -259,7 +259,7 @@ absl::Status Raft::StepCandidate(Message& message) {
       HandleSnapshot(message);
       break;
     case MessageType::kTimeoutNow:
-      Emit(event::TimeoutNowIgnored{message.from, term_, role_});
+      Emit(trace::TimeoutNowIgnored{message.from, term_, role_});
       break;
     case MessageType::kVoteResp:
     case MessageType::kPreVoteResp:
@@ -277,16 +277,16 @@ absl::Status Raft::StepCandidate(Message& message) {
 absl::Status Raft::StepFollower(Message& message) {
   switch (message.type) {
     case MessageType::kProp:
-      if (lead_ == kNoNode) return RefuseProposal(event::ProposalRefusal::kNoLeader, kNoNode);
+      if (lead_ == kNoNode) return RefuseProposal(trace::ProposalRefusal::kNoLeader, kNoNode);
       if (!options_.forward_proposals) {
-        return RefuseProposal(event::ProposalRefusal::kNotForwarding, lead_);
+        return RefuseProposal(trace::ProposalRefusal::kNotForwarding, lead_);
       }
       ForwardToLeader(message);
       if (Mutated(Mutation::kForwardedAndKept)) return absl::UnavailableError("forwarded");
       break;
     case MessageType::kReadIndex:
       if (lead_ == kNoNode) {
-        Emit(event::ReadDropped{term_});
+        Emit(trace::ReadDropped{term_});
         return absl::UnavailableError("no leader is known");
       }
       ForwardToLeader(message);
@@ -317,7 +317,7 @@ absl::Status Raft::StepFollower(Message& message) {
       ForgetLeader();
       break;
     case MessageType::kTimeoutNow:
-      Emit(event::TimeoutNowReceived{message.from, term_});
+      Emit(trace::TimeoutNowReceived{message.from, term_});
       // No pre-vote: the leader has asked for this, so nobody is cut off.
       Hup(CampaignKind::kTransfer);
       break;

@@ -35,7 +35,7 @@ void Raft::HandleTransfer(const Message& message, Progress& progress) {
   election_elapsed_ = 0;  // The transfer has one election timeout from now.
   lead_transferee_ = to;
   if (progress.match() == log_.LastIndex()) {
-    Emit(event::TimeoutNowSent{to, /*caught_up_later=*/false});
+    Emit(trace::TimeoutNowSent{to, /*caught_up_later=*/false});
     SendTimeoutNow(to);
   } else {
     MaybeSendAppend(to, progress, /*send_if_empty=*/true);

@@ -1,7 +1,6 @@
 #include "raft/sim/conduct.h"
 
 #include <algorithm>
-#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -47,38 +46,38 @@ bool IsVoter(const ConfState& state, NodeId node) {
 
 }  // namespace
 
-void Conduct::OnEvent(NodeId node, const Event& event) {
+void Conduct::OnEvent(NodeId node, const AnyEvent& event) {
   NodeRecord& record = nodes_[node];
-  if (const auto* started = std::get_if<event::Started>(&event)) {
+  if (const auto* started = event.As<trace::Started>()) {
     record.changed_at = started->applied;
     record.recovering = started->hard_state.recovering;
-  } else if (const auto* restoring = std::get_if<event::SnapshotRestoring>(&event)) {
+  } else if (const auto* restoring = event.As<trace::SnapshotRestoring>()) {
     OnRestoring(node, record, *restoring);
-  } else if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
+  } else if (const auto* changed = event.As<event::ConfChanged>()) {
     OnConfChanged(node, record, changed->conf_state);
-  } else if (const auto* campaign = std::get_if<event::BecameCandidate>(&event)) {
+  } else if (const auto* campaign = event.Became(Role::kCandidate)) {
     last_campaign_ = std::max(last_campaign_, campaign->term);
     granted_[{campaign->term, node}].insert(node);
-  } else if (const auto* vote = std::get_if<event::VoteCast>(&event)) {
+  } else if (const auto* vote = event.As<trace::VoteCast>()) {
     OnVote(node, *vote);
-  } else if (const auto* counted = std::get_if<event::VoteReceived>(&event)) {
+  } else if (const auto* counted = event.As<trace::VoteReceived>()) {
     OnCounted(node, *counted);
-  } else if (const auto* elected = std::get_if<event::BecameLeader>(&event)) {
+  } else if (const auto* elected = event.Became(Role::kLeader)) {
     OnElected(node, elected->term);
-  } else if (std::holds_alternative<event::ElectionStarted>(event)) {
+  } else if (event.Is<trace::ElectionStarted>()) {
     OnCampaign(node);
-  } else if (std::holds_alternative<event::RecoveryStarted>(event)) {
+  } else if (event.Is<event::RecoveryStarted>()) {
     record.recovering = true;
-  } else if (std::holds_alternative<event::RecoveryEnded>(event)) {
+  } else if (event.Is<event::RecoveryEnded>()) {
     record.recovering = false;
-  } else if (const auto* lost = std::get_if<event::PeerRecovering>(&event)) {
+  } else if (const auto* lost = event.As<event::PeerRecovering>()) {
     // Nothing is known any more of a peer that has lost its data.
     std::erase_if(matches_, [lost](const auto& match) { return match.first.second == lost->peer; });
   }
 }
 
 void Conduct::OnRestoring(NodeId node, NodeRecord& record,
-                          const event::SnapshotRestoring& restoring) {
+                          const trace::SnapshotRestoring& restoring) {
   record.restoring = restoring.index;
   if (restoring.index <= restoring.commit) {
     invariants_.Fail("I4", absl::StrCat("node ", node, " restores a snapshot of entry ",
@@ -123,7 +122,7 @@ void Conduct::CheckSwitch(NodeId node, NodeRecord& record, const ConfState& stat
   }
 }
 
-void Conduct::OnVote(NodeId node, const event::VoteCast& vote) {
+void Conduct::OnVote(NodeId node, const trace::VoteCast& vote) {
   if (vote.pre_vote) return;
   if (vote.granted) {
     granted_[{vote.term, vote.candidate}].insert(node);
@@ -133,13 +132,13 @@ void Conduct::OnVote(NodeId node, const event::VoteCast& vote) {
   const bool good = std::pair(vote.candidate_last_term, vote.candidate_last_index) >=
                     std::pair(vote.last_term, vote.last_index);
   if (nodes_[node].recovering) return;
-  if (vote.answer == event::VoteAnswer::kRejected && free && good && led_.count(vote.term) == 0) {
+  if (vote.answer == trace::VoteAnswer::kRejected && free && good && led_.count(vote.term) == 0) {
     invariants_.Fail("I18", absl::StrCat("node ", node, " refuses ", vote.candidate,
                                          " its free vote of term ", vote.term));
   }
 }
 
-void Conduct::OnCounted(NodeId node, const event::VoteReceived& vote) {
+void Conduct::OnCounted(NodeId node, const trace::VoteReceived& vote) {
   if (vote.pre_vote || !vote.granted) return;
   if (granted_[{vote.term, node}].count(vote.from) == 0) {
     invariants_.Fail("I17", absl::StrCat("candidate ", node, " of term ", vote.term,

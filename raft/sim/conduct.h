@@ -23,8 +23,8 @@
 #include <utility>
 
 #include "raft/core.h"
+#include "raft/internal/trace.h"
 #include "raft/node.h"
-#include "raft/observer.h"
 #include "raft/sim/invariants.h"
 #include "raft/types.h"
 
@@ -36,7 +36,7 @@ class Conduct {
   explicit Conduct(Invariants& invariants) : invariants_(invariants) {}
 
   void OnStarted(NodeId node) { nodes_.erase(node); }
-  void OnEvent(NodeId node, const Event& event);
+  void OnEvent(NodeId node, const AnyEvent& event);
   // A node applied an entry; `membership` after it when it was the last of its batch.
   void OnApplied(NodeId node, const Entry& entry, const ConfState* membership);
   // After every event, for each node that runs.
@@ -55,9 +55,9 @@ class Conduct {
 
   void OnConfChanged(NodeId node, NodeRecord& record, const ConfState& state);
   void CheckSwitch(NodeId node, NodeRecord& record, const ConfState& state);
-  void OnRestoring(NodeId node, NodeRecord& record, const event::SnapshotRestoring& restoring);
-  void OnCounted(NodeId node, const event::VoteReceived& vote);
-  void OnVote(NodeId node, const event::VoteCast& vote);
+  void OnRestoring(NodeId node, NodeRecord& record, const trace::SnapshotRestoring& restoring);
+  void OnCounted(NodeId node, const trace::VoteReceived& vote);
+  void OnVote(NodeId node, const trace::VoteCast& vote);
   void OnElected(NodeId node, Term term);
   void OnCampaign(NodeId node);
 

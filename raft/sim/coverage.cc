@@ -1,18 +1,10 @@
 #include "raft/sim/coverage.h"
 
 #include <algorithm>
-#include <variant>
+
+#include "raft/internal/trace.h"
 
 namespace keelson::raft::sim {
-namespace {
-
-// The place of `T` among the alternatives of Event.
-template <typename T>
-uint64_t IndexOf() {
-  return Event(T{}).index();
-}
-
-}  // namespace
 
 void Coverage::Begin() {
   nodes_.clear();
@@ -23,19 +15,13 @@ void Coverage::Begin() {
 void Coverage::OnTrace(std::string_view what, std::span<const uint64_t> numbers) {
   if (what == "event") {
     View& view = nodes_[numbers[0]];
-    const uint64_t kind = numbers[1];
-    events_.insert({view, kind});
-    if (kind == IndexOf<event::BecameFollower>() || kind == IndexOf<event::Started>()) {
-      view = View::kFollower;
-    } else if (kind == IndexOf<event::BecamePreCandidate>()) {
-      view = View::kPreCandidate;
-    } else if (kind == IndexOf<event::BecameCandidate>()) {
-      view = View::kCandidate;
-    } else if (kind == IndexOf<event::BecameLeader>()) {
-      view = View::kLeader;
-    } else {
-      return;
-    }
+    events_.insert({view, numbers[1]});
+    const TraceEvent started = trace::Started{};
+    if (numbers[1] != AnyEvent(started).index()) return;
+    view = View::kFollower;
+  } else if (what == "role") {
+    // With the numbers of Role.
+    nodes_[numbers[0]] = static_cast<View>(numbers[1]);
   } else if (what == "crash") {
     nodes_[numbers[0]] = View::kDown;
   } else if (what == "partition") {

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "raft/observer.h"
 #include "raft/types.h"
 
 namespace keelson::raft::sim {
@@ -23,7 +22,7 @@ class Coverage {
   // What SimWorld::Trace was told.
   void OnTrace(std::string_view what, std::span<const uint64_t> numbers);
 
-  // Kinds of observer's events, each by the role of the node that it happened to.
+  // Kinds of an observer's events and steps, each by the role of the node that it happened to.
   [[nodiscard]] size_t events_by_role() const { return events_.size(); }
   // Counts of voters, outgoing voters, learners and next learners.
   [[nodiscard]] size_t membership_shapes() const { return shapes_.size(); }
@@ -34,6 +33,7 @@ class Coverage {
  private:
   void NoteState();
 
+  // The first four are those of Role.
   enum class View : uint8_t { kFollower, kCandidate, kLeader, kPreCandidate, kDown };
   std::map<NodeId, View> nodes_;
   bool partitioned_ = false;

@@ -92,8 +92,8 @@ void Invariants::OnEvent(NodeId node, const Event& event) {
   if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
     nodes_[node].memberships.push_back(changed->conf_state);
   }
-  const auto* became = std::get_if<event::BecameLeader>(&event);
-  if (became == nullptr) return;
+  const auto* became = std::get_if<event::RoleChanged>(&event);
+  if (became == nullptr || became->role != Role::kLeader) return;
   const ConfState membership = MembershipOf(node);
   if (!Contains(membership.voters, node) && !Contains(membership.voters_outgoing, node)) {
     Fail("I13",

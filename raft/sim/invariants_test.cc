@@ -17,6 +17,8 @@ Entry MakeEntry(Index index, Term term, const std::string& data = "x") {
   return {.term = term, .index = index, .type = EntryType::kNormal, .data = Payload(data)};
 }
 
+event::RoleChanged Leads(Term term) { return {.role = Role::kLeader, .term = term}; }
+
 // Three nodes whose disks are driven by hand.
 class Checked {
  public:
@@ -84,10 +86,10 @@ class Checked {
 
 TEST_CASE("I1: two leaders of one term", "[raft][sim][invariants]") {
   Checked c;
-  c.checker.OnEvent(1, event::BecameLeader{.term = 2});
-  c.checker.OnEvent(2, event::BecameLeader{.term = 3});
+  c.checker.OnEvent(1, Leads(2));
+  c.checker.OnEvent(2, Leads(3));
   CHECK(c.Found().empty());
-  c.checker.OnEvent(3, event::BecameLeader{.term = 2});
+  c.checker.OnEvent(3, Leads(2));
   CHECK(c.Found() == "I1");
 }
 
@@ -212,12 +214,12 @@ TEST_CASE("I13: a leader that is no voter", "[raft][sim][invariants]") {
   Checked c;
   c.SetMembership(1, {2, 3}, {});
   SECTION("removed") {
-    c.checker.OnEvent(1, event::BecameLeader{.term = 2});
+    c.checker.OnEvent(1, Leads(2));
     CHECK(c.Found() == "I13");
   }
   SECTION("still a voter of the outgoing half") {
     c.SetMembership(1, {2, 3}, {1, 2, 3});
-    c.checker.OnEvent(1, event::BecameLeader{.term = 2});
+    c.checker.OnEvent(1, Leads(2));
     CHECK(c.Found().empty());
   }
 }
@@ -226,7 +228,7 @@ TEST_CASE("I7: a leader without a committed entry", "[raft][sim][invariants]") {
   Checked c;
   c.CommitUpTo(2);
   const Term term = GENERATE(1, 2);  // of the new leader; entries were committed in term 1
-  c.checker.OnEvent(3, event::BecameLeader{.term = term + 0});
+  c.checker.OnEvent(3, Leads(term));
   c.Append(3, {MakeEntry(1, term, "own")});
   // A leader of the same term as the commit is caught by I1 and I4 instead.
   CHECK(c.Found() == (term == 2 ? "I7" : "I4"));
@@ -248,7 +250,7 @@ TEST_CASE("I8: applied beyond commit", "[raft][sim][invariants]") {
 TEST_CASE("I9 and I10: a leader believes too much", "[raft][sim][invariants]") {
   Checked c;
   c.CommitUpTo(3);
-  c.checker.OnEvent(1, event::BecameLeader{.term = 2});
+  c.checker.OnEvent(1, Leads(2));
   c.Append(1, {MakeEntry(4, 2)});
   Status status;
   status.hard_state = {.term = 2, .vote = 1, .commit = 3};

@@ -38,7 +38,7 @@ class Nemesis {
   void Start();
 
   // What a node reports; called in the middle of its step.
-  void OnEvent(NodeId id, const Event& event);
+  void OnEvent(NodeId id, const AnyEvent& event);
   // A message is about to be handed to its receiver.
   void OnArrive(const Message& message);
   // What has just been done to a node's log.

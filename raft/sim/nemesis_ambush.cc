@@ -1,16 +1,15 @@
 // Faults that follow the protocol: they wait for the moment at which a step has been begun and
 // is not safe yet. Blind faults hit such moments too seldom.
 #include <algorithm>
-#include <variant>
 
 #include "raft/sim/nemesis.h"
 
 namespace keelson::raft::sim {
 
 // In the middle of a step of the core: what happens, happens a little later.
-void Nemesis::OnEvent(NodeId id, const Event& event) {
+void Nemesis::OnEvent(NodeId id, const AnyEvent& event) {
   if (!on_) return;
-  if (std::holds_alternative<event::BecameLeader>(event)) {
+  if (event.Became(Role::kLeader) != nullptr) {
     led_since_ = env_.world.now();
     if (leader_crashed_at_.has_value()) {
       failovers_.push_back(absl::FDivDuration(led_since_ - *leader_crashed_at_, ElectionTimeout()));
@@ -20,10 +19,10 @@ void Nemesis::OnEvent(NodeId id, const Event& event) {
   }
   const double chance = env_.swarm.ambush;
   if (chance == 0 || env_.world.now() < quiet_until_) return;
-  const bool election = std::holds_alternative<event::BecameLeader>(event);
-  const auto* vote = std::get_if<event::VoteCast>(&event);
-  const auto* changed = std::get_if<event::ConfChanged>(&event);
-  const auto* timeout_now = std::get_if<event::TimeoutNowSent>(&event);
+  const bool election = event.Became(Role::kLeader) != nullptr;
+  const auto* vote = event.As<trace::VoteCast>();
+  const auto* changed = event.As<event::ConfChanged>();
+  const auto* timeout_now = event.As<trace::TimeoutNowSent>();
   if (election && random_.Bernoulli(chance)) {
     Ambush([this, id] { AtElection(id); });
   } else if (vote != nullptr && vote->granted && !vote->pre_vote && random_.Bernoulli(chance)) {
@@ -34,11 +33,9 @@ void Nemesis::OnEvent(NodeId id, const Event& event) {
     });
   } else if (timeout_now != nullptr && random_.Bernoulli(chance)) {
     Ambush([this, id, to = timeout_now->to] { CutPair(id, to); });
-  } else if (std::holds_alternative<event::LogConflict>(event) ||
-             std::holds_alternative<event::SnapshotRestoring>(event)) {
+  } else if (event.Is<trace::LogConflict>() || event.Is<trace::SnapshotRestoring>()) {
     if (random_.Bernoulli(chance)) Ambush([this, id] { CutInOperation(NodeOf(id), 8); });
-  } else if (std::holds_alternative<event::ElectionStarted>(event) &&
-             random_.Bernoulli(chance * 0.3)) {
+  } else if (event.Is<trace::ElectionStarted>() && random_.Bernoulli(chance * 0.3)) {
     Ambush([this] {
       if (Node* rival = RandomNode().node(); rival != nullptr) rival->Campaign();
     });

@@ -136,9 +136,9 @@ void SimCluster::Connect() {
   });
   for (const auto& node : nodes_) {
     node->SetHooks({.on_event =
-                        [this](NodeId id, const Event& event) {
+                        [this](NodeId id, const AnyEvent& event) {
                           nemesis_->OnEvent(id, event);
-                          if (std::holds_alternative<event::LogConflict>(event)) WatchClosely(id);
+                          if (event.Is<trace::LogConflict>()) WatchClosely(id);
                         },
                     .on_disk = [this](NodeId id, DiskStep step) { nemesis_->OnDisk(id, step); }});
   }

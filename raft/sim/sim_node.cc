@@ -309,8 +309,10 @@ absl::Duration SimNode::busy_until() const {
 }
 
 void SimNode::On(NodeId self, const Event& event) {
-  env_.world.Trace("event", {self, event.index()});
-  if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
+  env_.world.Trace("event", {self, AnyEvent(event).index()});
+  if (const auto* role = std::get_if<event::RoleChanged>(&event)) {
+    env_.world.Trace("role", {self, static_cast<uint64_t>(role->role)});
+  } else if (const auto* changed = std::get_if<event::ConfChanged>(&event)) {
     // Voters, outgoing voters, learners and next learners, a zero after each.
     const ConfState& state = changed->conf_state;
     std::vector<uint64_t> numbers = {self};
@@ -328,3 +330,12 @@ void SimNode::On(NodeId self, const Event& event) {
 }
 
 }  // namespace keelson::raft::sim
+  Spread(self, event);
+}
+
+void SimNode::OnTrace(NodeId self, const TraceEvent& step) {
+  env_.world.Trace("event", {self, AnyEvent(step).index()});
+  Spread(self, step);
+}
+
+void SimNode::Spread(NodeId self, const AnyEvent& event) {

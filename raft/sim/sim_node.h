@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/testing/sim_file_system.h"
+#include "raft/internal/trace.h"
 #include "raft/member_storage.h"
 #include "raft/node.h"
 #include "raft/observer.h"
@@ -69,7 +70,7 @@ class SimNode final : public Observer {
   // What happens to it, for those who plan faults by it. Called in the middle of a step: must not
   // touch the node.
   struct Hooks {
-    std::function<void(NodeId, const Event&)> on_event;
+    std::function<void(NodeId, const AnyEvent&)> on_event;
     std::function<void(NodeId, DiskStep)> on_disk;
   };
   void SetHooks(Hooks hooks) { hooks_ = std::move(hooks); }
@@ -142,6 +143,7 @@ class SimNode final : public Observer {
   // All that dies with the process. Destroyed from the last member up.
   struct Process {
     std::unique_ptr<SimExecutor> loop;
+  void OnTrace(NodeId self, const TraceEvent& step) override;
     std::unique_ptr<SimExecutor> append;
     std::unique_ptr<SimExecutor> apply;
     std::unique_ptr<SimExecutor> background;
@@ -162,6 +164,8 @@ class SimNode final : public Observer {
   absl::Status OpenLogAgain(const MemberStorageOptions& options, MemberStorage& storage);
   KvMachine::Hooks MachineHooks(Process& process);
   void KillExecutors();
+  // Tells those who follow what the node does.
+  void Spread(NodeId self, const AnyEvent& event);
   // The disk took `time`.
   void SpendOnDisk(absl::Duration time);
 

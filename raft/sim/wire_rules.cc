@@ -1,7 +1,6 @@
 #include "raft/sim/wire_rules.h"
 
 #include <algorithm>
-#include <variant>
 
 #include "absl/strings/str_cat.h"
 
@@ -73,29 +72,29 @@ bool WireRules::OnArrive(const Message& message) {
   }
 }
 
-void WireRules::OnEvent(NodeId node, const Event& event, absl::Duration now) {
+void WireRules::OnEvent(NodeId node, const AnyEvent& event, absl::Duration now) {
   NodeRecord& record = nodes_[node];
-  if (const auto* started = std::get_if<event::Started>(&event)) {
+  if (const auto* started = event.As<trace::Started>()) {
     record.term = started->hard_state.term;
     record.told = std::max(started->hard_state.commit, started->applied);
-  } else if (const auto* follower = std::get_if<event::BecameFollower>(&event)) {
+  } else if (const auto* follower = event.Became(Role::kFollower)) {
     record.term = follower->term;
-  } else if (const auto* candidate = std::get_if<event::BecameCandidate>(&event)) {
+  } else if (const auto* candidate = event.Became(Role::kCandidate)) {
     record.term = candidate->term;
-  } else if (std::holds_alternative<event::BecameLeader>(event)) {
+  } else if (event.Became(Role::kLeader) != nullptr) {
     record.led = true;
-  } else if (const auto* by_vote = std::get_if<event::CommittedByVote>(&event)) {
+  } else if (const auto* by_vote = event.As<trace::CommittedByVote>()) {
     record.told = std::max(record.told, by_vote->commit);
-  } else if (const auto* changed = std::get_if<event::LeaderChanged>(&event)) {
+  } else if (const auto* changed = event.As<event::LeaderChanged>()) {
     record.follows = changed->to != kNoNode;
     if (!record.follows) record.heard_in = 0;
-  } else if (const auto* seen = std::get_if<event::HigherTermSeen>(&event)) {
+  } else if (const auto* seen = event.As<trace::HigherTermSeen>()) {
     OnHigherTerm(node, record, *seen, now);
-  } else if (const auto* conflict = std::get_if<event::LogConflict>(&event)) {
+  } else if (const auto* conflict = event.As<trace::LogConflict>()) {
     OnReplaced(node, record, *conflict);
-  } else if (const auto* refused = std::get_if<event::AppendRefused>(&event)) {
+  } else if (const auto* refused = event.As<trace::AppendRefused>()) {
     OnRefused(node, record, *refused);
-  } else if (const auto* decreased = std::get_if<event::ProgressDecreased>(&event)) {
+  } else if (const auto* decreased = event.As<trace::ProgressDecreased>()) {
     if (decreased->peer.next <= decreased->peer.match) {
       invariants_.Fail("I9", absl::StrCat("leader ", node, " goes back to entry ",
                                           decreased->peer.next, " for node ", decreased->peer.id,
@@ -105,7 +104,7 @@ void WireRules::OnEvent(NodeId node, const Event& event, absl::Duration now) {
 }
 
 // From there on every entry is of the leader of this term: nothing can differ any more.
-void WireRules::OnReplaced(NodeId node, NodeRecord& record, const event::LogConflict& conflict) {
+void WireRules::OnReplaced(NodeId node, NodeRecord& record, const trace::LogConflict& conflict) {
   if (record.replaced_in == record.term && record.replaced_from <= conflict.index) {
     invariants_.Fail(
         "I2", absl::StrCat("node ", node, " replaces entry ", conflict.index, " of term ",
@@ -119,7 +118,7 @@ void WireRules::OnReplaced(NodeId node, NodeRecord& record, const event::LogConf
 }
 
 void WireRules::OnRefused(NodeId node, const NodeRecord& record,
-                          const event::AppendRefused& refused) {
+                          const trace::AppendRefused& refused) {
   const bool acked = record.acked_in == record.term && refused.index <= record.acked_to;
   const bool replaced = record.replaced_in == record.term &&
                         refused.index >= record.replaced_from && refused.own_log_term != 0;
@@ -132,7 +131,7 @@ void WireRules::OnRefused(NodeId node, const NodeRecord& record,
 }
 
 void WireRules::OnHigherTerm(NodeId node, const NodeRecord& record,
-                             const event::HigherTermSeen& seen, absl::Duration now) {
+                             const trace::HigherTermSeen& seen, absl::Duration now) {
   if (seen.type == MessageType::kPreVote) {
     return invariants_.Fail("I6", absl::StrCat("a pre-vote of node ", seen.from, " took node ",
                                                node, " to term ", seen.message_term));

@@ -17,8 +17,8 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "raft/internal/trace.h"
 #include "raft/node.h"
-#include "raft/observer.h"
 #include "raft/sim/invariants.h"
 #include "raft/types.h"
 
@@ -41,7 +41,7 @@ class WireRules {
   // A message is about to be handed to its receiver. True when it is an acknowledgement that a
   // later one has overtaken: the moment to ask the leader what it makes of it.
   bool OnArrive(const Message& message);
-  void OnEvent(NodeId node, const Event& event, absl::Duration now);
+  void OnEvent(NodeId node, const AnyEvent& event, absl::Duration now);
   void OnStatus(NodeId node, const Status& status);
   // After every event, for each node that runs.
   void OnPeek(NodeId node, const Node::Snapshot& peek);
@@ -62,9 +62,9 @@ class WireRules {
     absl::Duration heard_at;
   };
 
-  void OnReplaced(NodeId node, NodeRecord& record, const event::LogConflict& conflict);
-  void OnRefused(NodeId node, const NodeRecord& record, const event::AppendRefused& refused);
-  void OnHigherTerm(NodeId node, const NodeRecord& record, const event::HigherTermSeen& seen,
+  void OnReplaced(NodeId node, NodeRecord& record, const trace::LogConflict& conflict);
+  void OnRefused(NodeId node, const NodeRecord& record, const trace::AppendRefused& refused);
+  void OnHigherTerm(NodeId node, const NodeRecord& record, const trace::HigherTermSeen& seen,
                     absl::Duration now);
   void CheckAck(NodeRecord& record, const Message& message);
 

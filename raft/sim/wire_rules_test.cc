@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "raft/internal/trace.h"
 
 namespace keelson::raft::sim {
 namespace {
@@ -18,12 +19,13 @@ struct Follower {
 
   Follower() {
     rules.OnStarted(2);
-    On(event::Started{.hard_state = {.term = 3, .vote = 0, .commit = 4}, .applied = 4});
-    On(event::BecameFollower{.term = 3, .leader = 1});
+    On(trace::Started{.hard_state = {.term = 3, .vote = 0, .commit = 4}, .applied = 4});
+    On(event::RoleChanged{.term = 3, .leader = 1});
     On(event::LeaderChanged{.from = kNoNode, .to = 1, .term = 3});
   }
-  void On(const Event& event, absl::Duration now = absl::ZeroDuration()) {
-    rules.OnEvent(2, event, now);
+  void On(const Event& event) { rules.OnEvent(2, event, absl::ZeroDuration()); }
+  void On(const TraceEvent& step, absl::Duration now = absl::ZeroDuration()) {
+    rules.OnEvent(2, step, now);
   }
   static Message FromLeader(MessageType type, Term term = 3) {
     Message message;
@@ -92,7 +94,7 @@ TEST_CASE("I5: heartbeats, snapshots and votes tell of commits, too", "[raft][si
   snap.snapshot.emplace().metadata.index = 8;
   f.rules.OnArrive(snap);
   f.Commit(8);
-  f.On(event::CommittedByVote{.from = 3, .before = 8, .commit = 9});
+  f.On(trace::CommittedByVote{.from = 3, .before = 8, .commit = 9});
   f.Commit(9);
   CHECK(f.Found().empty());
   f.Commit(10);
@@ -119,24 +121,24 @@ TEST_CASE("I15: an acknowledgement reaches no further than what was sent", "[raf
 
 TEST_CASE("I2: nothing is replaced twice in a term", "[raft][sim][wire]") {
   Follower f;
-  f.On(event::LogConflict{.index = 9, .existing = 2, .incoming = 3});
-  f.On(event::LogConflict{.index = 8, .existing = 2, .incoming = 3});
-  f.On(event::BecameFollower{.term = 4, .leader = 1});
-  f.On(event::LogConflict{.index = 8, .existing = 3, .incoming = 4});
+  f.On(trace::LogConflict{.index = 9, .existing = 2, .incoming = 3});
+  f.On(trace::LogConflict{.index = 8, .existing = 2, .incoming = 3});
+  f.On(event::RoleChanged{.term = 4, .leader = 1});
+  f.On(trace::LogConflict{.index = 8, .existing = 3, .incoming = 4});
   CHECK(f.Found().empty());
-  f.On(event::LogConflict{.index = 10, .existing = 3, .incoming = 4});
+  f.On(trace::LogConflict{.index = 10, .existing = 3, .incoming = 4});
   CHECK(f.Found() == "I2");
 }
 
 TEST_CASE("I2: what was taken in a term is not refused in it", "[raft][sim][wire]") {
   Follower f;
-  const event::AppendRefused missing{.leader = 1, .index = 6, .log_term = 3, .own_log_term = 0};
-  const event::AppendRefused other{.leader = 1, .index = 6, .log_term = 3, .own_log_term = 2};
+  const trace::AppendRefused missing{.leader = 1, .index = 6, .log_term = 3, .own_log_term = 0};
+  const trace::AppendRefused other{.leader = 1, .index = 6, .log_term = 3, .own_log_term = 2};
   f.On(missing);
   f.On(other);
   CHECK(f.Found().empty());
   SECTION("replaced") {
-    f.On(event::LogConflict{.index = 5, .existing = 2, .incoming = 3});
+    f.On(trace::LogConflict{.index = 5, .existing = 2, .incoming = 3});
     f.On(missing);  // not there yet
     CHECK(f.Found().empty());
     f.On(other);
@@ -152,7 +154,7 @@ TEST_CASE("I2: what was taken in a term is not refused in it", "[raft][sim][wire
 TEST_CASE("I6: who has just heard its leader follows no candidate", "[raft][sim][wire]") {
   Follower f;
   f.Answer(MessageType::kHeartbeatResp, 0, 3, absl::Milliseconds(100));
-  event::HigherTermSeen seen{.type = MessageType::kVote, .from = 3, .term = 3, .message_term = 4};
+  trace::HigherTermSeen seen{.type = MessageType::kVote, .from = 3, .term = 3, .message_term = 4};
   const absl::Duration early = absl::Milliseconds(100) + kStickiness / 2;
   SECTION("early") {
     f.On(seen, early);
@@ -191,10 +193,10 @@ TEST_CASE("I9: a leader does not go back behind what a peer holds", "[raft][sim]
   peer.id = 3;
   peer.match = 7;
   peer.next = 8;
-  f.On(event::ProgressDecreased{peer});
+  f.On(trace::ProgressDecreased{peer});
   CHECK(f.Found().empty());
   peer.next = 7;
-  f.On(event::ProgressDecreased{peer});
+  f.On(trace::ProgressDecreased{peer});
   CHECK(f.Found() == "I9");
 }
 

@@ -25,36 +25,40 @@
 
 #include "absl/status/status.h"
 #include "raft/core.h"
+#include "raft/internal/trace.h"
 #include "raft/log_storage.h"
 #include "raft/observer.h"
 #include "raft/types.h"
 
 namespace keelson::raft {
 
-// Keeps every event of one member.
+// Keeps every event and step of one member.
 class EventLog final : public Observer {
  public:
-  void On(NodeId self, const Event& event) override {
-    (void)self;
-    events_.push_back(event);
-  }
+  void On(NodeId /*self*/, const Event& event) override { log_.emplace_back(event); }
+  void OnTrace(NodeId /*self*/, const TraceEvent& step) override { log_.emplace_back(step); }
   template <typename T>
   [[nodiscard]] size_t Count() const {
     size_t count = 0;
-    for (const Event& event : events_) count += std::holds_alternative<T>(event) ? 1 : 0;
+    for (const Logged& logged : log_) count += View(logged).Is<T>() ? 1 : 0;
     return count;
   }
   template <typename T>
   [[nodiscard]] const T* Last() const {
-    for (auto it = events_.rbegin(); it != events_.rend(); ++it) {
-      if (const T* found = std::get_if<T>(&*it)) return found;
+    for (auto it = log_.rbegin(); it != log_.rend(); ++it) {
+      if (const T* found = View(*it).As<T>()) return found;
     }
     return nullptr;
   }
-  void Clear() { events_.clear(); }
+  void Clear() { log_.clear(); }
 
  private:
-  std::vector<Event> events_;
+  using Logged = std::variant<Event, TraceEvent>;
+  static AnyEvent View(const Logged& logged) {
+    return std::visit([](const auto& what) { return AnyEvent(what); }, logged);
+  }
+
+  std::vector<Logged> log_;
 };
 
 class CoreNetwork {

@@ -48,6 +48,20 @@ std::string_view TransitionName(ConfChangeTransition transition) {
   return "?";
 }
 
+std::string RoleName(Role role) {
+  switch (role) {
+    case Role::kFollower:
+      return "follower";
+    case Role::kPreCandidate:
+      return "pre-candidate";
+    case Role::kCandidate:
+      return "candidate";
+    case Role::kLeader:
+      return "leader";
+  }
+  return "?";
+}
+
 // As protobuf's compact text format prints it.
 std::string ProtoText(const ConfChange& change, EntryType type) {
   if (type == EntryType::kConfChange && !change.changes.empty()) {
@@ -63,7 +77,7 @@ std::string ProtoText(const ConfChange& change, EntryType type) {
   return out;
 }
 
-// One function for each event that etcd-io/raft logs; the template takes the others.
+// One function for each event and step that etcd-io/raft logs; the template takes the others.
 struct Renderer {
   NodeId self;
 
@@ -75,19 +89,10 @@ struct Renderer {
 
   // --- Elections ---
 
-  Lines operator()(const event::BecameFollower& e) const {
-    return Info(StrFormat("%x became follower at term %d", self, e.term));
+  Lines operator()(const event::RoleChanged& e) const {
+    return Info(StrFormat("%x became %s at term %d", self, RoleName(e.role), e.term));
   }
-  Lines operator()(const event::BecamePreCandidate& e) const {
-    return Info(StrFormat("%x became pre-candidate at term %d", self, e.term));
-  }
-  Lines operator()(const event::BecameCandidate& e) const {
-    return Info(StrFormat("%x became candidate at term %d", self, e.term));
-  }
-  Lines operator()(const event::BecameLeader& e) const {
-    return Info(StrFormat("%x became leader at term %d", self, e.term));
-  }
-  Lines operator()(const event::ElectionStarted& e) const {
+  Lines operator()(const trace::ElectionStarted& e) const {
     return Info(StrFormat("%x is starting a new election at term %d", self, e.term));
   }
   Lines operator()(const event::CampaignRefused& e) const {
@@ -104,28 +109,28 @@ struct Renderer {
     }
     return {};
   }
-  Lines operator()(const event::VoteRequested& e) const {
+  Lines operator()(const trace::VoteRequested& e) const {
     return Info(StrFormat("%x [logterm: %d, index: %d] sent %s request to %x at term %d", self,
                           e.last_term, e.last_index, VoteName(e.pre_vote), e.to, e.term));
   }
-  Lines operator()(const event::VoteCast& e) const {
+  Lines operator()(const trace::VoteCast& e) const {
     const std::string head = StrFormat("%x [logterm: %d, index: %d, vote: %x] ", self, e.last_term,
                                        e.last_index, e.vote);
     const std::string tail = StrFormat("%x [logterm: %d, index: %d] at term %d", e.candidate,
                                        e.candidate_last_term, e.candidate_last_index, e.term);
     const std::string name = VoteName(e.pre_vote);
     switch (e.answer) {
-      case event::VoteAnswer::kGranted:
+      case trace::VoteAnswer::kGranted:
         return Info(head + "cast " + name + " for " + tail);
-      case event::VoteAnswer::kRejected:
+      case trace::VoteAnswer::kRejected:
         return Info(head + "rejected " + name + " from " + tail);
-      case event::VoteAnswer::kIgnoredInLease:
+      case trace::VoteAnswer::kIgnoredInLease:
         return Info(head + "ignored " + name + " from " + tail +
                     StrFormat(": lease is not expired (remaining ticks: %d)", e.remaining_ticks));
     }
     return {};
   }
-  Lines operator()(const event::VoteReceived& e) const {
+  Lines operator()(const trace::VoteReceived& e) const {
     const std::string name = VoteName(e.pre_vote) + "Resp";
     Lines lines = Info(StrFormat("%x received %s%s from %x at term %d", self, name,
                                  e.granted ? "" : " rejection", e.from, e.term));
@@ -134,11 +139,11 @@ struct Renderer {
                                     e.granted_count, name, e.rejected_count)});
     return lines;
   }
-  Lines operator()(const event::HigherTermSeen& e) const {
+  Lines operator()(const trace::HigherTermSeen& e) const {
     return Info(StrFormat("%x [term: %d] received a %s message with higher term from %x [term: %d]",
                           self, e.term, Name(e.type), e.from, e.message_term));
   }
-  Lines operator()(const event::LowerTermIgnored& e) const {
+  Lines operator()(const trace::LowerTermIgnored& e) const {
     if (e.type == MessageType::kStorageAppendResp) {
       return Info(
           StrFormat("%x [term: %d] ignored entry appends from a %s message with lower "
@@ -148,50 +153,38 @@ struct Renderer {
     return Info(StrFormat("%x [term: %d] ignored a %s message with lower term from %x [term: %d]",
                           self, e.term, Name(e.type), e.from, e.message_term));
   }
-  // Not of etcd-io/raft:
-  Lines operator()(const event::CommittedByVote&) const { return {}; }
-  Lines operator()(const event::StorageRepaired&) const { return {}; }
-  Lines operator()(const event::RecoveryStarted&) const { return {}; }
-  Lines operator()(const event::RecoveryEnded&) const { return {}; }
-  Lines operator()(const event::PeerRecovering&) const { return {}; }
-  Lines operator()(const event::PeerRecovered&) const { return {}; }
-  Lines operator()(const event::EarlierLifeIgnored&) const { return {}; }
-  Lines operator()(const event::DiskStalled&) const { return {}; }
-  Lines operator()(const event::FellAsleep&) const { return {}; }
-  Lines operator()(const event::WokeUp&) const { return {}; }
-
   Lines operator()(const event::QuorumLost&) const {
     return Warn(StrFormat("%x stepped down to follower since quorum is not active", self));
   }
-  Lines operator()(const event::LeaderForgotten& e) const {
+  Lines operator()(const trace::LeaderForgotten& e) const {
     return Info(StrFormat("%x forgetting leader %x at term %d", self, e.leader, e.term));
   }
-  Lines operator()(const event::ForgetLeaderRefused&) const {
+  Lines operator()(const trace::ForgetLeaderRefused&) const {
     return Error("ignoring MsgForgetLeader due to ReadOnlyLeaseBased");
   }
-  Lines operator()(const event::RestoredAsNonFollower&) const {
+  Lines operator()(const trace::RestoredAsNonFollower&) const {
     return Warn(StrFormat("%x attempted to restore snapshot as leader; should never happen", self));
   }
 
   // --- The log ---
 
-  Lines operator()(const event::LogConflict& e) const {
+  Lines operator()(const trace::LogConflict& e) const {
     return Info(StrFormat("found conflict at index %d [existing term: %d, conflicting term: %d]",
                           e.index, e.existing, e.incoming));
   }
-  Lines operator()(const event::UnstableReplaced& e) const {
+  Lines operator()(const trace::UnstableReplaced& e) const {
     return Info(StrFormat("replace the unstable entries from index %d", e.index));
   }
-  Lines operator()(const event::UnstableTruncated& e) const {
+  Lines operator()(const trace::UnstableTruncated& e) const {
     return Info(StrFormat("truncate the unstable entries before index %d", e.index));
   }
-  Lines operator()(const event::AppendAckIgnored& e) const {
+  Lines operator()(const trace::AppendAckIgnored& e) const {
     switch (e.why) {
-      case event::StaleAppendAck::kMissing:
+      case trace::StaleAppendAck::kMissing:
         return Info(StrFormat("entry at index %d missing from unstable log; ignoring", e.index));
-      case event::StaleAppendAck::kCoveredBySnapshot:
+      case trace::StaleAppendAck::kCoveredBySnapshot:
         return Info(StrFormat("entry at index %d matched unstable snapshot; ignoring", e.index));
-      case event::StaleAppendAck::kOtherTerm:
+      case trace::StaleAppendAck::kOtherTerm:
         return Info(
             StrFormat("entry at (index,term)=(%d,%d) mismatched with entry at (%d,%d) in "
                       "unstable log; ignoring",
@@ -202,27 +195,27 @@ struct Renderer {
 
   // --- Replication and snapshots ---
 
-  Lines operator()(const event::AppendRefused& e) const {
+  Lines operator()(const trace::AppendRefused& e) const {
     return Debug(
         StrFormat("%x [logterm: %d, index: %d] rejected MsgApp [logterm: %d, index: %d] "
                   "from %x",
                   self, e.own_log_term, e.index, e.log_term, e.index, e.leader));
   }
-  Lines operator()(const event::AppendRejected& e) const {
+  Lines operator()(const trace::AppendRejected& e) const {
     return Debug(
         StrFormat("%x received MsgAppResp(rejected, hint: (index %d, term %d)) from %x "
                   "for index %d",
                   self, e.hint, e.hint_term, e.peer, e.rejected));
   }
-  Lines operator()(const event::ProgressDecreased& e) const {
+  Lines operator()(const trace::ProgressDecreased& e) const {
     return Debug(
         StrFormat("%x decreased progress of %x to [%s]", self, e.peer.id, ProgressText(e.peer)));
   }
-  Lines operator()(const event::PeerUnreachable& e) const {
+  Lines operator()(const trace::PeerUnreachable& e) const {
     return Debug(StrFormat("%x failed to send message to %x because it is unreachable [%s]", self,
                            e.peer.id, ProgressText(e.peer)));
   }
-  Lines operator()(const event::UnknownPeer& e) const {
+  Lines operator()(const trace::UnknownPeer& e) const {
     return Debug(StrFormat("%x no progress available for %x", self, e.peer));
   }
   Lines operator()(const event::SnapshotSent& e) const {
@@ -235,8 +228,8 @@ struct Renderer {
                                      e.peer, ProgressText(e.after))});
     return lines;
   }
-  Lines operator()(const event::SnapshotNotSent& e) const {
-    if (e.why == event::SnapshotWithheld::kPeerInactive) {
+  Lines operator()(const trace::SnapshotNotSent& e) const {
+    if (e.why == trace::SnapshotWithheld::kPeerInactive) {
       return Debug(
           StrFormat("ignore sending snapshot to %x since it is not recently active", e.peer));
     }
@@ -245,7 +238,7 @@ struct Renderer {
                   "unavailable",
                   self, e.peer));
   }
-  Lines operator()(const event::SnapshotRecovered& e) const {
+  Lines operator()(const trace::SnapshotRecovered& e) const {
     return Debug(
         StrFormat("%x recovered from needing snapshot, resumed sending replication "
                   "messages to %x [%s]",
@@ -255,7 +248,7 @@ struct Renderer {
     return Debug(StrFormat("%x snapshot %s, resumed sending replication messages to %x [%s]", self,
                            e.ok ? "succeeded" : "failed", e.peer.id, ProgressText(e.peer)));
   }
-  Lines operator()(const event::SnapshotRestoring& e) const {
+  Lines operator()(const trace::SnapshotRestoring& e) const {
     return Info(StrFormat(
         "log [committed=%d, applied=%d, applying=%d, unstable.offset=%d, "
         "unstable.offsetInProgress=%d, len(unstable.Entries)=%d] starts to restore snapshot "
@@ -273,13 +266,13 @@ struct Renderer {
                                                 self, e.commit, e.index, e.term)});
     return lines;
   }
-  Lines operator()(const event::SnapshotFastForwarded& e) const {
+  Lines operator()(const trace::SnapshotFastForwarded& e) const {
     return Info(
         StrFormat("%x [commit: %d, lastindex: %d, lastterm: %d] fast-forwarded commit to "
                   "snapshot [index: %d, term: %d]",
                   self, e.commit, e.last_index, e.last_term, e.index, e.term));
   }
-  Lines operator()(const event::SnapshotIgnored& e) const {
+  Lines operator()(const trace::SnapshotIgnored& e) const {
     return Info(StrFormat("%x [commit: %d] ignored snapshot [index: %d, term: %d]", self, e.commit,
                           e.index, e.term));
   }
@@ -297,35 +290,36 @@ struct Renderer {
     return Info(StrFormat("%x ignoring conf change %s at config %s: %s", self,
                           ProtoText(e.change, e.entry_type), ConfigText(e.conf_state), reason));
   }
-  Lines operator()(const event::AutoLeaveProposed& e) const {
+  Lines operator()(const trace::AutoLeaveProposed& e) const {
     return Info("initiating automatic transition out of joint configuration " +
                 ConfigText(e.conf_state));
   }
-  Lines operator()(const event::AutoLeaveRefused& e) const {
+  Lines operator()(const trace::AutoLeaveRefused& e) const {
     return Debug("not initiating automatic transition out of joint configuration " +
                  ConfigText(e.conf_state) + ": raft proposal dropped");
   }
 
   // --- Proposals, transfer, reads ---
 
-  Lines operator()(const event::ProposalRefused& e) const {
+  Lines operator()(const trace::ProposalRefused& e) const {
     switch (e.why) {
-      case event::ProposalRefusal::kNoLeader:
+      case trace::ProposalRefusal::kNoLeader:
         return Info(StrFormat("%x no leader at term %d; dropping proposal", self, e.term));
-      case event::ProposalRefusal::kNotForwarding:
+      case trace::ProposalRefusal::kNotForwarding:
         return Info(StrFormat("%x not forwarding to leader %x at term %d; dropping proposal", self,
                               e.peer, e.term));
-      case event::ProposalRefusal::kTransferring:
+      case trace::ProposalRefusal::kTransferring:
         return Debug(
             StrFormat("%x [term %d] transfer leadership to %x is in progress; dropping "
                       "proposal",
                       self, e.term, e.peer));
-      case event::ProposalRefusal::kQuota:
+      case trace::ProposalRefusal::kQuota:
         return Warn(
             StrFormat("%x appending new entries to log would exceed uncommitted entry "
                       "size limit; dropping proposal",
                       self));
-      case event::ProposalRefusal::kNotMember:
+      case trace::ProposalRefusal::kNotMember:
+      case trace::ProposalRefusal::kLeaderOnly:
         return {};
     }
     return {};
@@ -358,7 +352,7 @@ struct Renderer {
     }
     return {};
   }
-  Lines operator()(const event::TimeoutNowSent& e) const {
+  Lines operator()(const trace::TimeoutNowSent& e) const {
     if (e.caught_up_later) {
       return Info(StrFormat("%x sent MsgTimeoutNow to %x after received MsgAppResp", self, e.to));
     }
@@ -367,13 +361,13 @@ struct Renderer {
                   "log",
                   self, e.to, e.to));
   }
-  Lines operator()(const event::TimeoutNowReceived& e) const {
+  Lines operator()(const trace::TimeoutNowReceived& e) const {
     return Info(
         StrFormat("%x [term %d] received MsgTimeoutNow from %x and starts an election to "
                   "get leadership.",
                   self, e.term, e.from));
   }
-  Lines operator()(const event::TimeoutNowIgnored& e) const {
+  Lines operator()(const trace::TimeoutNowIgnored& e) const {
     return Debug(StrFormat("%x [term %d state %s] ignored MsgTimeoutNow from %x", self, e.term,
                            RoleText(e.role), e.from));
   }
@@ -383,6 +377,10 @@ struct Renderer {
 
 std::vector<LogLine> EventLines(NodeId self, const Event& event) {
   return std::visit(Renderer{self}, event);
+}
+
+std::vector<LogLine> EventLines(NodeId self, const TraceEvent& step) {
+  return std::visit(Renderer{self}, static_cast<const TraceVariant&>(step));
 }
 
 }  // namespace keelson::raft::golden

@@ -82,11 +82,15 @@ std::string Output::Take() {
 
 void Interaction::Node::On(NodeId self, const Event& event) {
   if (const auto* changed = std::get_if<event::ConfChanged>(&event)) config = changed->conf_state;
-  if (const auto* started = std::get_if<event::Started>(&event)) {
+  for (const LogLine& line : EventLines(self, event)) output.Log(line.level, line.text);
+}
+
+void Interaction::Node::OnTrace(NodeId self, const TraceEvent& step) {
+  if (const auto* started = AnyEvent(step).As<trace::Started>()) {
     output.Log(LogLevel::kInfo, StartedText(self, *started, config));
     return;
   }
-  for (const LogLine& line : EventLines(self, event)) output.Log(line.level, line.text);
+  for (const LogLine& line : EventLines(self, step)) output.Log(line.level, line.text);
 }
 
 std::string Interaction::Run(const Case& test) {

@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "raft/core.h"
+#include "raft/internal/trace.h"
 #include "raft/log_storage.h"
 #include "raft/observer.h"
 #include "raft/testing/golden_file.h"
@@ -87,6 +88,7 @@ class Interaction {
     Node(NodeId self, const SnapshotMetadata& start, Output& out)
         : id(self), log(start), output(out) {}
     void On(NodeId self, const Event& event) override;
+    void OnTrace(NodeId self, const TraceEvent& step) override;
 
     NodeId id;
     GoldenLog log;

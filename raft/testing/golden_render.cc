@@ -203,7 +203,7 @@ absl::StatusOr<std::vector<ConfChangeSingle>> ParseChanges(const std::string& te
   return changes;
 }
 
-std::string StartedText(NodeId self, const event::Started& started, const ConfState& config) {
+std::string StartedText(NodeId self, const trace::Started& started, const ConfState& config) {
   std::vector<NodeId> voters;
   std::set_union(config.voters.begin(), config.voters.end(), config.voters_outgoing.begin(),
                  config.voters_outgoing.end(), std::back_inserter(voters));

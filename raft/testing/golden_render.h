@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "raft/core.h"
+#include "raft/internal/trace.h"
 #include "raft/observer.h"
 #include "raft/types.h"
 
@@ -27,14 +28,15 @@ std::string HardStateText(const HardState& state);
 // One change a token: v1 adds a voter, l1 a learner, r1 removes, u1 updates.
 absl::StatusOr<std::vector<ConfChangeSingle>> ParseChanges(const std::string& text);
 
-// The lines that etcd-io/raft logs when `event` happens on `self`; often none.
+// The lines that etcd-io/raft logs when this happens on `self`; often none.
 struct LogLine {
   LogLevel level;
   std::string text;
 };
 std::vector<LogLine> EventLines(NodeId self, const Event& event);
+std::vector<LogLine> EventLines(NodeId self, const TraceEvent& step);
 // As above for Started, which etcd prints with the voters that were set before.
-std::string StartedText(NodeId self, const event::Started& started, const ConfState& config);
+std::string StartedText(NodeId self, const trace::Started& started, const ConfState& config);
 
 }  // namespace keelson::raft::golden
 

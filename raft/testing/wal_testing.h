@@ -1,6 +1,6 @@
 // What the tests of the write-ahead log share: a small log on a simulated disk.
-#ifndef KEELSON_RAFT_WAL_TESTING_H_
-#define KEELSON_RAFT_WAL_TESTING_H_
+#ifndef KEELSON_RAFT_TESTING_WAL_TESTING_H_
+#define KEELSON_RAFT_TESTING_WAL_TESTING_H_
 
 #include <memory>
 #include <string>
@@ -87,4 +87,4 @@ inline std::unique_ptr<SimFileSystem> CopyDisk(FileSystem& from) {
 
 }  // namespace keelson::raft
 
-#endif  // KEELSON_RAFT_WAL_TESTING_H_
+#endif  // KEELSON_RAFT_TESTING_WAL_TESTING_H_
