@@ -23,7 +23,9 @@ absl::Status Core::Propose(std::span<const Payload> payloads) { return raft_->Pr
 absl::Status Core::ProposeConfChange(const ConfChange& change) {
   return raft_->ProposeConfChange(change);
 }
-ConfState Core::ApplyConfChange(const ConfChange& change) { return raft_->ApplyConfChange(change); }
+std::optional<ConfState> Core::ApplyConfChange(Index index, const ConfChange& change) {
+  return raft_->ApplyConfChange(index, change);
+}
 absl::Status Core::ReadIndex(std::string context) { return raft_->RequestRead(std::move(context)); }
 void Core::Campaign() { raft_->Campaign(); }
 void Core::TransferLeadership(NodeId to) { raft_->TransferLeadership(to); }

@@ -62,7 +62,10 @@ struct Options {
   // A leader of an earlier term is told the present one. etcd-io/raft does so only with check_quorum
   // or pre_vote: without, a group whose leader alone can win may stay apart for ever.
   bool answer_old_leaders = true;
-  bool forward_proposals = true;      // a follower passes proposals on to the leader
+  bool forward_proposals = true;  // a follower passes proposals on to the leader
+  // Also membership changes. Who decides on one by looking at the membership turns it off: passed on,
+  // or late, it would meet a membership that another leader has changed since.
+  bool forward_conf_changes = true;
   bool step_down_on_removal = true;   // a leader that leaves the voters becomes a follower
   bool validate_conf_changes = true;  // refuse changes that cannot apply; only tests turn it off
   // A voter refuses a candidate of lower priority than its own unless that one's log is newer.
@@ -187,13 +190,15 @@ class Core {
 
   // As Propose, for a membership change. A change that is not allowed now becomes an empty
   // normal entry in the log (so that the caller sees the index pass) and the observer hears why.
+  // FAILED_PRECONDITION: not the leader, and forward_conf_changes is off.
   absl::Status ProposeConfChange(const ConfChange& change);
 
-  // Must be called for each committed conf-change entry in log order, before its ApplyWork
-  // is answered, but not at or before the index of a snapshot that Ready has told of since: the
-  // core has the later membership then. Returns the membership now in force. A change that cannot apply (possible only
-  // with validate_conf_changes off) changes nothing; see ApplyToConfState.
-  ConfState ApplyConfChange(const ConfChange& change);
+  // Must be called for each committed conf-change entry, with its index, in log order, before its
+  // ApplyWork is answered. Returns the membership now in force; a change that cannot apply (possible
+  // only with validate_conf_changes off) leaves it as it was. nullopt: nothing was done, since the
+  // core has the membership of a later index: of a snapshot that came while the entry waited to be
+  // applied. The state machine's own membership moves on by ApplyToConfState then.
+  std::optional<ConfState> ApplyConfChange(Index index, const ConfChange& change);
 
   // Asks for a read position. The answer with the same `context` comes in Ready::reads, on
   // this node, or never (leader lost): retry after a timeout with a new context. A context must

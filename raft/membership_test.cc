@@ -1,14 +1,16 @@
 // Membership changes in a running group (raft.md section 8).
 #include <catch2/catch.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "base/testing/status_matchers.h"
 #include "raft/core.h"
+#include "raft/internal/trace.h"
 #include "raft/testing/core_network.h"
 #include "raft/testing/solo_core.h"
-#include "raft/internal/trace.h"
 
 namespace keelson::raft {
 namespace {
@@ -60,7 +62,7 @@ TEST_CASE("A snapshot from before a member was added is not sent to it", "[raft]
   net.Settle();
   net.TickAll(3);
   CHECK(net.events(1).Count<event::SnapshotSent>() == 0);
-  CHECK(net.events(1).Last<event::SnapshotNotSent>()->why == event::SnapshotWithheld::kNotReady);
+  CHECK(net.events(1).Last<trace::SnapshotNotSent>()->why == trace::SnapshotWithheld::kNotReady);
   net.OfferSnapshot(1);
   net.TickAll(3);
   CHECK(net.events(4).Count<event::SnapshotRestored>() == 1);
@@ -110,7 +112,7 @@ TEST_CASE("Several changes go through a joint configuration and out of it", "[ra
   net.AddEmpty(5);
   SECTION("by itself") {
     Apply(net, 1, Change({Remove(2), Remove(3), Add(4), Add(5)}));
-    CHECK(net.events(1).Count<event::AutoLeaveProposed>() == 1);
+    CHECK(net.events(1).Count<trace::AutoLeaveProposed>() == 1);
   }
   SECTION("by hand") {
     Apply(net, 1,
@@ -202,8 +204,62 @@ TEST_CASE("Removing a member that blocks the quorum commits what waited for it",
   KEELSON_REQUIRE_OK(solo.core().Propose(std::span<const Payload>(&payload, 1)));
   solo.Run();
   REQUIRE(solo.core().hard_state().commit == 1);
-  solo.core().ApplyConfChange(Change({Remove(2)}));
+  solo.core().ApplyConfChange(3, Change({Remove(2)}));
   CHECK(solo.core().hard_state().commit == 2);
+}
+
+TEST_CASE("A change that a snapshot has overtaken is not made to the snapshot's membership",
+          "[raft][membership]") {
+  SoloCore solo(3);
+  Message append = solo.From(2, MessageType::kApp);
+  append.term = 1;
+  append.commit = 1;
+  append.entries = LogOf({1});
+  append.entries[0].type = EntryType::kConfChangeV2;
+  append.entries[0].data = Payload(EncodeConfChange(Change({Add(4)})));
+  KEELSON_REQUIRE_OK(solo.core().Step(append));
+  (void)solo.Take();
+  (void)solo.AppendOne();
+  (void)solo.Take();  // The change waits for the state machine.
+  REQUIRE(solo.core().hard_state().commit == 1);
+  // Since then the leader has removed 4 again, and its log begins behind that.
+  Message snapshot = solo.From(2, MessageType::kSnap);
+  snapshot.snapshot = {.metadata = {.index = 5, .term = 1, .conf_state = {.voters = {1, 2, 3}}}};
+  KEELSON_REQUIRE_OK(solo.core().Step(snapshot));
+
+  CHECK(solo.core().ApplyConfChange(1, Change({Add(4)})) == std::nullopt);
+  CHECK(solo.core().GetStatus().conf_state.voters == std::vector<NodeId>{1, 2, 3});
+  CHECK(solo.core().ApplyConfChange(5, Change({Add(4)})) == std::nullopt);
+  CHECK(solo.events().Count<trace::ConfChangeOvertaken>() == 2);
+
+  const std::optional<ConfState> next = solo.core().ApplyConfChange(6, Change({Remove(3)}));
+  REQUIRE(next.has_value());
+  CHECK(next->voters == std::vector<NodeId>{1, 2});
+  CHECK(solo.core().ApplyConfChange(6, Change({Remove(2)})) == std::nullopt);
+  CHECK(solo.core().GetStatus().conf_state == *next);
+}
+
+TEST_CASE("Without forwarding of changes only the leader takes them", "[raft][membership]") {
+  CoreNetwork net(3, [](Options& options) { options.forward_conf_changes = false; });
+  const ConfChange change = Change({Add(4)});
+  CHECK(absl::IsFailedPrecondition(net.core(1).ProposeConfChange(change)));  // Nobody leads yet.
+  net.Elect(1);
+
+  CHECK(absl::IsFailedPrecondition(net.core(2).ProposeConfChange(change)));
+  Message forwarded;
+  forwarded.type = MessageType::kProp;
+  forwarded.from = 3;
+  forwarded.to = 2;
+  forwarded.entries.resize(2);
+  forwarded.entries[1].type = EntryType::kConfChangeV2;
+  forwarded.entries[1].data = Payload(EncodeConfChange(change));
+  CHECK(absl::IsFailedPrecondition(net.core(2).Step(forwarded)));
+  KEELSON_CHECK_OK(net.Propose(2, "others are passed on"));
+  net.Settle();
+  CHECK(ConfOf(net, 1).voters == std::vector<NodeId>{1, 2, 3});
+
+  Apply(net, 1, change);
+  CHECK(ConfOf(net, 1).voters == std::vector<NodeId>{1, 2, 3, 4});
 }
 
 TEST_CASE("A transfer ends when its target is removed", "[raft][membership]") {

@@ -324,6 +324,7 @@ absl::Status MemberImpl::StartRaft() {
   node.core.election_ticks =
       static_cast<int>(options_.election_timeout / options_.heartbeat_interval);
   node.core.pre_vote = options_.pre_vote;
+  node.core.forward_conf_changes = false;  // They are derived from the membership in force.
   node.tick_interval = options_.heartbeat_interval;
   node.compact_every_entries = options_.snapshot_count;
   node.keep_entries = options_.snapshot_catchup_entries;

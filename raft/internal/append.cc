@@ -45,7 +45,7 @@ void Raft::HandleAppend(const Message& message) {
     if (Mutated(Mutation::kConfChangeOnAppend)) {
       for (const Entry& entry : message.entries) {
         if (entry.type == EntryType::kNormal) continue;
-        if (const auto change = DecodeConfChange(entry); change.ok()) ApplyConfChange(*change);
+        if (const auto change = DecodeConfChange(entry); change.ok()) MakeConfChange(*change);
       }
     }
     SendAfterAppend(std::move(response));
@@ -134,6 +134,7 @@ bool Raft::RestoreSnapshot(const Snapshot& snapshot) {
     return false;
   }
   log_.Restore(snapshot);
+  if (!Mutated(Mutation::kOvertakenChangeMade)) membership_index_ = metadata.index;
   if (!Mutated(Mutation::kSnapshotKeepsMembership)) SwitchTo(*std::move(membership));
   return true;
 }

@@ -40,10 +40,15 @@ void DriverLog::Reset(const Snapshot& snapshot) {
   memberships_.push_back({snapshot.metadata.index, snapshot.metadata.conf_state});
 }
 
-void DriverLog::NoteOvertaken(Index index, const ConfChange& change) {
-  if (index <= memberships_.back().first) return;
-  absl::StatusOr<ConfState> state = ApplyToConfState(memberships_.back().second, change);
-  if (state.ok()) NoteConfState(index, *std::move(state));
+void DriverLog::NoteConfChange(Index index, const ConfChange& change,
+                               std::optional<ConfState> made) {
+  if (!made.has_value()) {
+    if (index <= memberships_.back().first) return;
+    absl::StatusOr<ConfState> state = ApplyToConfState(memberships_.back().second, change);
+    if (!state.ok()) return;
+    made = *std::move(state);
+  }
+  memberships_.push_back({index, *std::move(made)});
 }
 
 std::optional<SnapshotMetadata> DriverLog::Compact(Index index) {

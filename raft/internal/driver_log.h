@@ -39,14 +39,10 @@ class DriverLog final : public LogStorage {
   void SetHardState(const HardState& hard_state) { log_.SetHardState(hard_state); }
   void Reset(const Snapshot& snapshot);
 
-  // The membership is `state` after the entry `index`.
-  void NoteConfState(Index index, ConfState state) {
-    memberships_.push_back({index, std::move(state)});
-  }
-
-  // The same of a change that the core does not make any more: it has the membership of a later
-  // snapshot, which the log may not begin with yet.
-  void NoteOvertaken(Index index, const ConfChange& change);
+  // The entry `index` has been applied, and is `change`. `made`: what Core::ApplyConfChange returned
+  // for it. Without, the core has the membership of a later snapshot, which the log may not begin
+  // with yet.
+  void NoteConfChange(Index index, const ConfChange& change, std::optional<ConfState> made);
 
   // Forgets entries up to `index`. Returns the new start of the log, or nothing when it
   // already starts there or later.

@@ -9,7 +9,17 @@
 
 namespace keelson::raft::internal {
 
-ConfState Raft::ApplyConfChange(const ConfChange& change) {
+std::optional<ConfState> Raft::ApplyConfChange(Index index, const ConfChange& change) {
+  // What was handed out before a snapshot came is still applied, but is part of its membership.
+  if (index <= membership_index_) {
+    Emit(trace::ConfChangeOvertaken{index});
+    return std::nullopt;
+  }
+  membership_index_ = index;
+  return MakeConfChange(change);
+}
+
+ConfState Raft::MakeConfChange(const ConfChange& change) {
   absl::StatusOr<Membership> next = Changer(tracker_, log_.LastIndex()).Apply(change);
   if (!next.ok()) {
     Emit(event::ConfChangeRefused{"cannot be applied", change, EntryType::kConfChangeV2,

@@ -30,6 +30,7 @@ enum class Mutation : uint8_t {
   kSnapshotKeepsMembership,
   kStaleMembershipAfterReset,
   kEmptyMemberTakesEntries,
+  kOvertakenChangeMade,
   kNoCommitByVote,
   kCampaignWithUnappliedChange,
   kPreVoteMovesTerm,

@@ -210,12 +210,7 @@ void NodeImpl::TakeCompletions(NodeInbox& inbox) {
   for (ApplyDone& done : inbox.applied) {
     for (const auto& [index, change] : done.conf_changes) {
       if (Mutated(Mutation::kConfChangeBeforeApply)) continue;
-      // What was handed out before a snapshot came is still applied, but the core is ahead of it.
-      if (index <= restored_to_) {
-        log_.NoteOvertaken(index, change);
-      } else {
-        log_.NoteConfState(index, core_->ApplyConfChange(change));
-      }
+      log_.NoteConfChange(index, change, core_->ApplyConfChange(index, change));
     }
     StepAll(done.responses);
     MaybeCompact(done.applied);
@@ -302,8 +297,6 @@ void NodeImpl::HandleReady() {
     }
     if (!ready.messages.empty()) env_.transport->Send(std::move(ready.messages));
     if (ready.append.has_value()) {
-      const auto& snapshot = ready.append->snapshot;
-      if (snapshot.has_value()) restored_to_ = snapshot->metadata.index;
       ++appends_waiting_;
       append_.Enqueue(std::move(*ready.append));
     }
@@ -333,7 +326,7 @@ void NodeImpl::ApplyConfChangesNow(const ApplyWork& work) {
   for (const Entry& entry : work.entries) {
     if (entry.type == EntryType::kNormal) continue;
     if (const auto change = DecodeConfChange(entry); change.ok()) {
-      log_.NoteConfState(entry.index, core_->ApplyConfChange(*change));
+      log_.NoteConfChange(entry.index, *change, core_->ApplyConfChange(entry.index, *change));
     }
   }
 }

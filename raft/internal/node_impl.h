@@ -275,7 +275,6 @@ class NodeImpl final : public Node {
   Index last_flush_;
   bool flushing_ = false;
   bool making_snapshot_ = false;
-  Index restored_to_ = 0;         // the last snapshot that the core took from a leader
   uint64_t appends_waiting_ = 0;  // handed to append_, not yet durable
   int stalled_ticks_ = 0;         // since the last of them became so, while others waited
 

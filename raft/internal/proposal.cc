@@ -60,6 +60,12 @@ absl::Status Raft::RefuseProposal(trace::ProposalRefusal why, NodeId peer) {
   return absl::UnavailableError(text);
 }
 
+bool Raft::WantsLeader(const Message& message) const {
+  if (options_.forward_conf_changes || role_ == Role::kLeader) return false;
+  return std::any_of(message.entries.begin(), message.entries.end(),
+                     [](const Entry& entry) { return entry.type != EntryType::kNormal; });
+}
+
 absl::Status Raft::HandleProposal(Message& message) {
   if (!IsSelfMember()) return RefuseProposal(trace::ProposalRefusal::kNotMember, kNoNode);
   if (lead_transferee_ != kNoNode) {

@@ -85,6 +85,7 @@ absl::Status Raft::Start(const LogStorage& log) {
   incarnation_ = hard_state.incarnation;
   recovering_ = hard_state.recovering;
   log_.Load(hard_state.commit, options_.applied);
+  membership_index_ = log_.applied();
   if (options_.read_mode == ReadMode::kLeaseBased && term_ > 0) {
     restart_grace_ticks_ = options_.election_ticks;
   }

@@ -52,7 +52,7 @@ class Raft {
   absl::Status StepFromOutside(Message message);
   absl::Status Propose(std::span<const Payload> payloads);
   absl::Status ProposeConfChange(const ConfChange& change);
-  ConfState ApplyConfChange(const ConfChange& change);
+  std::optional<ConfState> ApplyConfChange(Index index, const ConfChange& change);
   absl::Status RequestRead(std::string context);
   void Campaign();
   void TransferLeadership(NodeId to);
@@ -172,12 +172,15 @@ class Raft {
 
   // --- proposal.cc ---
   absl::Status HandleProposal(Message& message);
-  absl::Status RefuseProposal(event::ProposalRefusal why, NodeId peer);
+  absl::Status RefuseProposal(trace::ProposalRefusal why, NodeId peer);
+  // True when only a leader may take `message` and this is none.
+  [[nodiscard]] bool WantsLeader(const Message& message) const;
   void CheckConfChanges(std::span<Entry> entries);
   bool ReserveUncommitted(std::span<const Entry> entries);
   void ReleaseUncommitted(uint64_t payload_bytes);
 
   // --- membership.cc ---
+  ConfState MakeConfChange(const ConfChange& change);
   void SwitchTo(Membership membership);
   void ReactAsLeader();
   void MaybeLeaveJoint();
@@ -234,6 +237,8 @@ class Raft {
   Role role_ = Role::kFollower;
   NodeId lead_ = kNoNode;
   Tracker tracker_;
+  Index membership_index_ =
+      0;  // the membership in tracker_ is that after this entry, or a later one
   int election_elapsed_ = 0;
   int randomized_election_timeout_ = 0;
   // Ticks during which a restarted node gives no votes, since it may have promised a leader

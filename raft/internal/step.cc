@@ -112,6 +112,9 @@ absl::Status Raft::Step(Message& message) {
     case MessageType::kPreVote:
       HandleVoteRequest(message);
       return absl::OkStatus();
+    case MessageType::kProp:
+      if (WantsLeader(message)) return RefuseProposal(trace::ProposalRefusal::kLeaderOnly, lead_);
+      break;
     default:
       break;
   }

@@ -69,6 +69,7 @@ const std::set<std::string> kHard = {
     "entries-ahead-of-term",
     "no-commit-by-vote",
     "no-retry-after-full-disk",
+    "overtaken-change-made",
     "probe-never-left",
     "read-before-own-commit",
     "read-without-quorum",

@@ -60,6 +60,7 @@ void DrawSizes(Random& random, Swarm& swarm) {
   if (random.Bernoulli(0.2)) swarm.max_value_bytes = 3000;
   swarm.quiet_end = random.Bernoulli(0.4);
   core.rank_rivals = random.Bernoulli(0.85);
+  core.forward_conf_changes = random.Bernoulli(0.7);
 }
 
 void DrawNetwork(Chance& on, Swarm& swarm) {

@@ -128,7 +128,9 @@ bool CoreNetwork::ApplyOne(NodeId id) {
     if (entry.type != EntryType::kNormal) {
       auto change = DecodeConfChange(entry);
       KEELSON_CHECK(change.ok()) << change.status().ToString();
-      member.applied_conf = member.core->ApplyConfChange(*change);
+      if (auto next = member.core->ApplyConfChange(entry.index, *change); next.has_value()) {
+        member.applied_conf = *std::move(next);
+      }  // Else a snapshot waits to take the place of all of this.
     }
   }
   for (Message& message : work.responses) (void)member.core->Step(std::move(message));

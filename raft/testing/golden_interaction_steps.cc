@@ -291,7 +291,9 @@ absl::Status Interaction::Apply(Node& node, const std::vector<Entry>& entries) {
     SnapshotMetadata& applied = node.log.applied.metadata;
     if (entry.type != EntryType::kNormal) {
       KEELSON_ASSIGN_OR_RETURN(const ConfChange change, DecodeConfChange(entry));
-      applied.conf_state = node.core->ApplyConfChange(change);
+      if (auto next = node.core->ApplyConfChange(entry.index, change); next.has_value()) {
+        applied.conf_state = *std::move(next);
+      }  // Else a snapshot waits to take the place of all of this.
     }
     applied.index = entry.index;
     applied.term = entry.term;
