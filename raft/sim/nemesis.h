@@ -104,6 +104,8 @@ class Nemesis {
   void CutInOperation(SimNode& node, uint64_t operations);
   void CutPair(NodeId a, NodeId b);
   void Isolate(NodeId node);
+  void LeaveBehind(SimNode& node);
+  void CutOff(NodeId node, absl::Duration time);
   void CutFor(absl::Duration time, const std::vector<std::pair<NodeId, NodeId>>& cuts);
   void ChangeAt(SimNode& node);
 

@@ -44,7 +44,8 @@ void Nemesis::OnEvent(NodeId id, const AnyEvent& event) {
 
 // An entry that `receiver` is writing just now, and has replaced since in memory, or another leader
 // would not send it again. If the next write succeeds and the one after it finds no room, the log
-// stays for a while as it was in between.
+// stays for a while as it was in between. A round of writes takes all that waits, so that nothing
+// else but a loop that stands still in the middle of a step would tear the two apart.
 bool Nemesis::ComesBack(const Message& message, const SimNode& receiver) const {
   const Entry& first = message.entries.front();
   if (first.term >= message.term || !receiver.writes()) return false;
@@ -57,7 +58,9 @@ void Nemesis::OnArrive(const Message& message) {
   if (!on_ || message.type != MessageType::kApp || message.entries.empty()) return;
   SimNode& receiver = NodeOf(message.to);
   if (env_.swarm.private_leaders > 0 && ComesBack(message, receiver) && random_.Bernoulli(0.8)) {
-    FillDisk(receiver, 0);
+    counts_.Add(Fault::kFullDisk);
+    const Entry& first = message.entries.front();
+    receiver.LeaveNoRoomFor(first.index, first.term, Exponential(env_.swarm.full_disk_time));
   }
   if (env_.swarm.ambush == 0 || env_.world.now() < quiet_until_) return;
   const HardState& durable = env_.invariants.DiskOf(message.to).durable_state;
@@ -132,7 +135,7 @@ void Nemesis::AtVote(NodeId voter, NodeId candidate) {
 
 void Nemesis::AtMembershipChange(NodeId id, bool joint) {
   SimNode& node = NodeOf(id);
-  switch (random_.Below(joint ? 6 : 4)) {
+  switch (random_.Below(joint ? 7 : 5)) {
     case 0:
       return LosePower(node);
     case 1:
@@ -145,6 +148,8 @@ void Nemesis::AtMembershipChange(NodeId id, bool joint) {
       if (node.node() != nullptr) node.node()->TransferLeadership(RandomNode().id());
       return;
     case 4:
+      return LeaveBehind(RandomNode());
+    case 5:
       return Isolate(Leader() == kNoNode ? id : Leader());
     default: {
       // The leader goes, and a part of the members must elect among themselves.
@@ -177,12 +182,28 @@ void Nemesis::CutPair(NodeId a, NodeId b) {
 
 void Nemesis::Isolate(NodeId node) {
   counts_.Add(Fault::kIsolateLeader);
+  CutOff(node, Exponential(env_.swarm.partition_time));
+}
+
+void Nemesis::CutOff(NodeId node, absl::Duration time) {
   std::vector<std::pair<NodeId, NodeId>> cuts;
   for (const NodeId peer : Ids()) {
     cuts.emplace_back(node, peer);
     cuts.emplace_back(peer, node);
   }
-  CutFor(Exponential(env_.swarm.partition_time), cuts);
+  CutFor(time, cuts);
+}
+
+// It hears what is committed, but its state machine stands still and gets it only when the others
+// have gone on without it for a while, and perhaps sent it a snapshot.
+void Nemesis::LeaveBehind(SimNode& node) {
+  counts_.Add(Fault::kPause);
+  const absl::Duration begin = Exponential(absl::Milliseconds(10));
+  const absl::Duration time = Exponential(env_.swarm.partition_time);
+  node.PauseApply(begin + time + Exponential(env_.swarm.partition_time));
+  env_.world.After(begin, [this, id = node.id(), time] {
+    if (on_) CutOff(id, time);
+  });
 }
 
 void Nemesis::CutFor(absl::Duration time, const std::vector<std::pair<NodeId, NodeId>>& cuts) {

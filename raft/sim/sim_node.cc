@@ -231,6 +231,24 @@ bool SimNode::writes() const {
   return process_ != nullptr && process_->append->busy_until() > env_.world.now();
 }
 
+void SimNode::PauseApply(absl::Duration time) {
+  if (process_ == nullptr) return;
+  env_.world.Trace("pause apply",
+                   {options_.id, static_cast<uint64_t>(absl::ToInt64Nanoseconds(time))});
+  process_->apply->PauseUntil(env_.world.now() + time);
+}
+
+void SimNode::LeaveNoRoomFor(Index index, Term term, absl::Duration time) {
+  if (process_ == nullptr || process_->wal == nullptr) return;
+  env_.world.Trace("no room", {options_.id, index, term});
+  process_->wal->LeaveNoRoomFor(index, term);
+  env_.world.After(time, [this, life = starts_] {
+    if (starts_ == life && process_ != nullptr && process_->wal != nullptr) {
+      process_->wal->LeaveRoom();
+    }
+  });
+}
+
 void SimNode::Suspend(absl::Duration time) {
   if (process_ == nullptr || clock_.rate() == 0) return;
   Pause(time);
@@ -295,6 +313,7 @@ void SimNode::Calm() {
   disk_.CancelFailNext();
   calm_ = true;
   if (process_ == nullptr) return;
+  if (process_->wal != nullptr) process_->wal->LeaveRoom();
   for (SimExecutor* executor : process_->Executors()) executor->Calm();
 }
 
@@ -324,12 +343,6 @@ void SimNode::On(NodeId self, const Event& event) {
     env_.world.Trace("members", numbers);
   }
   env_.invariants.OnEvent(self, event);
-  env_.conduct.OnEvent(self, event);
-  env_.wire.OnEvent(self, event, env_.world.now());
-  hooks_.on_event(self, event);
-}
-
-}  // namespace keelson::raft::sim
   Spread(self, event);
 }
 
@@ -339,3 +352,9 @@ void SimNode::OnTrace(NodeId self, const TraceEvent& step) {
 }
 
 void SimNode::Spread(NodeId self, const AnyEvent& event) {
+  env_.conduct.OnEvent(self, event);
+  env_.wire.OnEvent(self, event, env_.world.now());
+  hooks_.on_event(self, event);
+}
+
+}  // namespace keelson::raft::sim

@@ -95,6 +95,11 @@ class SimNode final : public Observer {
   // What is asked of the disks from now on is not done before `time` has passed.
   void StallDisks(absl::Duration time) { stalled_until_ = env_.world.now() + time; }
 
+  // The state machine does nothing for `time`: what it is given waits.
+  void PauseApply(absl::Duration time);
+  // See SimWal; for `time`.
+  void LeaveNoRoomFor(Index index, Term term, absl::Duration time);
+
   // Its clock runs at `rate` from now on.
   void SetClockRate(double rate);
   void JumpWallClock(absl::Duration offset) { clock_.JumpWallClock(offset); }
@@ -138,16 +143,16 @@ class SimNode final : public Observer {
   [[nodiscard]] absl::Duration busy_until() const;
 
   void On(NodeId self, const Event& event) override;
+  void OnTrace(NodeId self, const TraceEvent& step) override;
 
  private:
   // All that dies with the process. Destroyed from the last member up.
   struct Process {
     std::unique_ptr<SimExecutor> loop;
-  void OnTrace(NodeId self, const TraceEvent& step) override;
     std::unique_ptr<SimExecutor> append;
     std::unique_ptr<SimExecutor> apply;
     std::unique_ptr<SimExecutor> background;
-    std::unique_ptr<Wal> wal;
+    std::unique_ptr<SimWal> wal;
     std::unique_ptr<SnapshotStore> snapshots;
     std::unique_ptr<KvMachine> machine;
     std::unique_ptr<Node> node;
@@ -159,13 +164,13 @@ class SimNode final : public Observer {
     }
   };
 
+  // Tells those who follow what the node does.
+  void Spread(NodeId self, const AnyEvent& event);
   absl::Status Recover(Process& process);
   absl::StatusOr<MemberStorage> OpenStorage(KvMachine& machine);
   absl::Status OpenLogAgain(const MemberStorageOptions& options, MemberStorage& storage);
   KvMachine::Hooks MachineHooks(Process& process);
   void KillExecutors();
-  // Tells those who follow what the node does.
-  void Spread(NodeId self, const AnyEvent& event);
   // The disk took `time`.
   void SpendOnDisk(absl::Duration time);
 

@@ -39,7 +39,17 @@ void SimWal::NoteAppend(const Batch& batch) {
   if (batch.hard_state.has_value()) disk_.pending_states.push_back(*batch.hard_state);
 }
 
+bool SimWal::HasRoomFor(const Batch& batch) const {
+  const auto [index, term] = no_room_for_;
+  if (index == 0 || batch.entries.empty()) return true;
+  const Index first = batch.entries.front().index;
+  if (index < first || index - first >= batch.entries.size()) return true;
+  const LogView::Item* there = disk_.written.At(index);
+  return batch.entries[index - first].term != term || there == nullptr || there->term == term;
+}
+
 absl::Status SimWal::Append(const Batch& batch) {
+  if (!HasRoomFor(batch)) return absl::ResourceExhaustedError("no room for the next segment");
   absl::Status status = wal_->Append(batch);
   if (status.code() == absl::StatusCode::kResourceExhausted) return status;
   // After any other failure a part of the batch may be on disk.

@@ -19,12 +19,18 @@ class SimWal final : public Wal {
   SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
          Invariants& invariants, std::function<void()> on_compacted);
 
+  // From now on there is no room for the entry (index, term) as long as another one is at its place: as
+  // if the segment ended just there.
+  void LeaveNoRoomFor(Index index, Term term) { no_room_for_ = {index, term}; }
+  void LeaveRoom() { no_room_for_ = {}; }
+
   absl::Status Append(const Batch& batch) override;
   absl::StatusOr<SyncToken> Sync() override;
   absl::Status Compact(const SnapshotMetadata& start) override;
   Stats GetStats() const override { return wal_->GetStats(); }
 
  private:
+  [[nodiscard]] bool HasRoomFor(const Batch& batch) const;
   void NoteAppend(const Batch& batch);
   void ResetTo(const SnapshotMetadata& start);
 
@@ -33,6 +39,7 @@ class SimWal final : public Wal {
   DiskLog& disk_;
   Invariants& invariants_;
   const std::function<void()> on_compacted_;
+  std::pair<Index, Term> no_room_for_;
 };
 
 }  // namespace keelson::raft::sim
