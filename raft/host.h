@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,7 @@ class Host : public MessageSink {
     Wal::Options wal;
     // When the log has more segments than this, groups that keep old ones are flushed and compacted.
     size_t keep_segments = 4;
+    bool repair = true;  // false: damage in the log is an error of Open
     // Called when a group cannot go on (a failed apply), or with group 0, once, when none can (a
     // failed sync): the process should then exit without flushing.
     std::function<void(GroupId, absl::Status)> on_fatal;
@@ -59,7 +61,7 @@ class Host : public MessageSink {
     Executor* apply = nullptr;
     Executor* background = nullptr;
     Observer* observer = nullptr;  // may be null; hears all groups, from all loops
-    Random random{0};
+    Random random{0};              // of a seed that is new at each start
   };
 
   struct NewGroup {
@@ -67,9 +69,22 @@ class Host : public MessageSink {
     // The same on each first member; empty on one that is added later (see core.h).
     SnapshotMetadata start;
     StateMachine* machine = nullptr;  // borrowed until the group is removed
+    // This host was a member before and has lost all that it had stored of the group: its disk, or
+    // the place in the log where the group began. It keeps what machine and snapshots still hold (`start`
+    // is not looked at) and recovers. Unsaid, it may vote as if it had promised nothing.
+    bool lost = false;
   };
 
-  // Opens the log in `dir`, making it if needed. Errors as Wal::Open.
+  // What the log had lost when it was opened.
+  struct Loss {
+    std::string what;             // which file, where, and what is wrong
+    std::vector<GroupId> groups;  // those that lost something, or may have; ascending
+    // There may have been groups that are not in Recovered(): see NewGroup::lost.
+    bool forgotten = false;
+  };
+
+  // Opens the log in `dir`, making it if needed. Damage is a loss of the groups that it concerns, unless
+  // Options::repair is off. Errors as Wal::Open.
   static absl::StatusOr<std::unique_ptr<Host>> Open(const Options& options, const Env& env);
 
   ~Host() override = default;
@@ -77,12 +92,18 @@ class Host : public MessageSink {
   virtual void Stop() = 0;
   // Groups of the log that have not been started, ascending. They take no part until then.
   [[nodiscard]] virtual std::vector<GroupId> Recovered() const = 0;
-  // NOT_FOUND: not one of those. Others as Node::Start.
+  // A group that has lost something, of its log or snapshots, keeps what is sound and recovers under its
+  // leader (docs/decisions/0010, 0011; event::StorageRepaired). On an error it is still not started.
+  //   NOT_FOUND           not one of those.
+  //   DATA_LOSS           it has lost something, and the other members are no majority.
+  //   RESOURCE_EXHAUSTED  no space to record its loss.
   virtual absl::Status StartGroup(GroupId id, StateMachine* machine) = 0;
+  [[nodiscard]] virtual const std::optional<Loss>& Lost() const = 0;
 
   // Makes and starts new groups, in order, with one sync. `done` gets the first error: those before it
   // are there, the others not. ALREADY_EXISTS, FAILED_PRECONDITION (removed here before),
-  // INVALID_ARGUMENT (an impossible id), RESOURCE_EXHAUSTED (no space).
+  // INVALID_ARGUMENT (an impossible id), RESOURCE_EXHAUSTED (no space), for NewGroup::lost those of
+  // StartGroup.
   virtual void CreateGroups(std::vector<NewGroup> groups,
                             std::function<void(absl::Status)> done) = 0;
   // Stops a group and forgets its log and snapshots. At `done` the machine is not used any more. This
@@ -95,8 +116,8 @@ class Host : public MessageSink {
   [[nodiscard]] virtual std::shared_ptr<SnapshotStore> Snapshots(GroupId id) const = 0;
 
   struct Stats {
-    size_t groups = 0, asleep = 0, leaders = 0;  // of those that are started
-    uint64_t syncs = 0;                          // of the log, for all groups together
+    size_t groups = 0, asleep = 0, leaders = 0, recovering = 0;  // of those that are started
+    uint64_t syncs = 0;  // of the log, for all groups together
     uint64_t entries_appended = 0;
     uint64_t messages_sent = 0, frames_sent = 0;         // frames: calls of Transport::Send
     uint64_t hosts_lost = 0;                             // how often another host fell silent

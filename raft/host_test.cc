@@ -336,6 +336,18 @@ TEST_CASE("A message for a group that is not here is told, once for each", "[raf
 
   CHECK(hosts.At(1).unknown == std::vector<std::pair<GroupId, NodeId>>{{77, 2}});
   CHECK(hosts.At(1).host->GetStats().unknown_groups == 1);
+
+  // One that was removed here is known, also after a restart.
+  bool removed = false;
+  hosts.At(1).host->RemoveGroup(2, [&](const absl::Status&) { removed = true; });
+  hosts.RunUntil([&] { return removed; });
+  for (int life = 0; life < 2; ++life) {
+    stray.group = 2;
+    hosts.At(1).host->Receive({stray});
+    CHECK(hosts.At(1).unknown.size() == 1);
+    hosts.Kill(1);
+    hosts.Start(1);
+  }
 }
 
 TEST_CASE("A host whose disk stalls hands over the groups that need it", "[raft][host][disk]") {

@@ -5,32 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "raft/internal/storage_fit.h"
 #include "raft/internal/wal_repair.h"
 
 namespace keelson::raft {
 namespace {
-
-Index LastIndex(const Wal::Recovered& log) { return log.start.index + log.entries.size(); }
-
-// True when `log` holds the entry at `position`, and thus all that leads to it.
-bool Holds(const Wal::Recovered& log, const SnapshotMetadata& position) {
-  if (position.index < log.start.index || position.index > LastIndex(log)) return false;
-  if (position.index == log.start.index) return true;  // Both are committed.
-  return log.entries[position.index - log.start.index - 1].term == position.term;
-}
-
-// The newest snapshot behind `after` that can be read to its end.
-absl::StatusOr<std::optional<SnapshotMetadata>> NewestGoodSnapshot(SnapshotStore& snapshots,
-                                                                   Index after) {
-  KEELSON_ASSIGN_OR_RETURN(const std::vector<SnapshotMetadata> found, snapshots.List());
-  for (const SnapshotMetadata& metadata : found) {
-    if (metadata.index <= after) break;
-    const absl::Status whole = VerifySnapshot(snapshots, metadata.index, metadata.term);
-    if (whole.ok()) return metadata;
-    if (!absl::IsDataLoss(whole)) return whole;
-  }
-  return std::nullopt;
-}
 
 // What a start finds, and what it makes of it.
 class Opener {
@@ -55,18 +34,13 @@ class Opener {
   }
   absl::Status Begin();
   absl::Status OpenExisting();
-  // DATA_LOSS when the log and what else there is cannot come from one life.
-  absl::Status CheckFit();
+  absl::Status Fits() {
+    return CheckFit(storage_.recovered, options_.wal_dir, applied_, *storage_.snapshots);
+  }
   absl::Status Repair(const wal::Salvage& salvage);
-  absl::StatusOr<wal::Restart> Plan(const std::optional<Wal::Recovered>& rest);
   absl::Status StartOver(wal::Restart restart, StorageLoss loss);
-  // Milliseconds since 1970, and 22 bits of chance.
-  uint64_t DrawIncarnation() {
-    constexpr int kChanceBits = 22;
-    Clock& clock = options_.clock != nullptr ? *options_.clock : RealClock();
-    const int64_t milliseconds = std::max<int64_t>(absl::ToUnixMillis(clock.Now()), 0);
-    return (static_cast<uint64_t>(milliseconds) << kChanceBits) +
-           random_.Below(uint64_t{1} << kChanceBits) + 1;
+  uint64_t DrawLife() {
+    return DrawIncarnation(options_.clock != nullptr ? *options_.clock : RealClock(), random_);
   }
 
   FileSystem& fs_;
@@ -101,7 +75,7 @@ absl::Status Opener::Begin() {
 absl::Status Opener::OpenExisting() {
   absl::Status status = OpenWal();
   if (status.ok()) {
-    absl::Status fit = CheckFit();
+    absl::Status fit = Fits();
     if (!absl::IsDataLoss(fit)) return fit;
     storage_.wal.reset();
     return Repair({.damage = std::move(fit),
@@ -114,53 +88,9 @@ absl::Status Opener::OpenExisting() {
   return salvage.damage.ok() ? status : Repair(salvage);
 }
 
-absl::Status Opener::CheckFit() {
-  const Wal::Recovered& log = storage_.recovered;
-  if (applied_.index < log.start.index) {
-    const absl::Status whole = VerifySnapshot(*storage_.snapshots, log.start.index, log.start.term);
-    if (!absl::IsNotFound(whole) && !absl::IsDataLoss(whole)) return whole;
-    return absl::DataLossError(absl::StrCat("the state ends at entry ", applied_.index,
-                                            ", the log begins after ", log.start.index,
-                                            ", and no snapshot covers the gap: ", whole.message()));
-  }
-  if (applied_.index > LastIndex(log)) {
-    return absl::DataLossError(absl::StrCat("the state is at entry ", applied_.index,
-                                            ", but the log '", options_.wal_dir, "' ends at ",
-                                            LastIndex(log)));
-  }
-  if (applied_.term != 0 && !Holds(log, applied_)) {
-    return absl::DataLossError(absl::StrCat("the state is at entry ", applied_.index, " of term ",
-                                            applied_.term, ", which is another one in the log '",
-                                            options_.wal_dir, "'"));
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<wal::Restart> Opener::Plan(const std::optional<Wal::Recovered>& rest) {
-  wal::Restart restart;
-  if (rest.has_value()) {
-    restart.hard_state = rest->hard_state;
-    bool usable = Holds(*rest, applied_);
-    if (!usable && applied_.index < rest->start.index) {
-      const absl::Status whole =
-          VerifySnapshot(*storage_.snapshots, rest->start.index, rest->start.term);
-      if (!absl::IsNotFound(whole) && !absl::IsDataLoss(whole)) KEELSON_RETURN_IF_ERROR(whole);
-      usable = whole.ok();
-    }
-    if (usable) {
-      restart.start = rest->start;
-      restart.entries = rest->entries;
-      return restart;
-    }
-  }
-  KEELSON_ASSIGN_OR_RETURN(const std::optional<SnapshotMetadata> snapshot,
-                           NewestGoodSnapshot(*storage_.snapshots, applied_.index));
-  restart.start = snapshot.value_or(applied_);
-  return restart;
-}
-
 absl::Status Opener::Repair(const wal::Salvage& salvage) {
-  KEELSON_ASSIGN_OR_RETURN(wal::Restart restart, Plan(salvage.rest));
+  KEELSON_ASSIGN_OR_RETURN(wal::Restart restart,
+                           PlanRestart(salvage.rest, applied_, *storage_.snapshots));
   const Index kept = restart.start.index + restart.entries.size();
   StorageLoss loss = {.what = std::string(salvage.damage.message()),
                       .incarnation = 0,
@@ -181,20 +111,12 @@ absl::Status Opener::Repair(const wal::Salvage& salvage) {
 }
 
 absl::Status Opener::StartOver(wal::Restart restart, StorageLoss loss) {
-  HardState& state = restart.hard_state;
-  loss.incarnation = std::max(state.incarnation + 1, DrawIncarnation());
-  const Index last = restart.start.index + restart.entries.size();
-  Term term = std::max({state.term, restart.start.term, applied_.term});
-  if (!restart.entries.empty()) term = std::max(term, restart.entries.back().term);
-  if (term != state.term) state.vote = kNoNode;
-  state.term = term;
-  state.commit = std::min(std::max({state.commit, restart.start.index, applied_.index}), last);
-  state.incarnation = loss.incarnation;
-  state.recovering = true;
+  wal::BeginLife(restart, applied_, DrawLife());
+  loss.incarnation = restart.hard_state.incarnation;
   KEELSON_RETURN_IF_ERROR(
       wal::StartOver(fs_, options_.wal_dir, options_.identity, restart, options_.wal));
   KEELSON_RETURN_IF_ERROR(OpenWal());
-  KEELSON_RETURN_IF_ERROR(CheckFit());
+  KEELSON_RETURN_IF_ERROR(Fits());
   if (options_.observer != nullptr) {
     options_.observer->On(options_.identity.node_id,
                           event::StorageRepaired{.incarnation = loss.incarnation,

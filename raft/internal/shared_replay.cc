@@ -57,6 +57,8 @@ absl::Status SharedReplay::OnGroupHead(GroupId group, const GroupHead& head) {
     return absl::DataLossError(absl::StrCat("group ", group, " cannot begin here"));
   }
   const auto [found, is_new] = groups_.try_emplace(group, head.next_index);
+  const uint64_t life = found->second.hard_state().incarnation;
+  if (!is_new && head.hard_state.incarnation > life) pins_.Clear(group);
   return InGroup(group, found->second.Begin(head));
 }
 

@@ -7,10 +7,12 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "base/status.h"
 #include "raft/internal/group_ids.h"
 #include "raft/internal/segment_pins.h"
 #include "raft/internal/shared_replay.h"
+#include "raft/internal/shared_salvage.h"
 #include "raft/internal/wal_batch.h"
 #include "raft/internal/wal_directory.h"
 #include "raft/internal/wal_format.h"
@@ -47,7 +49,9 @@ class GroupLog final : public Wal {
   absl::Status Compact(const SnapshotMetadata& start) override;
   [[nodiscard]] Stats GetStats() const override;
 
+  // Under the lock of the shared log.
   [[nodiscard]] const GroupState& state() const { return state_; }
+  void Restart(GroupState state) { state_ = std::move(state); }
   // Only SharedWalImpl calls it, after a sync.
   static SyncToken Token() { return MakeSyncToken(); }
 
@@ -69,26 +73,44 @@ class SharedWalImpl final : public SharedWal, public wal::HeadSource {
     }
   }
 
-  absl::Status Recover(const wal::LoadedSegments& log) { return writer_.Recover(log); }
+  // Returns the files that were moved aside.
+  absl::StatusOr<std::vector<std::string>> Recover(const wal::LoadedSegments& log) {
+    KEELSON_RETURN_IF_ERROR(writer_.Recover(log));
+    return writer_.MoveAside(log.replaced);
+  }
 
   absl::Status AddGroup(GroupId group, const SnapshotMetadata& start) override;
+  absl::Status BeginAnew(GroupId group, const SnapshotMetadata& start,
+                         const HardState& hard_state) override;
   absl::Status RemoveGroup(GroupId group) override;
-  [[nodiscard]] bool WasRemoved(GroupId group) const override { return removed_.Contains(group); }
+  [[nodiscard]] bool WasRemoved(GroupId group) const override {
+    absl::MutexLock lock(&mu_);
+    return removed_.Contains(group);
+  }
+  [[nodiscard]] wal::GroupRanges Removed() const override {
+    absl::MutexLock lock(&mu_);
+    return removed_.ranges();
+  }
   Wal* Group(GroupId group) override {
+    absl::MutexLock lock(&mu_);
     const auto found = groups_.find(group);
     return found == groups_.end() ? nullptr : found->second.get();
   }
   absl::StatusOr<SyncToken> Sync() override;
   [[nodiscard]] std::vector<GroupId> GroupsPinning(size_t keep_segments,
                                                    size_t limit) const override;
-  [[nodiscard]] Wal::Stats GetStats() const override { return writer_.GetStats(); }
+  [[nodiscard]] Wal::Stats GetStats() const override {
+    absl::MutexLock lock(&mu_);
+    return writer_.GetStats();
+  }
 
   // The head of a segment.
   [[nodiscard]] Index NextIndex() const override { return wal::kManyGroups; }
   [[nodiscard]] uint64_t HeadBytes() const override;
   void EncodeHead(BatchEncoder& encoder) const override;
 
-  // For GroupLog.
+  // For GroupLog, which holds the lock.
+  absl::Mutex& mu() { return mu_; }
   wal::SegmentWriter& writer() { return writer_; }
   wal::SegmentPins& pins() { return pins_; }
   [[nodiscard]] uint64_t reserve() const {
@@ -101,6 +123,12 @@ class SharedWalImpl final : public SharedWal, public wal::HeadSource {
   absl::Status RemoveOldSegments();
 
  private:
+  // Why `group` cannot begin now; OK: it can.
+  [[nodiscard]] absl::Status CheckId(GroupId group) const;
+
+  // Guards all below, and the state of the groups. The compiler is not told: the writer calls back
+  // for the head of a segment.
+  mutable absl::Mutex mu_;
   absl::flat_hash_map<GroupId, std::unique_ptr<GroupLog>> groups_;
   wal::GroupIds removed_;
   wal::SegmentPins pins_;
@@ -108,6 +136,7 @@ class SharedWalImpl final : public SharedWal, public wal::HeadSource {
 };
 
 absl::Status GroupLog::Append(const Batch& batch) {
+  absl::MutexLock lock(&shared_.mu());
   wal::SegmentWriter& writer = shared_.writer();
   if (!writer.poison().ok()) return writer.poison();
   const std::span<const Entry> entries = state_.NewEntries(batch);
@@ -136,6 +165,7 @@ absl::StatusOr<SyncToken> GroupLog::Sync() { return shared_.Sync(); }
 Wal::Stats GroupLog::GetStats() const { return shared_.GetStats(); }
 
 absl::Status GroupLog::Compact(const SnapshotMetadata& start) {
+  absl::MutexLock lock(&shared_.mu());
   wal::SegmentWriter& writer = shared_.writer();
   if (!writer.poison().ok()) return writer.poison();
   const absl::Status valid = state_.ValidateStart(start);
@@ -159,17 +189,23 @@ absl::Status SharedWalImpl::WriteRecord(GroupId group, RecordType type, std::str
   return writer_.Write();
 }
 
-absl::Status SharedWalImpl::AddGroup(GroupId group, const SnapshotMetadata& start) {
+absl::Status SharedWalImpl::CheckId(GroupId group) const {
   if (!writer_.poison().ok()) return writer_.poison();
   if (group == 0 || group == wal::kManyGroups) {
     return absl::InvalidArgumentError(absl::StrCat(group, " is no group id"));
   }
-  if (groups_.contains(group)) {
-    return absl::AlreadyExistsError(absl::StrCat("group ", group, " is in the log already"));
-  }
   if (removed_.Contains(group)) {
     return absl::FailedPreconditionError(
         absl::StrCat("group ", group, " was removed; its id cannot be used again"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SharedWalImpl::AddGroup(GroupId group, const SnapshotMetadata& start) {
+  absl::MutexLock lock(&mu_);
+  KEELSON_RETURN_IF_ERROR(CheckId(group));
+  if (groups_.contains(group)) {
+    return absl::AlreadyExistsError(absl::StrCat("group ", group, " is in the log already"));
   }
   auto log = std::make_unique<GroupLog>(*this, group, GroupState(start));
   KEELSON_RETURN_IF_ERROR(
@@ -178,7 +214,31 @@ absl::Status SharedWalImpl::AddGroup(GroupId group, const SnapshotMetadata& star
   return absl::OkStatus();
 }
 
+absl::Status SharedWalImpl::BeginAnew(GroupId group, const SnapshotMetadata& start,
+                                      const HardState& hard_state) {
+  absl::MutexLock lock(&mu_);
+  KEELSON_RETURN_IF_ERROR(CheckId(group));
+  const auto found = groups_.find(group);
+  const uint64_t life =
+      found == groups_.end() ? 0 : found->second->state().hard_state().incarnation;
+  if (hard_state.incarnation <= life) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("group ", group, ": life ", hard_state.incarnation, " after ", life));
+  }
+  GroupState state(start, hard_state);
+  KEELSON_RETURN_IF_ERROR(
+      WriteRecord(group, RecordType::kGroupHead, EncodedHead(state), reserve()));
+  pins_.Clear(group);
+  if (found == groups_.end()) {
+    groups_.emplace(group, std::make_unique<GroupLog>(*this, group, std::move(state)));
+  } else {
+    found->second->Restart(std::move(state));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SharedWalImpl::RemoveGroup(GroupId group) {
+  absl::MutexLock lock(&mu_);
   if (!writer_.poison().ok()) return writer_.poison();
   if (!groups_.contains(group)) {
     return absl::NotFoundError(absl::StrCat("group ", group, " is not in the log"));
@@ -192,6 +252,7 @@ absl::Status SharedWalImpl::RemoveGroup(GroupId group) {
 }
 
 absl::StatusOr<SyncToken> SharedWalImpl::Sync() {
+  absl::MutexLock lock(&mu_);
   if (!writer_.poison().ok()) return writer_.poison();
   KEELSON_RETURN_IF_ERROR(writer_.Sync());
   return GroupLog::Token();
@@ -211,6 +272,7 @@ absl::Status SharedWalImpl::RemoveOldSegments() {
 }
 
 std::vector<GroupId> SharedWalImpl::GroupsPinning(size_t keep_segments, size_t limit) const {
+  absl::MutexLock lock(&mu_);
   const auto& segments = writer_.segments();
   keep_segments = std::max<size_t>(keep_segments, 1);  // The one in use stays anyway.
   if (segments.size() <= keep_segments) return {};
@@ -242,6 +304,62 @@ class NoGroups final : public wal::HeadSource {
   void EncodeHead(BatchEncoder& /*encoder*/) const override {}
 };
 
+absl::StatusOr<std::unique_ptr<FileLock>> LockLog(FileSystem& fs, const std::string& dir) {
+  KEELSON_RETURN_IF_ERROR(wal::ListSegments(fs, dir).status());
+  auto lock = fs.Lock(JoinPath(dir, wal::kLockName));
+  if (!lock.ok()) return Annotate(lock.status(), "lock the write-ahead log '" + dir + "'");
+  return lock;
+}
+
+// Opens a log that is whole. Takes `lock` only then.
+absl::StatusOr<std::unique_ptr<SharedWal>> OpenWhole(FileSystem& fs, const std::string& dir,
+                                                     const Identity& identity,
+                                                     const Wal::Options& options,
+                                                     std::unique_ptr<FileLock>& lock,
+                                                     SharedWal::Recovered* recovered) {
+  wal::SharedReplay replay;
+  KEELSON_ASSIGN_OR_RETURN(const wal::LoadedSegments segments,
+                           wal::LoadSegments(fs, dir, identity, replay, nullptr));
+  if (absl::Status whole = replay.Check(); !whole.ok()) return Annotate(whole, "'" + dir + "'");
+  auto log = std::make_unique<SharedWalImpl>(fs, dir, options, std::move(lock), replay);
+  KEELSON_ASSIGN_OR_RETURN(recovered->moved_aside, log->Recover(segments));
+
+  recovered->torn_bytes = segments.torn_bytes;
+  for (auto& [group, records] : replay.groups()) {
+    Wal::Recovered& one = recovered->groups[group];
+    one.hard_state = records.hard_state();
+    one.start = records.start();
+    one.entries = std::move(records).TakeEntries();
+  }
+  return std::unique_ptr<SharedWal>(std::move(log));
+}
+
+// Replaces a damaged log by one of what is left.
+absl::StatusOr<SharedWal::Loss> Repair(FileSystem& fs, const std::string& dir,
+                                       const Identity& identity, const Wal::Options& options,
+                                       uint64_t incarnation, const absl::Status& damage) {
+  KEELSON_ASSIGN_OR_RETURN(wal::SharedSalvage salvage, wal::SalvageShared(fs, dir, identity));
+  SharedWal::Loss loss;
+  loss.what = std::string(damage.message());
+  loss.forgotten = salvage.forgotten;
+  std::map<GroupId, wal::Restart> groups;
+  for (auto& [id, group] : salvage.groups) {
+    wal::Restart& restart = groups[id];
+    if (group.rest.has_value()) {
+      restart.start = std::move(group.rest->start);
+      restart.entries = std::move(group.rest->entries);
+      restart.hard_state = group.rest->hard_state;
+    }
+    if (!group.lost) continue;
+    wal::BeginLife(restart, {}, incarnation);
+    const Index kept = restart.start.index + restart.entries.size();
+    loss.groups[id] = {.kept = kept, .known = std::max(kept, group.highest_entry)};
+  }
+  KEELSON_RETURN_IF_ERROR(
+      wal::StartOverShared(fs, dir, identity, groups, salvage.removed, options));
+  return loss;
+}
+
 }  // namespace
 
 absl::StatusOr<bool> SharedWal::Exists(FileSystem& fs, const std::string& dir) {
@@ -264,24 +382,21 @@ absl::StatusOr<std::unique_ptr<SharedWal>> SharedWal::Open(FileSystem& fs, const
                                                            const Identity& identity,
                                                            const Wal::Options& options,
                                                            Recovered* recovered) {
-  KEELSON_RETURN_IF_ERROR(wal::ListSegments(fs, dir).status());
-  auto lock = fs.Lock(JoinPath(dir, wal::kLockName));
-  if (!lock.ok()) return Annotate(lock.status(), "lock the write-ahead log '" + dir + "'");
-  wal::SharedReplay replay;
-  KEELSON_ASSIGN_OR_RETURN(const wal::LoadedSegments segments,
-                           wal::LoadSegments(fs, dir, identity, replay, nullptr));
-  if (absl::Status whole = replay.Check(); !whole.ok()) return Annotate(whole, "'" + dir + "'");
-  auto log = std::make_unique<SharedWalImpl>(fs, dir, options, *std::move(lock), replay);
-  KEELSON_RETURN_IF_ERROR(log->Recover(segments));
+  KEELSON_ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, LockLog(fs, dir));
+  return OpenWhole(fs, dir, identity, options, lock, recovered);
+}
 
-  recovered->torn_bytes = segments.torn_bytes;
-  for (auto& [group, records] : replay.groups()) {
-    Wal::Recovered& one = recovered->groups[group];
-    one.hard_state = records.hard_state();
-    one.start = records.start();
-    one.entries = std::move(records).TakeEntries();
-  }
-  return std::unique_ptr<SharedWal>(std::move(log));
+absl::StatusOr<std::unique_ptr<SharedWal>> SharedWal::OpenAndRepair(
+    FileSystem& fs, const std::string& dir, const Identity& identity, const Wal::Options& options,
+    uint64_t incarnation, Recovered* recovered) {
+  KEELSON_ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, LockLog(fs, dir));
+  auto log = OpenWhole(fs, dir, identity, options, lock, recovered);
+  if (!absl::IsDataLoss(log.status()) || lock == nullptr) return log;
+  KEELSON_ASSIGN_OR_RETURN(Loss loss,
+                           Repair(fs, dir, identity, options, incarnation, log.status()));
+  log = OpenWhole(fs, dir, identity, options, lock, recovered);
+  if (log.ok()) recovered->loss = std::move(loss);
+  return log;
 }
 
 }  // namespace keelson::raft

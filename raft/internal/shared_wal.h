@@ -12,9 +12,10 @@
 // is known of every group but its entries, so a group that does nothing keeps no segment; one that
 // holds entries in an old segment does, until it is compacted (GroupsPinning).
 //
-// Errors and poison are those of Wal; they concern all groups.
+// Errors and poison are those of Wal; they concern all groups. Damage found at Open concerns the
+// groups whose records are damaged, or may be (OpenAndRepair).
 //
-// Threading: one thread at a time, for the log and for the groups together.
+// Threading: thread-safe, the log and the groups together.
 #ifndef KEELSON_RAFT_INTERNAL_SHARED_WAL_H_
 #define KEELSON_RAFT_INTERNAL_SHARED_WAL_H_
 
@@ -22,6 +23,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +31,7 @@
 #include "absl/status/statusor.h"
 #include "base/file_system.h"
 #include "raft/durability.h"
+#include "raft/internal/wal_format.h"
 #include "raft/types.h"
 #include "raft/wal.h"
 
@@ -36,9 +39,24 @@ namespace keelson::raft {
 
 class SharedWal {
  public:
+  // Durable data that is gone.
+  struct Loss {
+    struct Group {
+      Index kept = 0;   // the last entry of what is left of its log
+      Index known = 0;  // the last entry that is known to have been there; at least `kept`
+    };
+    std::string what;  // which file, where, and what is wrong: the first bad place
+    // Those that lost something, or may have. Their hard state says so. One whose beginning cannot be read
+    // has no entries, and starts after index 0 of an empty membership.
+    std::map<GroupId, Group> groups;
+    bool forgotten = false;  // groups may be missing, or ids of removed ones be forgotten
+  };
+
   struct Recovered {
-    std::map<GroupId, Wal::Recovered> groups;  // torn_bytes is 0 in each
-    uint64_t torn_bytes = 0;                   // as Wal::Recovered
+    std::map<GroupId, Wal::Recovered> groups;   // torn_bytes is 0 in each
+    uint64_t torn_bytes = 0;                    // as Wal::Recovered
+    std::optional<Loss> loss = {};              // only from OpenAndRepair
+    std::vector<std::string> moved_aside = {};  // as Wal::Recovered
   };
 
   // True if `dir` holds a log.
@@ -53,6 +71,13 @@ class SharedWal {
                                                          const Identity& identity,
                                                          const Wal::Options& options,
                                                          Recovered* recovered);
+  // As Open, but damage is no error: the damaged files are moved aside, and a new log holds what
+  // is left. Each group that has lost something begins a life with an incarnation of at least `incarnation`,
+  // and recovers (docs/decisions/0010). After a crash there is the old log or the new one.
+  // RESOURCE_EXHAUSTED: no space for it, nothing has changed.
+  static absl::StatusOr<std::unique_ptr<SharedWal>> OpenAndRepair(
+      FileSystem& fs, const std::string& dir, const Identity& identity, const Wal::Options& options,
+      uint64_t incarnation, Recovered* recovered);
   virtual ~SharedWal() = default;
 
   // Begins the log of `group`, which starts after `start`; durable after Sync. Nothing has changed
@@ -64,12 +89,21 @@ class SharedWal {
   //   RESOURCE_EXHAUSTED   no space for the next segment.
   virtual absl::Status AddGroup(GroupId group, const SnapshotMetadata& start) = 0;
 
+  // The log of `group` is empty from now on and starts after `start`, with a hard state that says that
+  // what was there is lost: its incarnation is greater than before. Also for a group that is not
+  // there, because where it began is lost. Durable after Sync. Errors as AddGroup, but for
+  // ALREADY_EXISTS; INVALID_ARGUMENT also for an incarnation that is not greater.
+  virtual absl::Status BeginAnew(GroupId group, const SnapshotMetadata& start,
+                                 const HardState& hard_state) = 0;
+
   // Forgets `group` and its log; durable after Sync. The Wal that Group gave for it is gone.
   // NOT_FOUND: there is none. RESOURCE_EXHAUSTED as for AddGroup.
   virtual absl::Status RemoveGroup(GroupId group) = 0;
 
   // True when `group` was here and has been removed.
   [[nodiscard]] virtual bool WasRemoved(GroupId group) const = 0;
+  // All that have been.
+  [[nodiscard]] virtual wal::GroupRanges Removed() const = 0;
 
   // The log of `group`; null if there is none. Its Sync is that of the whole log. Lives until
   // RemoveGroup or the end of this object.

@@ -14,19 +14,6 @@
 namespace keelson::raft::wal {
 namespace {
 
-absl::StatusOr<std::string> ReadSegment(FileSystem& fs, const std::string& path) {
-  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {}));
-  KEELSON_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
-  if (size > kMaxSegmentBytes) {
-    return absl::DataLossError(
-        absl::StrCat("'", path, "' has ", size, " bytes, more than any segment"));
-  }
-  std::string bytes(size, '\0');
-  KEELSON_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, std::span(bytes)));
-  bytes.resize(got);
-  return bytes;
-}
-
 absl::Status At(const absl::Status& status, const std::string& path, uint64_t offset) {
   return Annotate(status, absl::StrCat("'", path, "' at ", offset));
 }
@@ -57,21 +44,15 @@ class Loader {
 absl::Status Loader::CheckHead(const std::string& path, const SegmentReader& reader,
                                uint64_t sequence) {
   const SegmentHead& head = reader.head();
-  const Identity found = {.cluster_id = head.cluster_id, .node_id = head.node_id};
-  if (expected_.has_value() && found != *expected_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("'", path, "' belongs to node ", absl::Hex(found.node_id), " of cluster ",
-                     absl::Hex(found.cluster_id), ", not to node ", absl::Hex(expected_->node_id),
-                     " of cluster ", absl::Hex(expected_->cluster_id)));
-  }
+  KEELSON_RETURN_IF_ERROR(CheckOwner(path, head, expected_));
   if (head.sequence != sequence) {
     return absl::DataLossError(absl::StrCat("'", path, "' at 0: holds segment ",
                                             SegmentName(head.sequence), " under another name"));
   }
   if (log_.segments.empty()) return At(sink_.OnSegment(head, /*oldest=*/true), path, 0);
   const LoadedSegment& previous = log_.segments.back();
-  if (head.incarnation != previous.head.incarnation || found.node_id != previous.head.node_id ||
-      found.cluster_id != previous.head.cluster_id) {
+  if (head.incarnation != previous.head.incarnation || head.node_id != previous.head.node_id ||
+      head.cluster_id != previous.head.cluster_id) {
     return absl::DataLossError(
         absl::StrCat("'", path, "' at 0: is of another log than '", last_path_, "'"));
   }
@@ -129,39 +110,6 @@ absl::Status Loader::Load(const std::string& path, uint64_t sequence, bool is_la
   if (!is_last) return absl::OkStatus();
   log_.unproven = bytes.substr(synced, reader.offset() - synced);
   return CheckEnd(path, reader);
-}
-
-// Where in `sequences` the log begins: at the last segment that has no predecessor. Those before it
-// are of a log that it replaces.
-absl::StatusOr<size_t> FirstOfLog(FileSystem& fs, const std::string& dir,
-                                  const std::vector<uint64_t>& sequences) {
-  struct Head {
-    size_t at;
-    uint64_t incarnation;
-    bool has_predecessor;
-  };
-  std::vector<Head> heads;
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const std::string path = JoinPath(dir, SegmentName(sequences[i]));
-    KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {}));
-    std::string bytes(RecordBytes(kSegmentHeadBytes), '\0');
-    KEELSON_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, std::span(bytes)));
-    bytes.resize(got);
-    const absl::StatusOr<SegmentReader> reader = SegmentReader::Open(path, bytes);
-    if (!reader.ok()) continue;  // Damaged, or of a newer version: loading it says so.
-    heads.push_back({.at = i,
-                     .incarnation = reader->head().incarnation,
-                     .has_predecessor = reader->head_record().header.previous_crc != 0});
-  }
-  for (auto head = heads.rbegin(); head != heads.rend(); ++head) {
-    if (head->has_predecessor) continue;
-    // A checksum can be 0 by chance. A log that replaces another has an incarnation of its own.
-    const bool fresh = std::none_of(std::next(head), heads.rend(), [&head](const Head& older) {
-      return older.incarnation == head->incarnation;
-    });
-    if (fresh) return head->at;
-  }
-  return 0;
 }
 
 // Loads the whole log, or what comes before the damage that the error is about.
@@ -222,6 +170,63 @@ class SingleLog final : public RecordSink {
 };
 
 }  // namespace
+
+absl::StatusOr<std::string> ReadSegment(FileSystem& fs, const std::string& path) {
+  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {}));
+  KEELSON_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  if (size > kMaxSegmentBytes) {
+    return absl::DataLossError(
+        absl::StrCat("'", path, "' has ", size, " bytes, more than any segment"));
+  }
+  std::string bytes(size, '\0');
+  KEELSON_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, std::span(bytes)));
+  bytes.resize(got);
+  return bytes;
+}
+
+absl::Status CheckOwner(const std::string& path, const SegmentHead& head,
+                        const std::optional<Identity>& expected) {
+  const Identity found = {.cluster_id = head.cluster_id, .node_id = head.node_id};
+  if (!expected.has_value() || found == *expected) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("'", path, "' belongs to node ", absl::Hex(found.node_id), " of cluster ",
+                   absl::Hex(found.cluster_id), ", not to node ", absl::Hex(expected->node_id),
+                   " of cluster ", absl::Hex(expected->cluster_id)));
+}
+
+absl::StatusOr<SegmentPlace> ReadSegmentPlace(FileSystem& fs, const std::string& dir,
+                                              uint64_t sequence) {
+  const std::string path = JoinPath(dir, SegmentName(sequence));
+  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {}));
+  std::string bytes(RecordBytes(kSegmentHeadBytes), '\0');
+  KEELSON_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, std::span(bytes)));
+  bytes.resize(got);
+  KEELSON_ASSIGN_OR_RETURN(const SegmentReader reader, SegmentReader::Open(path, bytes));
+  return SegmentPlace{.head = reader.head(),
+                      .has_predecessor = reader.head_record().header.previous_crc != 0};
+}
+
+absl::StatusOr<size_t> FirstOfLog(FileSystem& fs, const std::string& dir,
+                                  const std::vector<uint64_t>& sequences) {
+  std::vector<std::pair<size_t, SegmentPlace>> places;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const absl::StatusOr<SegmentPlace> place = ReadSegmentPlace(fs, dir, sequences[i]);
+    // Damaged, or of a newer version: loading it says so.
+    if (absl::IsDataLoss(place.status()) || absl::IsUnimplemented(place.status())) continue;
+    if (!place.ok()) return place.status();
+    places.emplace_back(i, *place);
+  }
+  for (auto place = places.rbegin(); place != places.rend(); ++place) {
+    if (place->second.has_predecessor) continue;
+    // A checksum can be 0 by chance. A log that replaces another has an incarnation of its own.
+    const uint64_t incarnation = place->second.head.incarnation;
+    const bool fresh = std::none_of(std::next(place), places.rend(), [&](const auto& older) {
+      return older.second.head.incarnation == incarnation;
+    });
+    if (fresh) return place->first;
+  }
+  return 0;
+}
 
 absl::StatusOr<std::vector<uint64_t>> ListSegments(FileSystem& fs, const std::string& dir) {
   KEELSON_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(dir));

@@ -27,6 +27,27 @@ inline constexpr uint64_t kMaxSegmentBytes = uint64_t{8} << 30;
 // no segment in it.
 absl::StatusOr<std::vector<uint64_t>> ListSegments(FileSystem& fs, const std::string& dir);
 
+// The bytes of a segment. DATA_LOSS: it is larger than any segment is.
+absl::StatusOr<std::string> ReadSegment(FileSystem& fs, const std::string& path);
+
+// The head of the segment `sequence`, and whether another one came before it. Errors as
+// SegmentReader::Open.
+struct SegmentPlace {
+  SegmentHead head;
+  bool has_predecessor = false;
+};
+absl::StatusOr<SegmentPlace> ReadSegmentPlace(FileSystem& fs, const std::string& dir,
+                                              uint64_t sequence);
+
+// Where in `sequences`, which ListSegments gave, the log begins: at the last segment that has no
+// predecessor. Those before it are of a log that it replaces.
+absl::StatusOr<size_t> FirstOfLog(FileSystem& fs, const std::string& dir,
+                                  const std::vector<uint64_t>& sequences);
+
+// FAILED_PRECONDITION when the segment in `path` is not of whom it is `expected` to be.
+absl::Status CheckOwner(const std::string& path, const SegmentHead& head,
+                        const std::optional<Identity>& expected);
+
 struct LoadedSegment {
   SegmentHead head;
   uint64_t file_bytes = 0;

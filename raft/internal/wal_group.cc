@@ -7,8 +7,9 @@
 
 namespace keelson::raft::wal {
 
-GroupState::GroupState(SnapshotMetadata start)
-    : start_(std::move(start)), hard_state_{.commit = start_.index}, last_index_(start_.index) {
+GroupState::GroupState(SnapshotMetadata start, const HardState& hard_state)
+    : start_(std::move(start)), hard_state_(hard_state), last_index_(start_.index) {
+  hard_state_.commit = start_.index;
   terms_.StartAt(start_.index, start_.term);
 }
 

@@ -18,8 +18,8 @@ namespace keelson::raft::wal {
 
 class GroupState {
  public:
-  // A log that starts after `start`.
-  explicit GroupState(SnapshotMetadata start);
+  // A log that starts after `start` and is empty.
+  explicit GroupState(SnapshotMetadata start, const HardState& hard_state = {});
   // What was read.
   explicit GroupState(const LogReplay& replay);
 

@@ -1,5 +1,6 @@
 #include "raft/internal/wal_repair.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -49,6 +50,18 @@ absl::StatusOr<Salvage> ReadDamaged(FileSystem& fs, const std::string& dir,
   // What lies behind a gap hangs in the air.
   if (replay.started() && !replay.has_gap()) result.rest = ToRecovered(std::move(salvaged.log));
   return result;
+}
+
+void BeginLife(Restart& restart, const SnapshotMetadata& applied, uint64_t incarnation) {
+  HardState& state = restart.hard_state;
+  const Index last = restart.start.index + restart.entries.size();
+  Term term = std::max({state.term, restart.start.term, applied.term});
+  if (!restart.entries.empty()) term = std::max(term, restart.entries.back().term);
+  if (term != state.term) state.vote = kNoNode;
+  state.term = term;
+  state.commit = std::min(std::max({state.commit, restart.start.index, applied.index}), last);
+  state.incarnation = std::max(state.incarnation + 1, incarnation);
+  state.recovering = true;
 }
 
 absl::Status StartOver(FileSystem& fs, const std::string& dir, const Identity& identity,

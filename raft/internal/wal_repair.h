@@ -36,6 +36,11 @@ struct Restart {
   HardState hard_state;        // its commit within the entries
 };
 
+// Makes the hard state of `restart` that of a member which has lost something, knows of its earlier
+// life no more than `restart`, and whose machine is at `applied`: its new incarnation is `incarnation`,
+// or the one after that of its earlier life if that is greater.
+void BeginLife(Restart& restart, const SnapshotMetadata& applied, uint64_t incarnation);
+
 // Replaces the log in `dir`, if any, durably by one that holds `restart`. After a crash there is
 // the old log or the new one. The files of the old one stay: the next Wal::Open renames them to
 // *.wal.damaged. Call it only with a hard state that says that something was lost, unless

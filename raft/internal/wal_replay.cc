@@ -29,6 +29,9 @@ void TermRuns::StartAt(Index index, Term term) {
 }
 
 absl::Status LogReplay::Begin(const GroupHead& head) {
+  if (started_ && head.hard_state.incarnation > hard_state_.incarnation) {
+    *this = LogReplay(head.next_index);
+  }
   if (!started_) {
     base_ = head.next_index - 1;
     hard_state_ = head.hard_state;

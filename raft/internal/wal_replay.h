@@ -36,8 +36,9 @@ class LogReplay {
   // `next_index`: of the head of the oldest segment there is.
   explicit LogReplay(Index next_index) : base_(next_index - 1) {}
 
-  // Takes the place of the records before: what a shared log repeats of the group. DATA_LOSS when
-  // records came before and it contradicts them.
+  // What a shared log says of the group at the head of a segment, or when it begins. A greater
+  // incarnation than before begins it anew: the records before are of an earlier life, and nothing
+  // of them holds. Otherwise it repeats them, and DATA_LOSS says that it contradicts them.
   absl::Status Begin(const GroupHead& head);
 
   // DATA_LOSS when the record contradicts those before it, UNIMPLEMENTED for a reserved

@@ -130,6 +130,38 @@ bool SegmentReader::MayBeTorn() const {
   return false;
 }
 
+std::optional<RecordHeader> SegmentReader::HeaderAlone() const {
+  const std::optional<RecordHeader> header = HeaderAt(offset_);
+  if (!header.has_value() || header->previous_crc != chain_) return std::nullopt;
+  if (RecordBytes(header->payload_bytes) > bytes_.size() - offset_) return std::nullopt;
+  return header;
+}
+
+void SegmentReader::SkipPayload() {
+  const std::optional<RecordHeader> header = HeaderAlone();
+  if (!header.has_value()) return;
+  offset_ += RecordBytes(header->payload_bytes);
+  chain_ = header->crc;
+}
+
+bool SegmentReader::Resync() {
+  const uint64_t end = ContentEnd();
+  for (uint64_t at = offset_ + kAlignment; at < end; at += kAlignment) {
+    const std::optional<RecordHeader> header = HeaderAt(at);
+    if (!header.has_value()) continue;
+    offset_ = at;
+    chain_ = header->previous_crc;
+    return true;
+  }
+  return false;
+}
+
+SegmentReader SegmentReader::WithoutHead(std::string_view bytes, const SegmentHead& head) {
+  SegmentReader reader(bytes, head, Record());
+  reader.offset_ = 0;
+  return reader;
+}
+
 Index HighestEntry(std::string_view bytes, uint64_t incarnation, uint64_t sequence) {
   Index highest = 0;
   for (uint64_t at = 0; at + kHeaderBytes <= bytes.size(); at += kAlignment) {

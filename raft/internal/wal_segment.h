@@ -55,6 +55,20 @@ class SegmentReader {
   // A sector that a torn write lost is as it was before, zeros; what is there, is there as written.
   [[nodiscard]] bool MayBeTorn() const;
 
+  // --- For what lies behind damage ---
+
+  // After Next returned nullopt: the header at offset() if it is sound, continues the chain and its
+  // record fits into the file. Then the payload alone is damaged or torn.
+  [[nodiscard]] std::optional<RecordHeader> HeaderAlone() const;
+  // Goes on behind that record, which the chain passes unbroken: it is one of headers.
+  void SkipPayload();
+  // Goes on at the next sound header behind offset(). False: there is none. What lies in between is
+  // lost, and nobody knows what it was.
+  bool Resync();
+  // Of a segment whose head is damaged; `head` says of which log and which segment it is. Begin
+  // with Resync.
+  static SegmentReader WithoutHead(std::string_view bytes, const SegmentHead& head);
+
  private:
   SegmentReader(std::string_view bytes, const SegmentHead& head, const Record& head_record);
   [[nodiscard]] std::optional<RecordHeader> HeaderAt(uint64_t offset) const;

@@ -60,6 +60,7 @@ class VirtualHosts {
   }
 
   VirtualHost& At(NodeId id) { return *hosts_[id - 1]; }
+  const std::array<std::unique_ptr<VirtualHost>, kHosts>& all() const { return hosts_; }
   sim::SimWorld& world() { return world_; }
   VirtualNetwork& network() { return network_; }
 
@@ -100,6 +101,14 @@ class VirtualHosts {
 
   // Starts the host, with the groups of its log.
   void Start(NodeId id) {
+    Open(id);
+    VirtualHost& host = At(id);
+    for (const GroupId group : host.host->Recovered()) {
+      KEELSON_REQUIRE_OK(host.host->StartGroup(group, &MachineOf(host, group, {})));
+    }
+  }
+  // The same without the groups.
+  void Open(NodeId id) {
     VirtualHost& host = At(id);
     ++host.life;
     host.clock = std::make_unique<sim::SimClock>(world_, 1);
@@ -126,9 +135,6 @@ class VirtualHosts {
                                                 .apply = host.apply.get(),
                                                 .background = host.background.get(),
                                                 .random = random}));
-    for (const GroupId group : host.host->Recovered()) {
-      KEELSON_REQUIRE_OK(host.host->StartGroup(group, &MachineOf(host, group, {})));
-    }
     network_.SetSink(id, host.host.get());
     network_.SetStores(id, [&host](GroupId group) { return host.host->Snapshots(group); });
   }

@@ -9,7 +9,6 @@
 //   load SECONDS  keeps one entry of --bytes in flight in every group that this host leads
 // Ends with the input.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -17,158 +16,48 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
-#include "base/burst.h"
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/executor.h"
 #include "base/file_system.h"
 #include "base/random.h"
 #include "raft/host.h"
 #include "raft/transport/peer_transport.h"
+#include "tests/bench/raft_bench.h"
 
 namespace {
 
-using keelson::Burst;
 using keelson::RealClock;
 using keelson::RealFileSystem;
 using keelson::ThreadExecutor;
-using SteadyClock = std::chrono::steady_clock;
+using keelson::bench::Must;
+using keelson::bench::SteadyClock;
 namespace raft = keelson::raft;
+namespace bench = keelson::bench;
 
-struct Options {
-  raft::NodeId id = 1;
-  std::string dir;
-  std::vector<std::string> peers;
-  size_t bytes = 64;
+struct Options : bench::MemberFlags {
   int loops = 1;
 };
 
-template <typename T>
-T Must(absl::StatusOr<T> value) {
-  KEELSON_CHECK(value.ok()) << value.status().ToString();
-  return *std::move(value);
-}
-void Must(const absl::Status& status) { KEELSON_CHECK(status.ok()) << status.ToString(); }
-
-// Proposes to a group, when its last entry has been applied, the next one.
-class Load {
+class Machine final : public bench::CountingMachine {
  public:
-  explicit Load(size_t bytes) : bytes_(std::max<size_t>(bytes, 1)) {}
-
-  [[nodiscard]] size_t bytes() const { return bytes_; }
-
-  // Blocks; loads `nodes`, by position. Prints the report.
-  void Run(std::vector<std::shared_ptr<raft::Node>> nodes, double seconds) {
-    const auto start = SteadyClock::now();
-    {
-      absl::MutexLock lock(&mu_);
-      nodes_ = std::move(nodes);
-      started_.assign(nodes_.size(), start);
-      latencies_us_.clear();
-      errors_ = 0;
-      running_ = nodes_.size();
-      end_ = start + std::chrono::duration_cast<SteadyClock::duration>(
-                         std::chrono::duration<double>(seconds));
-    }
-    {
-      Burst burst;
-      for (size_t slot = 0; slot < nodes_.size(); ++slot) Propose(slot);
-    }
-    absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(
-        +[](size_t* running) { return *running == 0; }, &running_));
-    const double elapsed = std::chrono::duration<double>(SteadyClock::now() - start).count();
-    std::sort(latencies_us_.begin(), latencies_us_.end());
-    const auto percentile = [this](double p) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      if (latencies_us_.empty()) return uint32_t{0};
-      const auto at = static_cast<size_t>(p * static_cast<double>(latencies_us_.size()));
-      return latencies_us_[std::min(latencies_us_.size() - 1, at)];
-    };
-    std::printf(
-        "{\"groups\":%zu,\"ops\":%zu,\"errors\":%d,\"seconds\":%.3f,\"p50_us\":%u,"
-        "\"p99_us\":%u}\n",
-        nodes_.size(), latencies_us_.size(), errors_, elapsed, percentile(0.5), percentile(0.99));
-    nodes_.clear();
-  }
-
-  // On the apply executor: the entry of this slot.
-  void Applied(size_t slot) {
-    const auto now = SteadyClock::now();
-    {
-      absl::MutexLock lock(&mu_);
-      if (slot >= nodes_.size()) return;
-      latencies_us_.push_back(static_cast<uint32_t>(
-          std::chrono::duration_cast<std::chrono::microseconds>(now - started_[slot]).count()));
-      started_[slot] = now;
-      if (now >= end_) {
-        --running_;
-        return;
-      }
-    }
-    Propose(slot);
-  }
-
- private:
-  void Propose(size_t slot) {
-    std::string bytes(bytes_ + sizeof(uint32_t), 'x');
-    const auto number = static_cast<uint32_t>(slot);
-    std::copy_n(reinterpret_cast<const char*>(&number), sizeof(number), bytes.data());
-    nodes_[slot]->Propose(raft::Payload(std::move(bytes)), [this](const absl::Status& status) {
-      absl::MutexLock lock(&mu_);
-      if (errors_++ == 0) std::fprintf(stderr, "refused: %s\n", status.ToString().c_str());
-      --running_;
-    });
-  }
-
-  const size_t bytes_;
-  absl::Mutex mu_;
-  std::vector<std::shared_ptr<raft::Node>> nodes_;  // constant while a load runs
-  size_t running_ ABSL_GUARDED_BY(mu_) = 0;
-  int errors_ ABSL_GUARDED_BY(mu_) = 0;
-  SteadyClock::time_point end_ ABSL_GUARDED_BY(mu_);
-  std::vector<SteadyClock::time_point> started_ ABSL_GUARDED_BY(mu_);
-  std::vector<uint32_t> latencies_us_ ABSL_GUARDED_BY(mu_);
-};
-
-// Counts, in memory alone: what is measured is the rest. There is never a snapshot.
-class Machine final : public raft::StateMachine {
- public:
-  Machine(raft::SnapshotMetadata start, Load& load) : applied_(std::move(start)), load_(load) {}
-
-  raft::SnapshotMetadata Applied() override { return applied_; }
-  absl::Status Apply(std::span<const raft::Entry> entries,
-                     const raft::SnapshotMetadata& after) override {
-    applied_ = after;
-    if (!loaded_.load(std::memory_order_acquire)) return absl::OkStatus();
-    for (const raft::Entry& entry : entries) {
-      if (entry.data.size() != load_.bytes() + sizeof(uint32_t)) continue;
-      uint32_t slot = 0;
-      std::copy_n(entry.data.view().data(), sizeof(slot), reinterpret_cast<char*>(&slot));
-      load_.Applied(slot);
-    }
-    return absl::OkStatus();
-  }
-  absl::Status Flush() override { return absl::OkStatus(); }
-  absl::StatusOr<std::unique_ptr<raft::StateCapture>> Capture() override {
-    return absl::UnimplementedError("no snapshots here");
-  }
-  absl::Status Restore(raft::SnapshotReader&, const raft::SnapshotMetadata&) override {
-    return absl::UnimplementedError("no snapshots here");
-  }
+  Machine(raft::SnapshotMetadata start, bench::Load& load)
+      : CountingMachine(std::move(start)), load_(load) {}
 
   // Whether what is applied here is of the load of this process.
   void SetLoaded(bool loaded) { loaded_.store(loaded, std::memory_order_release); }
 
  private:
-  raft::SnapshotMetadata applied_;
-  Load& load_;
+  void OnApplied(std::span<const raft::Entry> entries) override {
+    if (loaded_.load(std::memory_order_acquire)) load_.Applied(entries);
+  }
+
+  bench::Load& load_;
   std::atomic<bool> loaded_{false};
 };
 
@@ -189,7 +78,7 @@ class Member {
     MakeTransport();
     raft::Host::Options host;
     host.id = options.id;
-    host.cluster_id = 0xbe;
+    host.cluster_id = bench::kClusterId;
     host.dir = options.dir;
     host.on_fatal = [](raft::GroupId, const absl::Status& status) { Must(status); };
     raft::Host::Env env;
@@ -212,35 +101,18 @@ class Member {
     for (ThreadExecutor* thread : {&append_, &apply_, &background_}) thread->Stop();
   }
 
-  void Serve(std::istream& commands) {
-    for (std::string line; std::getline(commands, line);) {
-      std::istringstream words(line);
-      std::string verb;
-      words >> verb;
-      Do(verb, words);
-      std::fflush(stdout);
-    }
-  }
+  bool Do(const std::string& verb, std::istream& words);
 
  private:
   void MakeTransport() {
-    raft::PeerTransport::Options transport;
-    transport.self = options_.id;
-    transport.cluster_id = 0xbe;
-    transport.listen_address = options_.peers[options_.id - 1];
-    for (raft::NodeId id = 1; id <= options_.peers.size(); ++id) {
-      if (id != options_.id) transport.peers[id] = options_.peers[id - 1];
-    }
+    raft::PeerTransport::Options transport = bench::TransportOptions(options_);
     transport.max_queued_messages = 1 << 18;  // All groups may speak at once.
     transport.snapshots_of = [this](raft::GroupId group) { return host_->Snapshots(group); };
     transport_ = Must(raft::PeerTransport::Create(std::move(transport)));
   }
 
   void Create(size_t count) {
-    raft::SnapshotMetadata start;
-    for (raft::NodeId id = 1; id <= options_.peers.size(); ++id) {
-      start.conf_state.voters.push_back(id);
-    }
+    const raft::SnapshotMetadata start = bench::FirstMembership(options_);
     std::vector<raft::Host::NewGroup> groups;
     for (size_t i = 0; i < count; ++i) {
       machines_.push_back(std::make_unique<Machine>(start, load_));
@@ -277,28 +149,17 @@ class Member {
       machines_[i]->SetLoaded(leads);
       if (leads) led.push_back(std::move(node));
     }
-    load_.Run(std::move(led), seconds);
+    const size_t groups = led.size();
+    const bench::Load::Report report = load_.Run(std::move(led), seconds);
+    std::printf(
+        "{\"groups\":%zu,\"ops\":%zu,\"errors\":%d,\"seconds\":%.3f,\"p50_us\":%u,"
+        "\"p99_us\":%u}\n",
+        groups, report.ops, report.errors, report.seconds, report.p50_us, report.p99_us);
     for (const auto& machine : machines_) machine->SetLoaded(false);
   }
 
-  void Do(const std::string& verb, std::istream& words) {
-    if (verb == "create") {
-      size_t count = 0;
-      words >> count;
-      Create(count);
-    } else if (verb == "stats") {
-      Stats();
-    } else if (verb == "load") {
-      double seconds = 1;
-      words >> seconds;
-      RunLoad(seconds);
-    } else {
-      std::printf("{\"error\":\"unknown command\"}\n");
-    }
-  }
-
   const Options options_;
-  Load load_;
+  bench::Load load_;
   std::vector<std::unique_ptr<Machine>> machines_;  // group id - 1
   std::unique_ptr<raft::PeerTransport> transport_;
   std::vector<std::unique_ptr<ThreadExecutor>> loops_;
@@ -308,27 +169,38 @@ class Member {
   std::unique_ptr<raft::Host> host_;
 };
 
+bool Member::Do(const std::string& verb, std::istream& words) {
+  if (verb == "create") {
+    size_t count = 0;
+    words >> count;
+    Create(count);
+  } else if (verb == "stats") {
+    Stats();
+  } else if (verb == "load") {
+    double seconds = 1;
+    words >> seconds;
+    RunLoad(seconds);
+  } else {
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
   CLI::App app("A host of many raft groups that loads itself, driven by standard input.");
-  app.add_option("--id", options.id, "of this host, from 1")->required();
-  app.add_option("--dir", options.dir, "an empty folder")->required();
-  app.add_option("--peers", options.peers, "host:port of all hosts, by id")
-      ->required()
-      ->delimiter(',');
-  app.add_option("--bytes", options.bytes, "size of each entry")->capture_default_str();
+  bench::AddFlags(app, options);
   app.add_option("--loops", options.loops, "threads for the groups")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  if (options.id < 1 || options.id > options.peers.size()) {
-    std::fprintf(stderr, "raft_host_bench: --id %llu is not among --peers\n",
-                 static_cast<unsigned long long>(options.id));
-    return 2;
-  }
+  if (!bench::CheckFlags("raft_host_bench", options)) return 2;
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // As kvstored does.
-  Member(options).Serve(std::cin);
+  Member member(options);
+  bench::Serve(std::cin, [&member](const std::string& verb, std::istream& words) {
+    return member.Do(verb, words);
+  });
   return 0;
 }
