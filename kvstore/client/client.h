@@ -29,6 +29,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -129,6 +130,23 @@ class Client {
   // Of the member this client talks to; give Connect a single endpoint to ask a certain one.
   virtual absl::StatusOr<etcdserverpb::StatusResponse> Status() = 0;
 
+  // A method of etcd's that has no function here, with one message each way: `request` and the
+  // answer are protobuf's bytes. InvokeMethod (below) is this with types. `may_repeat`: it does no
+  // harm twice.
+  virtual absl::StatusOr<std::string> Invoke(const std::string& /*path*/, std::string /*request*/,
+                                             bool /*may_repeat*/) {
+    return NoCluster();
+  }
+
+  // Streams the database of the member this client talks to: `take` gets the pieces in order, the
+  // last of them its SHA-256. An error of `take` ends the stream and is passed on. Takes as long as
+  // it takes: `timeout` is its own, and infinite if need be. Not repeated.
+  virtual absl::Status Snapshot(
+      absl::Duration /*timeout*/,
+      absl::FunctionRef<absl::Status(std::string_view piece, uint64_t remaining_bytes)> /*take*/) {
+    return NoCluster();
+  }
+
  private:
   static absl::Status NoCluster() { return absl::UnimplementedError("there is no cluster"); }
 };
@@ -155,12 +173,30 @@ struct ConnectOptions {
   // connections that are probed too often. And how long a probe may take.
   absl::Duration keepalive_time = absl::Seconds(10);
   absl::Duration keepalive_timeout = absl::Seconds(6);
-  TlsOptions tls;
+  TlsOptions tls = {};
+  // With authentication. The token is had and renewed as needed; a cluster without authentication
+  // serves the client too.
+  std::string user = {};
+  std::string password = {};
 };
 
 // Checks the options and reads the TLS files; the first call connects.
 // INVALID_ARGUMENT (no or malformed endpoint, half a key pair), or an error that names the file.
 absl::StatusOr<std::unique_ptr<Client>> Connect(const ConnectOptions& options);
+
+// Client::Invoke with types.
+//
+//   InvokeMethod<etcdserverpb::AlarmResponse>(client, "/etcdserverpb.Maintenance/Alarm", request)
+template <typename Response, typename Request>
+absl::StatusOr<Response> InvokeMethod(Client& client, const std::string& path,
+                                      const Request& request, bool may_repeat = false) {
+  const absl::StatusOr<std::string> bytes =
+      client.Invoke(path, request.SerializeAsString(), may_repeat);
+  if (!bytes.ok()) return bytes.status();
+  Response response;
+  if (!response.ParseFromString(*bytes)) return absl::InternalError("an answer cannot be decoded");
+  return response;
+}
 
 // ---- Requests of the common kinds ----
 

@@ -7,9 +7,11 @@
 
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "kvstore/api/maintenance.pb.h"
 #include "kvstore/client/client.h"
 #include "kvstore/client/internal/caller.h"
 #include "kvstore/client/internal/endpoint_pool.h"
+#include "kvstore/client/internal/generic_call.h"
 #include "kvstore/client/internal/grpc_watcher.h"
 
 namespace keelson::kvstore {
@@ -21,6 +23,8 @@ using client_internal::Cancellation;
 using client_internal::EndpointPool;
 using client_internal::GrpcWatcher;
 using client_internal::Repeat;
+using client_internal::StreamingCall;
+using client_internal::UnaryCall;
 
 constexpr absl::Duration kRenewPauseMin = absl::Milliseconds(500);
 
@@ -217,8 +221,45 @@ class GrpcClient final : public Client {
       return e.maintenance->Status(c, etcdserverpb::StatusRequest(), r);
     });
   }
+  absl::StatusOr<std::string> Invoke(const std::string& path, std::string request,
+                                     bool may_repeat) override {
+    std::string answer;
+    Cancellation never;
+    KEELSON_RETURN_IF_ERROR(
+        CallEndpoint(*pool_, options_, may_repeat ? Repeat::kAlways : Repeat::kIfNotSent, &never,
+                     [&](const EndpointPool::Endpoint& endpoint, grpc::ClientContext* context) {
+                       return UnaryCall(endpoint.channel, path, request, context, &answer);
+                     }));
+    return answer;
+  }
+  absl::Status Snapshot(absl::Duration timeout,
+                        absl::FunctionRef<absl::Status(std::string_view, uint64_t)> take) override {
+    CallOptions patient = options_;
+    patient.command_timeout = timeout;
+    absl::Status taken;
+    Cancellation never;
+    const absl::Status status =
+        CallEndpoint(*pool_, patient, Repeat::kIfNotSent, &never,
+                     [&](const EndpointPool::Endpoint& endpoint, grpc::ClientContext* context) {
+                       return StreamingCall(endpoint.channel, "/etcdserverpb.Maintenance/Snapshot",
+                                            "", context, [&](std::string_view message) {
+                                              taken = TakePiece(message, take);
+                                              return taken.ok();
+                                            });
+                     });
+    return taken.ok() ? status : taken;
+  }
 
  private:
+  static absl::Status TakePiece(std::string_view message,
+                                absl::FunctionRef<absl::Status(std::string_view, uint64_t)> take) {
+    etcdserverpb::SnapshotResponse piece;
+    if (!piece.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+      return absl::DataLossError("a piece of the snapshot cannot be read");
+    }
+    return take(piece.blob(), piece.remaining_bytes());
+  }
+
   template <typename Response, typename Method>
   absl::StatusOr<Response> Call(Repeat repeat, const Method& method) {
     Response response;

@@ -1,6 +1,4 @@
-// endpoint status, endpoint health.
-#include <CLI/CLI.hpp>
-
+// endpoint status, health and hashkv.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -9,35 +7,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "kvstore/cmd/format.h"
+#include "kvstore/cmd/kv_requests.h"
+#include "kvstore/cmd/verb.h"
 #include "kvstore/cmd/verbs.h"
 
 namespace keelson::kvctl {
 namespace {
-
-// The endpoints given, or with `cluster` those that all members publish.
-Outcome FindEndpoints(Context& context, bool cluster, std::vector<std::string>* endpoints) {
-  *endpoints = context.Endpoints();
-  std::unique_ptr<kvstore::Client> client;
-  Outcome outcome = context.Connect(&client);
-  if (outcome.exit != Exit::kOk || !cluster) return outcome;
-  const auto answer = client->MemberList();
-  if (!answer.ok()) {
-    return Fail(Exit::kError, absl::StrCat("failed to fetch endpoints from the member list: ",
-                                           TextOf(answer.status())));
-  }
-  endpoints->clear();
-  for (const etcdserverpb::Member& member : answer->members()) {
-    endpoints->insert(endpoints->end(), member.clienturls().begin(), member.clienturls().end());
-  }
-  return Done();
-}
 
 Outcome RunStatus(Context& context, bool cluster) {
   std::unique_ptr<Printer> printer;
   Outcome outcome = context.MakePrinter(false, &printer);
   if (outcome.exit != Exit::kOk) return outcome;
   std::vector<std::string> endpoints;
-  outcome = FindEndpoints(context, cluster, &endpoints);
+  outcome = context.FindEndpoints(cluster, &endpoints);
   if (outcome.exit != Exit::kOk) return outcome;
   std::vector<EndpointStatus> statuses;
   for (const std::string& endpoint : endpoints) {
@@ -70,7 +53,7 @@ Outcome RunHealth(Context& context, bool cluster) {
   Outcome outcome = context.MakePrinter(false, &printer);
   if (outcome.exit != Exit::kOk) return outcome;
   std::vector<std::string> endpoints;
-  outcome = FindEndpoints(context, cluster, &endpoints);
+  outcome = context.FindEndpoints(cluster, &endpoints);
   if (outcome.exit != Exit::kOk) return outcome;
   std::vector<std::unique_ptr<kvstore::Client>> clients(endpoints.size());
   for (size_t i = 0; i < endpoints.size(); ++i) {
@@ -88,6 +71,40 @@ Outcome RunHealth(Context& context, bool cluster) {
                                    [](const EndpointHealth& h) { return h.status.ok(); });
   if (outcome.exit == Exit::kOk && !healthy) return Fail(Exit::kError, "unhealthy cluster");
   return outcome;
+}
+
+Outcome RunHashes(Context& context, bool cluster, const std::string& revision) {
+  etcdserverpb::HashKVRequest request;
+  int64_t number = 0;
+  Outcome outcome = ParseInt(revision, 10, &number);
+  if (outcome.exit != Exit::kOk) {
+    return Fail(Exit::kBadArguments, absl::StrCat("invalid argument ", Quote(revision),
+                                                  " for \"--rev\" flag: ", outcome.error));
+  }
+  request.set_revision(number);
+  std::unique_ptr<Printer> printer;
+  outcome = context.MakePrinter(false, &printer);
+  if (outcome.exit != Exit::kOk) return outcome;
+  std::vector<std::string> endpoints;
+  outcome = context.FindEndpoints(cluster, &endpoints);
+  if (outcome.exit != Exit::kOk) return outcome;
+  std::vector<EndpointHash> hashes;
+  absl::Status last;
+  for (const std::string& endpoint : endpoints) {
+    std::unique_ptr<kvstore::Client> client;
+    outcome = context.ConnectTo({endpoint}, &client);
+    if (outcome.exit != Exit::kOk) return outcome;
+    auto answer = Ask<etcdserverpb::HashKVResponse>(*client, "Maintenance/HashKV", request, true);
+    if (answer.ok()) {
+      hashes.push_back({.endpoint = endpoint, .hash = *std::move(answer)});
+    } else {
+      last = answer.status();
+      context.err << "Failed to get the hash of endpoint " << endpoint << " (" << TextOf(last)
+                  << ")\n";
+    }
+  }
+  outcome = printer->Hashes(hashes);
+  return outcome.exit == Exit::kOk && !last.ok() ? Fail(last) : outcome;
 }
 
 }  // namespace
@@ -116,6 +133,18 @@ void AddEndpoint(CLI::App& root, Context& context) {
       "  kvctl endpoint health --cluster -w json");
   health->callback([&context, cluster] {
     context.run = [&context, cluster] { return RunHealth(context, *cluster); };
+  });
+  const auto revision = std::make_shared<std::string>("0");
+  CLI::App* hashes = endpoint.add_subcommand("hashkv", "Prints the hash of each endpoint's keys");
+  hashes->add_option("--rev", *revision, "Newest revision to take in; 0 for all")
+      ->capture_default_str();
+  hashes->footer(
+      "Members of one cluster have the same hash at the same revision.\n\n"
+      "Examples:\n"
+      "  kvctl endpoint hashkv --cluster -w table\n"
+      "  kvctl endpoint hashkv --rev=1000");
+  hashes->callback([&context, cluster, revision] {
+    context.run = [&context, cluster, revision] { return RunHashes(context, *cluster, *revision); };
   });
 }
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "kvstore/cmd/password.h"
 
 namespace keelson::kvctl {
 namespace {
@@ -26,9 +27,42 @@ Outcome Context::Connect(std::unique_ptr<kvstore::Client>* client) {
   return ConnectTo(Endpoints(), client);
 }
 
+Outcome Context::ReadUser(kvstore::ConnectOptions* options) {
+  if (flags.user.empty()) return Done();
+  options->user = flags.user;
+  options->password = flags.password;
+  if (!flags.password.empty()) return Done();
+  const size_t colon = flags.user.find(':');
+  if (colon != std::string::npos) {
+    options->user = flags.user.substr(0, colon);
+    options->password = flags.user.substr(colon + 1);
+    return Done();
+  }
+  if (!asked_password_.has_value()) asked_password_ = AskPassword("Password: ", in, out);
+  options->password = *asked_password_;
+  return Done();
+}
+
+absl::Duration Context::CommandTimeout() const {
+  absl::Duration timeout = absl::Seconds(5);
+  (void)absl::ParseDuration(flags.command_timeout, &timeout);
+  return timeout;
+}
+
 Outcome Context::ConnectTo(const std::vector<std::string>& endpoints,
                            std::unique_ptr<kvstore::Client>* client) {
   kvstore::ConnectOptions options;
+  Outcome outcome = MakeConnectOptions(endpoints, &options);
+  if (outcome.exit != Exit::kOk) return outcome;
+  absl::StatusOr<std::unique_ptr<kvstore::Client>> connected = kvstore::Connect(options);
+  if (!connected.ok()) return Fail(Exit::kBadArguments, TextOf(connected.status()));
+  *client = *std::move(connected);
+  return Done();
+}
+
+Outcome Context::MakeConnectOptions(const std::vector<std::string>& endpoints,
+                                    kvstore::ConnectOptions* result) {
+  kvstore::ConnectOptions& options = *result;
   options.endpoints = endpoints;
   options.tls = {.ca_file = flags.ca_file,
                  .cert_file = flags.cert_file,
@@ -46,9 +80,23 @@ Outcome Context::ConnectTo(const std::vector<std::string>& endpoints,
     if (outcome.exit != Exit::kOk) return outcome;
   }
   if (endpoints.empty()) return Fail(Exit::kBadConnection, "etcdclient: no available endpoints");
-  absl::StatusOr<std::unique_ptr<kvstore::Client>> connected = kvstore::Connect(options);
-  if (!connected.ok()) return Fail(Exit::kBadArguments, TextOf(connected.status()));
-  *client = *std::move(connected);
+  return ReadUser(&options);
+}
+
+Outcome Context::FindEndpoints(bool cluster, std::vector<std::string>* endpoints) {
+  *endpoints = Endpoints();
+  std::unique_ptr<kvstore::Client> client;
+  Outcome outcome = Connect(&client);
+  if (outcome.exit != Exit::kOk || !cluster) return outcome;
+  const auto answer = client->MemberList();
+  if (!answer.ok()) {
+    return Fail(Exit::kError, absl::StrCat("failed to fetch endpoints from the member list: ",
+                                           TextOf(answer.status())));
+  }
+  endpoints->clear();
+  for (const etcdserverpb::Member& member : answer->members()) {
+    endpoints->insert(endpoints->end(), member.clienturls().begin(), member.clienturls().end());
+  }
   return Done();
 }
 

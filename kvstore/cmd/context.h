@@ -5,10 +5,13 @@
 #include <functional>
 #include <iosfwd>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "kvstore/client/client.h"
 #include "kvstore/cmd/outcome.h"
 #include "kvstore/cmd/printer.h"
@@ -27,6 +30,8 @@ struct GlobalFlags {
   std::string key_file;
   bool insecure_transport = true;
   bool insecure_skip_tls_verify = false;
+  std::string user;  // or user:password
+  std::string password;
   std::string write_out = "simple";
   bool hex = false;
 };
@@ -47,8 +52,15 @@ class Context {
   Outcome Connect(std::unique_ptr<kvstore::Client>* client);
   Outcome ConnectTo(const std::vector<std::string>& endpoints,
                     std::unique_ptr<kvstore::Client>* client);
+  // What ConnectTo hands to the library.
+  Outcome MakeConnectOptions(const std::vector<std::string>& endpoints,
+                             kvstore::ConnectOptions* options);
+  // --command-timeout; ConnectTo has refused a bad one.
+  [[nodiscard]] absl::Duration CommandTimeout() const;
   // The endpoints of --endpoints.
   [[nodiscard]] std::vector<std::string> Endpoints() const;
+  // The endpoints given, or with `cluster` those that all members publish.
+  Outcome FindEndpoints(bool cluster, std::vector<std::string>* endpoints);
   // The printer of --write-out and --hex.
   Outcome MakePrinter(bool value_only, std::unique_ptr<Printer>* printer);
   // MakePrinter for keys and values, and Connect.
@@ -58,10 +70,18 @@ class Context {
   std::ostream& out;
   std::ostream& err;
   GlobalFlags flags;
-  // Words behind a "--" of `watch`: a command to run for each event.
+  // Words behind a "--" of `watch` and `lock`: a command to run.
   std::vector<std::string> command;
   // Set by the verb that was chosen; main runs it.
   std::function<Outcome()> run;
+  // The flags that stood on the command line or in the environment, as "--name".
+  std::set<std::string> given;
+
+ private:
+  // The password of --user, asked for once.
+  Outcome ReadUser(kvstore::ConnectOptions* options);
+
+  std::optional<std::string> asked_password_;
 };
 
 }  // namespace keelson::kvctl

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "kvstore/client/client.h"
 #include "kvstore/cmd/format.h"
@@ -83,6 +84,15 @@ Outcome ParseInt(const std::string& text, int base, int64_t* value) {
                                          error == std::errc::result_out_of_range && rest == end
                                              ? "value out of range"
                                              : "invalid syntax"));
+}
+
+Outcome ParseHexId(const std::string& text, uint64_t* id) {
+  // SimpleHexAtoi takes signs and prefixes too, which Go does not.
+  const bool digits = text.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
+  if (digits && absl::SimpleHexAtoi(text, id)) return Done();
+  return Fail(Exit::kBadArguments, absl::StrCat("strconv.ParseUint: parsing ", Quote(text),
+                                                digits && text.size() > 16 ? ": value out of range"
+                                                                           : ": invalid syntax"));
 }
 
 Outcome ParseLease(const std::string& text, const std::string& what, int64_t* lease) {

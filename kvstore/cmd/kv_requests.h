@@ -62,6 +62,9 @@ Outcome ToRequest(const DeleteArguments& arguments, etcdserverpb::DeleteRangeReq
 // Reads all of `text` as a number of `base`; the error text is Go's.
 Outcome ParseInt(const std::string& text, int base, int64_t* value);
 
+// An unsigned 64-bit number in hex; the error text is Go's.
+Outcome ParseHexId(const std::string& text, uint64_t* id);
+
 // A lease id in hex; `what` is how the error names it ("lease ID" or "lease ID arg").
 Outcome ParseLease(const std::string& text, const std::string& what, int64_t* lease);
 

@@ -12,6 +12,12 @@
 namespace keelson::kvctl {
 namespace {
 
+// The order of the help text.
+constexpr void (*kVerbs[])(CLI::App&, Context&) = {
+    AddGet,  AddPut,    AddDelete,   AddTxn,   AddWatch,  AddCompaction, AddLease,
+    AddAuth, AddMember, AddEndpoint, AddAlarm, AddDefrag, AddMoveLeader, AddVersion,
+};
+
 void AddGlobalFlags(CLI::App& root, GlobalFlags& flags) {
   const auto add = [&root](const char* name, std::string& value, const char* what,
                            const char* variable) {
@@ -34,7 +40,9 @@ void AddGlobalFlags(CLI::App& root, GlobalFlags& flags) {
   root.add_flag("--insecure-skip-tls-verify", flags.insecure_skip_tls_verify,
                 "Do not verify the server's certificate (for tests only)")
       ->envname("ETCDCTL_INSECURE_SKIP_TLS_VERIFY");
-  add("-w,--write-out", flags.write_out, "Output: simple, fields, json or table",
+  add("--user", flags.user, "name[:password]; without a password it is asked for", "ETCDCTL_USER");
+  add("--password", flags.password, "The user's password", "ETCDCTL_PASSWORD");
+  add("-w,--write-out", flags.write_out, "Output: simple, fields, json, protobuf or table",
       "ETCDCTL_WRITE_OUT");
   root.add_flag("--hex", flags.hex, "Print keys and values in hex (simple output)")
       ->envname("ETCDCTL_HEX");
@@ -159,16 +167,7 @@ int Main(int argc, char** argv) {
       "  kvctl put greeting hello\n"
       "  kvctl endpoint status --cluster -w table");
   AddGlobalFlags(root, context.flags);
-  AddPut(root, context);
-  AddGet(root, context);
-  AddDelete(root, context);
-  AddWatch(root, context);
-  AddTxn(root, context);
-  AddCompaction(root, context);
-  AddLease(root, context);
-  AddMember(root, context);
-  AddEndpoint(root, context);
-  AddVersion(root, context);
+  for (const auto add : kVerbs) add(root, context);
   try {
     ParseCommandLine(root, {argv + 1, argv + argc}, context);
   } catch (const CLI::CallForHelp& help) {

@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "kvstore/cmd/format.h"
+#include "kvstore/cmd/kv_requests.h"
 #include "kvstore/cmd/verbs.h"
 
 namespace keelson::kvctl {
@@ -49,17 +49,10 @@ Outcome ReadUrls(const MemberArguments& arguments, std::vector<std::string>* url
 // The one word of a verb, an id in hexadecimal.
 Outcome ReadId(const MemberArguments& arguments, uint64_t* id) {
   if (arguments.words.size() != 1) return Fail(Exit::kBadArguments, "member ID is not provided");
-  const std::string& word = arguments.words.front();
-  // SimpleHexAtoi takes signs and prefixes too, which Go does not.
-  const bool digits = word.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
-  if (!digits || !absl::SimpleHexAtoi(word, id)) {
-    return Fail(
-        Exit::kBadArguments,
-        absl::StrCat("bad member ID arg (strconv.ParseUint: parsing ", Quote(word),
-                     digits && word.size() > 16 ? ": value out of range" : ": invalid syntax",
-                     "), expecting ID in Hex"));
-  }
-  return Done();
+  const Outcome outcome = ParseHexId(arguments.words.front(), id);
+  if (outcome.exit == Exit::kOk) return outcome;
+  return Fail(Exit::kBadArguments,
+              absl::StrCat("bad member ID arg (", outcome.error, "), expecting ID in Hex"));
 }
 
 Outcome RunList(Context& context) {

@@ -11,11 +11,12 @@ namespace keelson::kvctl {
 // etcdctl's exit codes, which scripts know.
 enum class Exit : int {
   kOk = 0,
-  kError = 1,          // the server said no, or could not be reached
-  kBadConnection = 2,  // no endpoint given; a lease that is unknown to keep-alive --once
-  kInvalidInput = 3,   // lines read by txn and watch -i
-  kBadFeature = 4,     // an option's value that is not supported
-  kInterrupted = 5,    // the server ended a watch
+  kError = 1,  // the server said no, or could not be reached
+  kBadConnection =
+      2,  // no endpoint given; a wrong password; a lease that is unknown to keep-alive --once
+  kInvalidInput = 3,  // lines read by txn and watch -i
+  kBadFeature = 4,    // an option's value that is not supported
+  kInterrupted = 5,   // the server ended a watch
   kIo = 6,
   kBadArguments = 128,
 };
@@ -33,7 +34,12 @@ inline std::string TextOf(const absl::Status& status) {
   if (absl::IsDeadlineExceeded(status)) return "context deadline exceeded";
   return std::string(status.message().data(), status.message().size());
 }
-inline Outcome Fail(const absl::Status& status) { return {Exit::kError, TextOf(status)}; }
+inline Outcome Fail(const absl::Status& status) {
+  // etcdctl hears of a wrong password while it connects, before any verb.
+  const bool refused =
+      status.message() == "etcdserver: authentication failed, invalid user ID or password";
+  return {refused ? Exit::kBadConnection : Exit::kError, TextOf(status)};
+}
 
 }  // namespace keelson::kvctl
 

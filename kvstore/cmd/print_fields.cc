@@ -118,6 +118,29 @@ class FieldsPrinter final : public Printer {
     }
     return Done();
   }
+  Outcome Hashes(const std::vector<EndpointHash>& hashes) override {
+    for (const EndpointHash& hash : hashes) {
+      Header(hash.hash.header());
+      Line("Endpoint", Quote(hash.endpoint));
+      Line("Hash", hash.hash.hash());
+      out_ << "\n";
+    }
+    return Done();
+  }
+  Outcome Snapshot(const SnapshotSummary& snapshot) override {
+    Line("Hash", snapshot.hash);
+    Line("Revision", snapshot.revision);
+    Line("Keys", snapshot.rows);
+    Line("Size", snapshot.bytes);
+    return Done();
+  }
+  Outcome Answer(const google::protobuf::Message& /*response*/,
+                 const etcdserverpb::ResponseHeader& header, const AnswerForms& forms) override {
+    if (!forms.fields.has_value()) return Unsupported();
+    Header(header);
+    out_ << *forms.fields;
+    return Done();
+  }
 
  private:
   [[nodiscard]] std::string Name() const override { return "fields"; }

@@ -2,6 +2,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "kvstore/cmd/format.h"
+#include "kvstore/cmd/go_json.h"
 #include "kvstore/cmd/printer.h"
 
 namespace keelson::kvctl {
@@ -231,6 +232,23 @@ class JsonPrinter final : public Printer {
   }
   Outcome Health(const std::vector<EndpointHealth>& h) override {
     return Line(Array(h, HealthJson));
+  }
+  Outcome Hashes(const std::vector<EndpointHash>& hashes) override {
+    return Line(Array(hashes, [](const EndpointHash& hash) {
+      return Object().Add("Endpoint", hash.endpoint).Raw("HashKV", GoJson(hash.hash)).Text();
+    }));
+  }
+  Outcome Snapshot(const SnapshotSummary& s) override {
+    return Line(Object()
+                    .Add("hash", uint64_t{s.hash})
+                    .Add("revision", s.revision)
+                    .Add("totalKey", s.rows)
+                    .Add("totalSize", s.bytes)
+                    .Text());
+  }
+  Outcome Answer(const google::protobuf::Message& response, const etcdserverpb::ResponseHeader&,
+                 const AnswerForms&) override {
+    return Line(GoJson(response));
   }
 
  private:

@@ -118,6 +118,22 @@ class SimplePrinter final : public Printer {
     }
     return Done();
   }
+  Outcome Hashes(const std::vector<EndpointHash>& hashes) override {
+    for (const EndpointHash& hash : hashes) {
+      out_ << hash.endpoint << ", " << hash.hash.hash() << "\n";
+    }
+    return Done();
+  }
+  Outcome Snapshot(const SnapshotSummary& snapshot) override {
+    out_ << absl::StrJoin(SnapshotCells(snapshot), ", ") << "\n";
+    return Done();
+  }
+  Outcome Answer(const google::protobuf::Message& /*response*/,
+                 const etcdserverpb::ResponseHeader& /*header*/,
+                 const AnswerForms& forms) override {
+    out_ << forms.simple;
+    return Done();
+  }
 
  private:
   template <typename Response>
@@ -166,6 +182,18 @@ class TablePrinter final : public Printer {
     out_ << Table({"endpoint", "health", "took", "error"}, rows);
     return Done();
   }
+  Outcome Hashes(const std::vector<EndpointHash>& hashes) override {
+    std::vector<std::vector<std::string>> rows;
+    for (const EndpointHash& hash : hashes) {
+      rows.push_back({hash.endpoint, absl::StrCat(hash.hash.hash())});
+    }
+    out_ << Table({"endpoint", "hash"}, rows);
+    return Done();
+  }
+  Outcome Snapshot(const SnapshotSummary& snapshot) override {
+    out_ << Table({"hash", "revision", "total keys", "total size"}, {SnapshotCells(snapshot)});
+    return Done();
+  }
 
  private:
   [[nodiscard]] std::string Name() const override { return "table"; }
@@ -200,6 +228,11 @@ std::vector<std::string> StatusCells(const EndpointStatus& status) {
           absl::StrJoin(answer.errors(), ", ")};
 }
 
+std::vector<std::string> SnapshotCells(const SnapshotSummary& snapshot) {
+  return {absl::StrCat(absl::Hex(snapshot.hash)), absl::StrCat(snapshot.revision),
+          absl::StrCat(snapshot.rows), SizeText(snapshot.bytes)};
+}
+
 std::unique_ptr<Printer> MakeSimplePrinter(const PrinterOptions& options, std::ostream& out,
                                            std::ostream& err) {
   return std::make_unique<SimplePrinter>(options, out, err);
@@ -214,6 +247,7 @@ std::unique_ptr<Printer> MakePrinter(const std::string& form, const PrinterOptio
   if (form == "simple") return MakeSimplePrinter(options, out, err);
   if (form == "fields") return MakeFieldsPrinter(out);
   if (form == "json") return MakeJsonPrinter(out);
+  if (form == "protobuf") return MakeProtobufPrinter(out);
   if (form == "table") return MakeTablePrinter(out);
   return nullptr;
 }

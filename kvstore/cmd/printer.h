@@ -1,8 +1,9 @@
-// The output forms of kvctl: simple, fields, json and table, byte for byte etcdctl 3.4's.
+// The output forms of kvctl: simple, fields, json, protobuf and table, byte for byte etcdctl 3.4's.
 #ifndef KEELSON_KVSTORE_CMD_PRINTER_H_
 #define KEELSON_KVSTORE_CMD_PRINTER_H_
 
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "kvstore/api/cluster.pb.h"
+#include "kvstore/api/maintenance.pb.h"
 #include "kvstore/api/rpc.pb.h"
 #include "kvstore/cmd/outcome.h"
 
@@ -24,6 +26,25 @@ struct EndpointHealth {
   std::string endpoint;
   absl::Status status;  // OK: healthy
   absl::Duration took;
+};
+
+struct EndpointHash {
+  std::string endpoint;
+  etcdserverpb::HashKVResponse hash;
+};
+
+// A snapshot file.
+struct SnapshotSummary {
+  uint32_t hash = 0;  // CRC-32C of all buckets
+  int64_t revision = 0;
+  uint64_t rows = 0;
+  uint64_t bytes = 0;
+};
+
+// What an answer without a form of its own looks like; ends in newlines.
+struct AnswerForms {
+  std::string simple;
+  std::optional<std::string> fields = "";  // behind the header; nullopt: not supported
 };
 
 struct PrinterOptions {
@@ -65,6 +86,13 @@ class Printer {
   virtual Outcome Status(const std::vector<EndpointStatus>&) { return Unsupported(); }
   // The simple form goes to stderr, as etcdctl 3.4 does it.
   virtual Outcome Health(const std::vector<EndpointHealth>&) { return Unsupported(); }
+  virtual Outcome Hashes(const std::vector<EndpointHash>&) { return Unsupported(); }
+  virtual Outcome Snapshot(const SnapshotSummary&) { return Unsupported(); }
+  // Any other answer; json and protobuf show `response` itself.
+  virtual Outcome Answer(const google::protobuf::Message& /*response*/,
+                         const etcdserverpb::ResponseHeader&, const AnswerForms&) {
+    return Unsupported();
+  }
 
  protected:
   [[nodiscard]] virtual std::string Name() const = 0;
@@ -73,7 +101,7 @@ class Printer {
   }
 };
 
-// `form` is simple, fields, json or table; nullptr for any other. The streams outlive the printer.
+// `form` is simple, fields, json, protobuf or table; nullptr for any other. The streams outlive the printer.
 std::unique_ptr<Printer> MakePrinter(const std::string& form, const PrinterOptions& options,
                                      std::ostream& out, std::ostream& err);
 
@@ -81,11 +109,13 @@ std::unique_ptr<Printer> MakeSimplePrinter(const PrinterOptions& options, std::o
                                            std::ostream& err);
 std::unique_ptr<Printer> MakeFieldsPrinter(std::ostream& out);
 std::unique_ptr<Printer> MakeJsonPrinter(std::ostream& out);
+std::unique_ptr<Printer> MakeProtobufPrinter(std::ostream& out);
 std::unique_ptr<Printer> MakeTablePrinter(std::ostream& out);
 
 // Cells that simple and table share.
 std::vector<std::string> MemberCells(const etcdserverpb::Member& member);
 std::vector<std::string> StatusCells(const EndpointStatus& status);
+std::vector<std::string> SnapshotCells(const SnapshotSummary& snapshot);
 
 }  // namespace keelson::kvctl
 

@@ -21,6 +21,10 @@ void AddLease(CLI::App& root, Context& context);
 void AddMember(CLI::App& root, Context& context);
 void AddEndpoint(CLI::App& root, Context& context);
 void AddVersion(CLI::App& root, Context& context);
+void AddAuth(CLI::App& root, Context& context);
+void AddAlarm(CLI::App& root, Context& context);
+void AddDefrag(CLI::App& root, Context& context);
+void AddMoveLeader(CLI::App& root, Context& context);
 
 }  // namespace keelson::kvctl
 

@@ -67,6 +67,7 @@ absl::Status CallEndpoint(EndpointPool& pool, const CallOptions& options, Repeat
                           Cancellation* cancellation, const RemoteCall& call) {
   const absl::Time deadline = absl::Now() + options.command_timeout;
   absl::Duration backoff = kBackoffMin;
+  bool renewed = false;
   while (true) {
     const EndpointPool::Picked picked =
         pool.Pick(std::min(deadline, absl::Now() + options.dial_timeout));
@@ -74,11 +75,17 @@ absl::Status CallEndpoint(EndpointPool& pool, const CallOptions& options, Repeat
     context.set_deadline(absl::ToChronoTime(
         picked.connected ? deadline : std::min(deadline, absl::Now() + kReasonTimeout)));
     if (!cancellation->Enter(&context)) return absl::CancelledError("cancelled");
-    const grpc::Status status = call(pool.At(picked.index), &context);
+    const EndpointPool::Endpoint& endpoint = pool.At(picked.index);
+    grpc::Status status = pool.tokens().AddTo(endpoint.channel, &context);
+    if (status.ok()) status = call(endpoint, &context);
     cancellation->Leave();
 
     if (status.ok()) return absl::OkStatus();
     if (!picked.connected) return Unreachable(pool, status);
+    if (!renewed && pool.tokens().Renew(status)) {
+      renewed = true;  // Once: a second refusal is the answer.
+      continue;
+    }
     const bool unavailable = status.error_code() == grpc::StatusCode::UNAVAILABLE;
     if (unavailable || status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
       pool.MoveOnFrom(picked.index);

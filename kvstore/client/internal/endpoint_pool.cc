@@ -135,7 +135,7 @@ absl::StatusOr<Target> ParseEndpoint(const std::string& endpoint, bool tls_by_de
 
 absl::StatusOr<std::unique_ptr<EndpointPool>> EndpointPool::Make(const ConnectOptions& options) {
   if (options.endpoints.empty()) return absl::InvalidArgumentError("no available endpoints");
-  std::unique_ptr<EndpointPool> pool(new EndpointPool);
+  std::unique_ptr<EndpointPool> pool(new EndpointPool(options.user, options.password));
   // Read once, and read even if no endpoint turns out to need it: a wrong file is an error.
   std::shared_ptr<grpc::ChannelCredentials> tls;
   if (options.tls.Any()) {

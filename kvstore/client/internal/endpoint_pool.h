@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "kvstore/client/client.h"
+#include "kvstore/client/internal/token_source.h"
 
 #include "kvstore/api/services.grpc.pb.h"
 
@@ -58,11 +59,13 @@ class EndpointPool {
   [[nodiscard]] const Endpoint& At(size_t index) const { return endpoints_[index]; }
   // All names, comma separated, for messages.
   [[nodiscard]] std::string Names() const;
+  TokenSource& tokens() { return tokens_; }
 
  private:
-  EndpointPool() = default;
+  EndpointPool(const std::string& user, const std::string& password) : tokens_(user, password) {}
 
   std::vector<Endpoint> endpoints_;  // Constant after Make.
+  TokenSource tokens_;
   absl::Mutex mu_;
   size_t current_ ABSL_GUARDED_BY(mu_) = 0;
 };

@@ -68,6 +68,13 @@ bool GrpcWatcher::RunStream(const EndpointPool::Endpoint& endpoint) {
   // A member that has lost its leader shall end the stream, so that we go elsewhere.
   context.AddMetadata("hasleader", "true");
   if (!cancellation_.Enter(&context)) return false;
+  const grpc::Status authorized = pool_->tokens().AddTo(endpoint.channel, &context);
+  if (!authorized.ok()) {
+    cancellation_.Leave();
+    if (!IsFinal(authorized.error_code())) return true;
+    End(ToStatus(authorized));
+    return false;
+  }
   const std::unique_ptr<Stream> stream = endpoint.watch->Watch(&context);
   etcdserverpb::WatchRequest create;
   *create.mutable_create_request() = request_;
