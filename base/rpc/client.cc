@@ -182,7 +182,7 @@ void Core::BeginCall(const std::shared_ptr<ClientStream>& stream) {
     return;
   }
   if (attempt_ == nullptr && context_.now < retry_at_) {
-    context_.End(*stream, last_error_);
+    context_.End(*stream, internal::NeverSent(last_error_));
     return;
   }
   pending_.push_back(stream);
@@ -281,8 +281,8 @@ void Core::OnConnected() {
 
 void Core::AttemptFailed(const std::string& why) {
   attempt_.reset();
-  const absl::Status error =
-      absl::UnavailableError(absl::StrCat("'", context_.options.address, "': ", why));
+  const absl::Status error = internal::NeverSent(
+      absl::UnavailableError(absl::StrCat("'", context_.options.address, "': ", why)));
   Backoff(error);
   for (const auto& stream : std::exchange(pending_, {})) context_.End(*stream, error);
 }
@@ -335,15 +335,17 @@ void Core::OnTimer() {
   while (!context_.deadlines.empty() && context_.deadlines.begin()->first <= context_.now) {
     const auto stream = context_.deadlines.begin()->second->shared_from_this();
     std::erase(pending_, stream);
+    const bool never_sent = stream->connection == nullptr;
     if (ClientConnection* const connection = stream->connection) {
       connection->Abandon(*stream);
       for (const auto& link : links_) {
         if (&link->connection == connection) Touch(link.get());
       }
     }
-    context_.End(*stream, absl::DeadlineExceededError(
-                              absl::StrCat("'", context_.options.address, "': no answer within ",
-                                           absl::FormatDuration(stream->options.timeout))));
+    const absl::Status status = absl::DeadlineExceededError(
+        absl::StrCat("'", context_.options.address, "': no answer within ",
+                     absl::FormatDuration(stream->options.timeout)));
+    context_.End(*stream, never_sent ? internal::NeverSent(status) : status);
   }
   if (attempt_ != nullptr && attempt_->give_up_at <= context_.now) {
     AttemptFailed(absl::StrCat("no connection within ",

@@ -60,6 +60,11 @@ struct CallOptions {
   absl::Duration timeout = absl::InfiniteDuration();
 };
 
+// Whether a call that ended with `status` certainly never reached a server: no connection came about,
+// or the server gave up the connection before it looked at the call. To make it again, here or
+// elsewhere, does no harm. False says nothing.
+[[nodiscard]] bool WasNeverSent(const absl::Status& status);
+
 // Hears of a call, on the loop. May use the call and start others, and must not block.
 class ResponseHandler {
  public:

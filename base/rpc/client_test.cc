@@ -687,6 +687,49 @@ TEST_CASE("A call ends at its deadline, whatever the server does", "[rpc][client
                       "no answer within 20ms");
 }
 
+TEST_CASE("It is told apart what certainly never reached a server", "[rpc][client]") {
+  const auto ended = [](const std::string& address) {
+    return Client({.address = address, .connect_timeout = absl::Milliseconds(40)})
+        .Say("hello")
+        .status();
+  };
+  SECTION("nobody listens") {
+    std::string address;
+    {
+      KEELSON_ASSIGN_OR_FAIL(const net::Listener taken, net::Listen("127.0.0.1:0"));
+      address = taken.address;
+    }
+    CHECK(WasNeverSent(ended(address)));
+  }
+  SECTION("a farewell that leaves the call out") {
+    const RawServer server(kSettings + Frame(7, 0, 0, Number(0, 4) + Number(0, 4)), false);
+    CHECK(WasNeverSent(ended(server.address())));
+  }
+  SECTION("a stream that was refused") {
+    const RawServer server(kSettings + Frame(3, 0, 1, Number(7, 4)), false);
+    CHECK(WasNeverSent(ended(server.address())));
+  }
+  SECTION("sent, and no answer: perhaps done") {
+    const RawServer server("", true);
+    CHECK_FALSE(WasNeverSent(ended(server.address())));
+  }
+  SECTION("sent, and a broken stream: perhaps done") {
+    const RawServer server(kSettings + Frame(3, 0, 1, Number(2, 4)), false);
+    CHECK_FALSE(WasNeverSent(ended(server.address())));
+  }
+  SECTION("an answer of the server") { CHECK_FALSE(WasNeverSent(absl::OkStatus())); }
+}
+
+TEST_CASE("A certificate that is refused keeps the call from being sent", "[rpc][client][tls]") {
+  const keelson::testing::TestAuthority authority;
+  const keelson::testing::TestAuthority stranger("Another authority");
+  TlsMaterial client = Material(authority, "DNS:localhost");
+  const OurServer listening(client);
+  client.ca_pem = stranger.ca_pem();
+  const Client caller({.address = listening.address(), .tls = ClientTls(client)});
+  CHECK(WasNeverSent(caller.Say("hello").status()));
+}
+
 TEST_CASE("A server that does not greet is given up", "[rpc][client][hostile]") {
   const RawServer server("", false);
   const Client client({.address = server.address(), .connect_timeout = absl::Milliseconds(40)});

@@ -10,15 +10,18 @@
 //
 // Errors of the server keep etcd's code and text (kvstore/errors.h). In addition:
 //   UNAVAILABLE        no endpoint could be reached within the dial timeout, or the connection
-//                      broke. After a write this means "perhaps done": read before repeating.
-//   DEADLINE_EXCEEDED  no answer within the command timeout; for a write the same holds.
+//                      broke.
+//   DEADLINE_EXCEEDED  no answer within the command timeout.
+// PerhapsDone tells of an error whether the write may have been done all the same.
 //
-// Failover: the client stays with one endpoint while it works. When it does not, reads move on
-// to the next endpoint and are repeated until the command timeout ends; a write moves on only
-// if it certainly was not sent. Watches and keep-alives reconnect by themselves for ever.
+// Failover: the client stays with one endpoint while it works. One that does not answer, has no
+// leader or is a learner is avoided for a while. Reads move on to the next endpoint and are
+// repeated until the command timeout ends; a write only if it certainly was not done. Watches and
+// keep-alives move on by themselves for ever.
 //
-// Threading: everything here is thread-safe. Calls block. Each Watch and each KeepAlive owns
-// one thread, on which its callbacks run.
+// Threading: everything here is thread-safe. Calls block. A client has a thread for its
+// connections, one for the callbacks of its watches and one for those of its leases; a callback
+// may call the client. Watches and keep-alives may outlive the client.
 #ifndef KEELSON_KVSTORE_CLIENT_CLIENT_H_
 #define KEELSON_KVSTORE_CLIENT_CLIENT_H_
 
@@ -32,6 +35,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "kvstore/api/cluster.pb.h"
 #include "kvstore/api/rpc.pb.h"
@@ -48,14 +52,28 @@ class Watcher {
   virtual void RequestProgress() = 0;
 };
 
+// True when a call that failed with `status` was perhaps done: its answer did not come, or the
+// member could not say. Read before repeating it, or make it a transaction that may be repeated.
+// False for a failed write: it was certainly not done.
+[[nodiscard]] bool PerhapsDone(const absl::Status& status);
+
+// The revision up to which history is gone, if that is why a watch has ended; otherwise 0. Begin
+// anew with a range, as RangeMirror (mirror.h) does.
+[[nodiscard]] int64_t CompactRevisionOf(const absl::Status& status);
+
 struct WatchCallbacks {
   // Called for every answer with events or with progress (no events), in revision order. Answers
   // the server cut (fragment) arrive joined. After a reconnect nothing is lost or repeated.
   std::function<void(const etcdserverpb::WatchResponse&)> on_response;
 
   // Called once, last, when the server ended the watch: OUT_OF_RANGE when the next revision has
-  // been compacted away, otherwise CANCELLED with the server's reason. May be empty.
+  // been compacted away (see CompactRevisionOf), PERMISSION_DENIED or UNAUTHENTICATED, otherwise
+  // CANCELLED with the server's reason. May be empty.
   std::function<void(const absl::Status&)> on_end;
+
+  // A member has taken the watch up, with its revision at that moment; again after each
+  // reconnect. May be empty.
+  std::function<void(int64_t revision)> on_created = nullptr;
 };
 
 // Keeps one lease alive while it exists. The destructor stops the renewals; the lease stays.
@@ -69,8 +87,9 @@ struct KeepAliveCallbacks {
   // Called after every renewal, which happens each third of the TTL. May be empty.
   std::function<void(const etcdserverpb::LeaseKeepAliveResponse&)> on_renewed;
 
-  // Called once, last: NOT_FOUND when the server does not know the lease (any more), or
-  // UNAVAILABLE when no renewal succeeded for a whole TTL, so that it must be taken for lost.
+  // Called once, last: NOT_FOUND when the server does not know the lease (any more), or the error
+  // of the last try (UNAVAILABLE) when no renewal succeeded for a whole TTL, so that it must be taken
+  // for lost. That moment is kept even while a try still waits.
   // Whoever holds a lock by this lease has to stop now.
   std::function<void(const absl::Status&)> on_lost;
 };
@@ -110,6 +129,33 @@ class Client {
   virtual std::unique_ptr<Watcher> Watch(const etcdserverpb::WatchCreateRequest& request,
                                          WatchCallbacks callbacks) = 0;
 
+  // A method of etcd's that has no function here, with one message each way: `request` and the
+  // answer are protobuf's bytes. InvokeMethod (below) is this with types. `may_repeat`: it does no
+  // harm twice.
+  virtual absl::StatusOr<std::string> Invoke(const std::string& /*path*/, std::string /*request*/,
+                                             bool /*may_repeat*/) {
+    return NoCluster();
+  }
+
+  // Streams the database of the member this client talks to: `take` gets the pieces in order, the
+  // last of them its SHA-256. An error of `take` ends the stream and is passed on. Takes as long as
+  // it takes: `timeout` is its own, and infinite if need be. Not repeated.
+  virtual absl::Status Snapshot(
+      absl::Duration /*timeout*/,
+      absl::FunctionRef<absl::Status(std::string_view piece, uint64_t remaining_bytes)> /*take*/) {
+    return NoCluster();
+  }
+
+  // Makes the members of the cluster that serve clients the endpoints of this client. Connections to
+  // those that stay go on.
+  virtual absl::Status SyncEndpoints() { return NoCluster(); }
+  [[nodiscard]] virtual std::vector<std::string> Endpoints() { return {}; }
+
+  // Time and waiting as they are where this client is: those of the system, or simulated. `timeout`
+  // and Monotonic are as for base/clock.h and absl::Mutex::AwaitWithTimeout.
+  virtual absl::Duration Monotonic();
+  virtual bool Await(absl::Mutex* mu, const absl::Condition& condition, absl::Duration timeout);
+
   virtual absl::StatusOr<etcdserverpb::MemberListResponse> MemberList() = 0;
   // Changes of the members, for tools; a client that has no cluster behind it need not have them.
   // Not repeated once sent.
@@ -129,23 +175,6 @@ class Client {
   }
   // Of the member this client talks to; give Connect a single endpoint to ask a certain one.
   virtual absl::StatusOr<etcdserverpb::StatusResponse> Status() = 0;
-
-  // A method of etcd's that has no function here, with one message each way: `request` and the
-  // answer are protobuf's bytes. InvokeMethod (below) is this with types. `may_repeat`: it does no
-  // harm twice.
-  virtual absl::StatusOr<std::string> Invoke(const std::string& /*path*/, std::string /*request*/,
-                                             bool /*may_repeat*/) {
-    return NoCluster();
-  }
-
-  // Streams the database of the member this client talks to: `take` gets the pieces in order, the
-  // last of them its SHA-256. An error of `take` ends the stream and is passed on. Takes as long as
-  // it takes: `timeout` is its own, and infinite if need be. Not repeated.
-  virtual absl::Status Snapshot(
-      absl::Duration /*timeout*/,
-      absl::FunctionRef<absl::Status(std::string_view piece, uint64_t remaining_bytes)> /*take*/) {
-    return NoCluster();
-  }
 
  private:
   static absl::Status NoCluster() { return absl::UnimplementedError("there is no cluster"); }
@@ -167,7 +196,7 @@ struct ConnectOptions {
   // "host:port", "http://host:port", "https://host:port" or "unix:///path"; tried in this
   // order. Without a scheme, TLS is used if `tls` says anything.
   std::vector<std::string> endpoints = {"127.0.0.1:2379"};
-  absl::Duration dial_timeout = absl::Seconds(2);
+  absl::Duration dial_timeout = absl::Seconds(2);  // how long to look for one that can be reached
   absl::Duration command_timeout = absl::Seconds(5);
   // Silence on a connection with calls after which it is probed, 10 s at least: servers close
   // connections that are probed too often. And how long a probe may take.
@@ -178,6 +207,8 @@ struct ConnectOptions {
   // serves the client too.
   std::string user = {};
   std::string password = {};
+  // How often the members of the cluster become the endpoints (SyncEndpoints); zero: never.
+  absl::Duration sync_interval = absl::ZeroDuration();
 };
 
 // Checks the options and reads the TLS files; the first call connects.

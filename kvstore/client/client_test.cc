@@ -15,7 +15,7 @@
 #include "absl/time/clock.h"
 #include "base/testing/status_matchers.h"
 #include "kvstore/api/services.grpc.pb.h"
-#include "kvstore/client/internal/endpoint_pool.h"
+#include "kvstore/client/internal/endpoint_name.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -154,14 +154,39 @@ TEST_CASE("A write that was perhaps done is not repeated", "[client][failover]")
 TEST_CASE("After an unavailable member the next call goes to another one", "[client][failover]") {
   FakeMember sick;
   FakeMember well;
-  sick.answer = Unavailable("etcdserver: no leader");
+  sick.answer = Unavailable("etcdserver: request timed out");
   const auto client = ConnectTo({sick.Endpoint(), well.Endpoint()});
 
-  CHECK_FALSE(client->Put(PutOf("a", "b")).ok());
+  CHECK(PerhapsDone(client->Put(PutOf("a", "b")).status()));
   KEELSON_REQUIRE_OK(client->Put(PutOf("a", "b")));
 
   CHECK(sick.Calls() == 1);
   CHECK(well.Calls() == 1);
+}
+
+TEST_CASE("A write that a member refused for want of a leader goes to the next one",
+          "[client][failover]") {
+  FakeMember sick;
+  FakeMember well;
+  sick.answer = Unavailable("etcdserver: no leader");
+  const auto client = ConnectTo({sick.Endpoint(), well.Endpoint()});
+
+  KEELSON_REQUIRE_OK(client->Put(PutOf("a", "b")));
+
+  CHECK(sick.Calls() == 1);
+  CHECK(well.Calls() == 1);
+}
+
+TEST_CASE("A write whose answer is lost with the connection was perhaps done, and says so",
+          "[client][failover]") {
+  FakeMember member;
+  member.answer = Unavailable("Socket closed");
+  const auto client = ConnectTo({member.Endpoint()});
+
+  const auto put = client->Put(PutOf("a", "b"));
+
+  KEELSON_CHECK_ERROR(put, StatusCode::kUnavailable, "Socket closed; the request was perhaps done");
+  CHECK(PerhapsDone(put.status()));
 }
 
 TEST_CASE("A transaction of ranges is repeated like a read", "[client][failover]") {
@@ -213,6 +238,7 @@ TEST_CASE("When no member can be connected the error names them and the reason",
 
   KEELSON_CHECK_ERROR(put, StatusCode::kUnavailable, "cannot connect to " + dead);
   KEELSON_CHECK_ERROR(put, StatusCode::kUnavailable, "Connection refused");
+  CHECK_FALSE(PerhapsDone(put.status()));
 }
 
 namespace {
@@ -354,8 +380,10 @@ TEST_CASE("A watch ends with the reason of the server", "[client][watch]") {
   last.set_canceled(true);
   StatusCode code = StatusCode::kCancelled;
   std::string text;
+  int64_t compacted = 0;
   SECTION("compacted away") {
     last.set_compact_revision(9);
+    compacted = 9;
     code = StatusCode::kOutOfRange;
     text = "etcdserver: mvcc: required revision has been compacted";
   }
@@ -375,6 +403,7 @@ TEST_CASE("A watch ends with the reason of the server", "[client][watch]") {
 
   REQUIRE(collected.ended.WaitForNotificationWithTimeout(absl::Seconds(20)));
   KEELSON_CHECK_ERROR(collected.end, code, text);
+  CHECK(CompactRevisionOf(collected.end) == compacted);
   CHECK(member.Calls() == 1);
 }
 

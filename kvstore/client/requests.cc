@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "kvstore/client/client.h"
 
 namespace keelson::kvstore {
@@ -11,6 +12,12 @@ std::string FirstOf(std::string_view prefix) {
 }
 
 }  // namespace
+
+absl::Duration Client::Monotonic() { return RealClock().Monotonic(); }
+
+bool Client::Await(absl::Mutex* mu, const absl::Condition& condition, absl::Duration timeout) {
+  return mu->AwaitWithTimeout(condition, timeout);
+}
 
 std::string PrefixEnd(std::string_view prefix) {
   std::string end(prefix);

@@ -123,6 +123,10 @@ class MemberImpl final : public Member {
 
   void Stop() override;
 
+  void RegisterServices(rpc::Server* rpc, MetricRegistry* metrics) override {
+    RegisterGrpcServices(rpc, server_.get(), metrics);
+  }
+
   [[nodiscard]] std::vector<std::string> client_addresses() const override {
     return client_ports_->addresses();
   }

@@ -15,6 +15,14 @@
 #include "absl/status/statusor.h"
 #include "kvstore/config/options.h"
 
+namespace keelson {
+class MetricRegistry;
+}  // namespace keelson
+
+namespace keelson::rpc {
+class Server;
+}  // namespace keelson::rpc
+
 namespace keelson::kvstore {
 
 class Member {
@@ -44,6 +52,10 @@ class Member {
   // Hands leadership over if it can be done quickly, ends running calls, closes everything.
   // Takes a few seconds at most. Idempotent.
   virtual void Stop() = 0;
+
+  // Serves clients by `rpc` too, for instance within this process; call it before rpc->Start. Both are
+  // borrowed, and `rpc` is stopped before the member.
+  virtual void RegisterServices(rpc::Server* rpc, MetricRegistry* metrics) = 0;
 
   // Where clients connect: "host:port" with the real ports, in the order of the flags.
   [[nodiscard]] virtual std::vector<std::string> client_addresses() const = 0;

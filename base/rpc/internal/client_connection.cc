@@ -145,7 +145,9 @@ struct ClientConnection::Callbacks {
     std::string text = absl::StrCat("'", self.context_->options.address,
                                     "' reset the stream: ", nghttp2_http2_strerror(error));
     if (!self.goaway_.empty()) absl::StrAppend(&text, " (", self.goaway_, ")");
-    self.Conclude(*stream, absl::Status(CodeOfHttp2Error(error), text));
+    const absl::Status status(CodeOfHttp2Error(error), text);
+    // Also what nghttp2 says of calls that a GOAWAY leaves out.
+    self.Conclude(*stream, error == NGHTTP2_REFUSED_STREAM ? NeverSent(status) : status);
     return 0;
   }
 
@@ -223,7 +225,9 @@ absl::Status ClientConnection::Failure() const {
   std::string why = why_;
   if (!goaway_.empty()) absl::StrAppend(&why, why.empty() ? "" : ", ", "it said: ", goaway_);
   if (why.empty()) why = draining_ ? "the server is going away" : "it does not keep to HTTP/2";
-  return absl::UnavailableError(absl::StrCat("'", context_->options.address, "': ", why));
+  const absl::Status status =
+      absl::UnavailableError(absl::StrCat("'", context_->options.address, "': ", why));
+  return begun_ ? status : NeverSent(status);
 }
 
 void ClientConnection::Fail(std::string why) {
@@ -258,8 +262,8 @@ void ClientConnection::Begin(const std::shared_ptr<ClientStream>& stream) {
   if (id < 0) {
     // All numbers of this connection are used up.
     draining_ = true;
-    context_->End(*stream, absl::UnavailableError(absl::StrCat("'", context_->options.address,
-                                                               "': ", nghttp2_strerror(id))));
+    context_->End(*stream, NeverSent(absl::UnavailableError(absl::StrCat(
+                               "'", context_->options.address, "': ", nghttp2_strerror(id)))));
     return;
   }
   if (streams_.empty()) last_read_ = context_->now;
@@ -387,8 +391,11 @@ void ClientConnection::OnReadable() {
 }
 
 bool ClientConnection::Flush() {
-  if (!failed_ && output_.Write(session_, *socket_, context_->output) == Output::Result::kFailed) {
-    Fail(socket_->Why());
+  if (!failed_) {
+    const Output::Result result = output_.Write(session_, *socket_, context_->output);
+    // Before the end of the handshake TLS takes nothing.
+    begun_ |= result != Output::Result::kClogged || !socket_->write_wants_read();
+    if (result == Output::Result::kFailed) Fail(socket_->Why());
   }
   if (!output_.clogged()) kept_.clear();
   for (const std::shared_ptr<ClientStream>& stream : std::exchange(roomy_, {})) {

@@ -91,6 +91,7 @@ class ClientConnection {
   absl::Duration pinged_ = absl::InfiniteDuration();  // Since when an answer is waited for.
   bool greeted_ = false;
   bool draining_ = false;
+  bool begun_ = false;  // The socket has perhaps taken something.
   std::string goaway_;  // What the server said with it.
   bool failed_ = false;
   std::string why_;

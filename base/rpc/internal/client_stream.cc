@@ -1,6 +1,24 @@
 #include "base/rpc/internal/client_stream.h"
 
+#include "absl/strings/cord.h"
+
+namespace keelson::rpc {
+namespace {
+
+constexpr char kNeverSent[] = "keelson.rpc/never-sent";
+
+}  // namespace
+
+bool WasNeverSent(const absl::Status& status) { return status.GetPayload(kNeverSent).has_value(); }
+
+}  // namespace keelson::rpc
+
 namespace keelson::rpc::internal {
+
+absl::Status NeverSent(absl::Status status) {
+  status.SetPayload(kNeverSent, absl::Cord());
+  return status;
+}
 
 void ClientStream::PostLocked() {
   if (!std::exchange(posted_, true)) mailbox_->Post(shared_from_this());

@@ -26,6 +26,9 @@ class ClientStream;
 // When the calls of a channel end by themselves.
 using ClientDeadlines = std::multimap<absl::Duration, ClientStream*>;
 
+// Makes rpc::WasNeverSent true.
+absl::Status NeverSent(absl::Status status);
+
 class ClientStream final : public ClientCall, public std::enable_shared_from_this<ClientStream> {
  public:
   ClientStream(std::shared_ptr<Mailbox<ClientStream>> mailbox, CallOptions call,

@@ -1,4 +1,4 @@
-// The connections of a client: one gRPC channel for each endpoint, and which of them to use.
+// The members that a client knows, and which of them to use.
 #ifndef KEELSON_KVSTORE_CLIENT_INTERNAL_ENDPOINT_POOL_H_
 #define KEELSON_KVSTORE_CLIENT_INTERNAL_ENDPOINT_POOL_H_
 
@@ -7,67 +7,52 @@
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "kvstore/client/client.h"
-#include "kvstore/client/internal/token_source.h"
-
-#include "kvstore/api/services.grpc.pb.h"
+#include "kvstore/client/internal/runtime.h"
 
 namespace keelson::kvstore::client_internal {
 
-// What gRPC is asked to connect to.
-struct Target {
-  std::string address;  // "host:port" or "unix:/path"
-  bool tls = false;
+// One member. Calls hold it while they run, also when it has left the pool.
+struct Endpoint {
+  std::string name;  // as the user or the member list wrote it
+  std::shared_ptr<rpc::Channel> channel;
+  absl::Duration bad_until = -absl::InfiniteDuration();  // monotonic
+  int failures = 0;                                      // in a row
 };
 
-// INVALID_ARGUMENT for an unknown scheme, a missing port or a path behind host and port.
-absl::StatusOr<Target> ParseEndpoint(const std::string& endpoint, bool tls_by_default);
-
-// Thread-safe.
+// Stays with one endpoint while it works. One that does not is avoided for a while, longer each
+// time, and tried again when all others are no better. Of the loop alone.
 class EndpointPool {
  public:
-  struct Endpoint {
-    std::string name;  // as the user wrote it
-    std::shared_ptr<grpc::Channel> channel;
-    std::unique_ptr<etcdserverpb::KV::Stub> kv;
-    std::unique_ptr<etcdserverpb::Watch::Stub> watch;
-    std::unique_ptr<etcdserverpb::Lease::Stub> lease;
-    std::unique_ptr<etcdserverpb::Cluster::Stub> cluster;
-    std::unique_ptr<etcdserverpb::Maintenance::Stub> maintenance;
-  };
+  explicit EndpointPool(Runtime* runtime) : runtime_(runtime) {}
 
-  struct Picked {
-    size_t index = 0;
-    bool connected = false;
-  };
+  // Makes `names` the endpoints, keeping the channels of those that stay. INVALID_ARGUMENT, with
+  // nothing changed, for none or a malformed one.
+  absl::Status Set(const std::vector<std::string>& names);
 
-  static absl::StatusOr<std::unique_ptr<EndpointPool>> Make(const ConnectOptions& options);
+  // The one to use now. Precondition: Set has succeeded.
+  std::shared_ptr<Endpoint> Pick(absl::Duration now);
 
-  // Waits until an endpoint is connected, at most until `deadline`. Prefers the current one;
-  // turns to the others when that has failed or takes long, and makes the answer current.
-  // When none could be reached, returns the current one with connected = false: a call on it
-  // fails at once and says why.
-  Picked Pick(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
+  void NoteGood(Endpoint& endpoint);
+  // It did not answer, or cannot serve.
+  void NoteBad(Endpoint& endpoint, absl::Duration now);
 
-  // Makes the endpoint after `index` current, unless somebody has moved on already.
-  void MoveOnFrom(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] size_t size() const { return endpoints_.size(); }
+  // At least one endpoint is not being avoided.
+  [[nodiscard]] bool AnyGood(absl::Duration now) const;
+  [[nodiscard]] std::vector<std::string> Names() const;
 
-  [[nodiscard]] const Endpoint& At(size_t index) const { return endpoints_[index]; }
-  // All names, comma separated, for messages.
-  [[nodiscard]] std::string Names() const;
-  TokenSource& tokens() { return tokens_; }
+  // Ends all calls, and lets go of the channels.
+  void Close();
 
  private:
-  EndpointPool(const std::string& user, const std::string& password) : tokens_(user, password) {}
-
-  std::vector<Endpoint> endpoints_;  // Constant after Make.
-  TokenSource tokens_;
-  absl::Mutex mu_;
-  size_t current_ ABSL_GUARDED_BY(mu_) = 0;
+  Runtime* const runtime_;
+  std::vector<std::shared_ptr<Endpoint>> endpoints_;
+  // Have left, and stay until a later Set finds them without calls.
+  const std::shared_ptr<std::vector<std::shared_ptr<Endpoint>>> retired_ =
+      std::make_shared<std::vector<std::shared_ptr<Endpoint>>>();
+  size_t current_ = 0;
 };
 
 }  // namespace keelson::kvstore::client_internal
