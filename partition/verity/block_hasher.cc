@@ -2,11 +2,13 @@
 
 #include <openssl/evp.h>
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "partition/verity/internal/sha256_pair.h"
 
 namespace keelson::partition {
 namespace {
@@ -25,6 +27,8 @@ struct BlockHasher::State {
   std::unique_ptr<EVP_MD_CTX, Free> work;
   std::string salt_behind;
   uint32_t digest_bytes = 0;
+  uint32_t data_block_bytes = 0;
+  std::optional<Sha256Pair> pair;  // of data blocks
 };
 
 BlockHasher::BlockHasher(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -36,6 +40,7 @@ absl::StatusOr<BlockHasher> BlockHasher::Create(const VerityParams& params) {
   KEELSON_RETURN_IF_ERROR(ShapeOf(params).status());
   auto state = std::make_unique<State>();
   state->digest_bytes = DigestBytes(params.algorithm);
+  state->data_block_bytes = params.data_block_bytes;
   state->md.reset(EVP_MD_fetch(nullptr, params.algorithm.c_str(), nullptr));
   state->start.reset(EVP_MD_CTX_new());
   state->work.reset(EVP_MD_CTX_new());
@@ -50,6 +55,10 @@ absl::StatusOr<BlockHasher> BlockHasher::Create(const VerityParams& params) {
   } else {
     state->salt_behind = params.salt;
   }
+  if (params.algorithm == "sha256" && HasSha256Pair()) {
+    state->pair.emplace(params.hash_type == 1 ? params.salt : "", params.data_block_bytes,
+                        state->salt_behind);
+  }
   return BlockHasher(std::move(state));
 }
 
@@ -63,6 +72,22 @@ void BlockHasher::Hash(std::string_view block, char* digest) {
       EVP_DigestUpdate(work, state_->salt_behind.data(), state_->salt_behind.size()) == 1 &&
       EVP_DigestFinal_ex(work, reinterpret_cast<unsigned char*>(digest), &size) == 1;
   KEELSON_CHECK(ok && size == state_->digest_bytes) << size;
+}
+
+void BlockHasher::HashDataBlocks(std::string_view blocks, char* digests) {
+  const size_t block_bytes = state_->data_block_bytes;
+  const size_t digest_bytes = state_->digest_bytes;
+  KEELSON_CHECK(blocks.size() % block_bytes == 0) << blocks.size();
+  if (state_->pair.has_value()) {
+    for (; blocks.size() >= 2 * block_bytes; blocks.remove_prefix(2 * block_bytes)) {
+      state_->pair->Hash(blocks.data(), blocks.data() + block_bytes, digests,
+                         digests + digest_bytes);
+      digests += 2 * digest_bytes;
+    }
+  }
+  for (; !blocks.empty(); blocks.remove_prefix(block_bytes), digests += digest_bytes) {
+    Hash(blocks.substr(0, block_bytes), digests);
+  }
 }
 
 std::string BlockHasher::Hash(std::string_view block) {

@@ -1,4 +1,5 @@
-// Digests of blocks, salted as dm-verity does it. Uses OpenSSL.
+// Digests of blocks, salted as dm-verity does it. By OpenSSL; SHA-256 of several data blocks, where the
+// processor has instructions for it, by two at a time (internal/sha256_pair.h).
 #ifndef KEELSON_PARTITION_VERITY_BLOCK_HASHER_H_
 #define KEELSON_PARTITION_VERITY_BLOCK_HASHER_H_
 
@@ -24,6 +25,10 @@ class BlockHasher {
   // Writes DigestBytes(algorithm) bytes to `digest`.
   void Hash(std::string_view block, char* digest);
   std::string Hash(std::string_view block);
+
+  // The same for data blocks that lie one behind the other: faster than each alone. `digests` gets
+  // theirs in the same order, with no gaps.
+  void HashDataBlocks(std::string_view blocks, char* digests);
 
  private:
   struct State;

@@ -97,11 +97,12 @@ struct HashTreeStream::State {
   BlockHasher hasher;
   std::string partial;  // the start of a data block
   uint64_t bytes = 0;   // appended so far
-  std::string digest;   // room for one
+  std::string digests;
 
-  absl::Status AddBlock(std::string_view block) {
-    hasher.Hash(block, digest.data());
-    return levels->Add(digest);
+  absl::Status AddBlocks(std::string_view blocks) {
+    digests.resize(blocks.size() / params.data_block_bytes * levels->shape().digest_bytes);
+    hasher.HashDataBlocks(blocks, digests.data());
+    return levels->Add(digests);
   }
 };
 
@@ -114,11 +115,8 @@ absl::StatusOr<HashTreeStream> HashTreeStream::Create(const VerityParams& params
                                                       HashBlockSink sink) {
   KEELSON_ASSIGN_OR_RETURN(auto levels, MakeLevels(params, std::move(sink)));
   KEELSON_ASSIGN_OR_RETURN(BlockHasher hasher, BlockHasher::Create(params));
-  std::string digest(levels->shape().digest_bytes, '\0');
-  return HashTreeStream(std::make_unique<State>(State{.params = params,
-                                                      .levels = std::move(levels),
-                                                      .hasher = std::move(hasher),
-                                                      .digest = std::move(digest)}));
+  return HashTreeStream(std::make_unique<State>(
+      State{.params = params, .levels = std::move(levels), .hasher = std::move(hasher)}));
 }
 
 absl::Status HashTreeStream::Append(std::string_view bytes) {
@@ -135,11 +133,16 @@ absl::Status HashTreeStream::Append(std::string_view bytes) {
     state.partial.append(bytes.substr(0, missing));
     bytes.remove_prefix(missing);
     if (state.partial.size() < block_bytes) return absl::OkStatus();
-    KEELSON_RETURN_IF_ERROR(state.AddBlock(state.partial));
+    KEELSON_RETURN_IF_ERROR(state.AddBlocks(state.partial));
     state.partial.clear();
   }
-  for (; bytes.size() >= block_bytes; bytes.remove_prefix(block_bytes)) {
-    KEELSON_RETURN_IF_ERROR(state.AddBlock(bytes.substr(0, block_bytes)));
+  while (bytes.size() >= block_bytes) {
+    // A piece at a time: digests of all that came would need much memory.
+    const size_t most = std::max<size_t>(kPieceBytes, block_bytes);
+    const std::string_view blocks =
+        bytes.substr(0, std::min(most, bytes.size() - bytes.size() % block_bytes));
+    KEELSON_RETURN_IF_ERROR(state.AddBlocks(blocks));
+    bytes.remove_prefix(blocks.size());
   }
   state.partial = std::string(bytes);
   return absl::OkStatus();
@@ -181,10 +184,7 @@ absl::StatusOr<std::string> BuildHashTree(const BlockDevice& data, const VerityP
     KEELSON_RETURN_IF_ERROR(data.Read(offset, {buffer.data(), buffer.size()}));
     const uint64_t blocks = buffer.size() / params.data_block_bytes;
     std::string digests(blocks * digest_bytes, '\0');
-    for (uint64_t i = 0; i < blocks; ++i) {
-      hasher.Hash({buffer.data() + i * params.data_block_bytes, params.data_block_bytes},
-                  digests.data() + i * digest_bytes);
-    }
+    hasher.HashDataBlocks(buffer, digests.data());
     return digests;
   };
   const auto commit = [&](uint64_t piece, std::string digests) {

@@ -1,5 +1,7 @@
 #include "partition/verity/hash_tree.h"
 
+#include <openssl/evp.h>
+
 #include <catch2/catch.hpp>
 
 #include <map>
@@ -12,6 +14,7 @@
 #include "partition/testing/fake_disk.h"
 #include "partition/verity/block_hasher.h"
 #include "partition/verity/internal/ordered_parallel.h"
+#include "partition/verity/internal/sha256_pair.h"
 #include "partition/verity/verify.h"
 
 namespace keelson::partition {
@@ -137,6 +140,61 @@ TEST_CASE("Data blocks may be larger than what is read at a time", "[verity][tre
 }
 
 // By (printf salt; head -c 4096 /dev/zero) | sha256sum, and the other way round.
+TEST_CASE("Blocks hashed two at a time have the digests that OpenSSL gives one by one",
+          "[verity][tree]") {
+  Random random(5);
+  for (const int hash_type : {0, 1}) {
+    for (const uint32_t block_bytes : {512u, 1024u, 4096u}) {
+      for (const size_t salt_bytes : {0, 1, 8, 32, 55, 56, 63, 64, 65, 128, 200, 256}) {
+        CAPTURE(hash_type, block_bytes, salt_bytes);
+        const VerityParams params = {.hash_type = static_cast<uint32_t>(hash_type),
+                                     .data_block_bytes = block_bytes,
+                                     .hash_block_bytes = block_bytes,
+                                     .data_blocks = 5,
+                                     .salt = RandomBytes(random, salt_bytes)};
+        BlockHasher hasher = *BlockHasher::Create(params);
+        const std::string blocks = RandomBytes(random, size_t{5} * block_bytes);
+        std::string expected;
+        for (size_t at = 0; at < blocks.size(); at += block_bytes) {
+          expected += hasher.Hash(std::string_view(blocks).substr(at, block_bytes));
+        }
+        std::string found(expected.size(), '\0');
+        hasher.HashDataBlocks(blocks, found.data());
+        REQUIRE(absl::BytesToHexString(found) == absl::BytesToHexString(expected));
+      }
+    }
+  }
+}
+
+TEST_CASE("Pairs of messages of any length have the digests of FIPS 180-4", "[verity][tree]") {
+  if (!HasSha256Pair()) {
+    WARN("SKIPPED: this processor has no SHA instructions");
+    return;
+  }
+  Random random(6);
+  for (int i = 0; i < 500; ++i) {
+    const std::string prefix = RandomBytes(random, random() % 257);
+    const std::string suffix = RandomBytes(random, random() % 257);
+    const std::string messages[2] = {RandomBytes(random, 64 + i), RandomBytes(random, 64 + i)};
+    CAPTURE(i, prefix.size(), suffix.size());
+    Sha256Pair pair(prefix, messages[0].size(), suffix);
+    for (int turn = 0; turn < 2; ++turn) {  // Nothing of the first pair is left for the second.
+      std::string digests(2 * kSha256DigestBytes, '\0');
+      pair.Hash(messages[turn].data(), messages[1].data(), digests.data(),
+                digests.data() + kSha256DigestBytes);
+      const auto openssl = [&](const std::string& message) {
+        const std::string whole = prefix + message + suffix;
+        std::string digest(kSha256DigestBytes, '\0');
+        auto* out = reinterpret_cast<unsigned char*>(digest.data());
+        REQUIRE(EVP_Digest(whole.data(), whole.size(), out, nullptr, EVP_sha256(), nullptr) == 1);
+        return digest;
+      };
+      REQUIRE(absl::BytesToHexString(digests) ==
+              absl::BytesToHexString(openssl(messages[turn]) + openssl(messages[1])));
+    }
+  }
+}
+
 TEST_CASE("The salt stands before the block, in ChromeOS's type behind it", "[verity][tree]") {
   VerityParams params = {.data_blocks = 1, .salt = "salt"};
   const std::string zeros(4096, '\0');
