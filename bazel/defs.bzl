@@ -79,7 +79,8 @@ def keelson_proto_library(name, srcs, deps = [], grpc = False, visibility = None
       name: the cc_library to depend on.
       srcs: .proto files of this package.
       deps: other keelson_proto_library targets that `srcs` import.
-      grpc: also generate services.
+      grpc: also generate services, in code that needs gRPC C++; NAME_messages is the rest, descriptors
+        of the services among it.
       visibility: of the cc_library and of the .proto files.
     """
     proto_deps = [dep + "_protos" if ":" in dep else dep + ":" + dep.split("/")[-1] + "_protos" for dep in deps]
@@ -106,12 +107,25 @@ def keelson_proto_library(name, srcs, deps = [], grpc = False, visibility = None
         ]),
         message = "Generating C++ of",
     )
+    messages = name + "_messages" if grpc else name
     native.cc_library(
-        name = name,
-        srcs = sources,
-        hdrs = headers,
+        name = messages,
+        srcs = [source for source in sources if not source.endswith(".grpc.pb.cc")],
+        hdrs = [header for header in headers if not header.endswith(".grpc.pb.h")],
         copts = ["-w"],
         linkstatic = True,
+        # Nothing refers to the descriptors of services; they register themselves.
+        alwayslink = grpc,
         visibility = visibility,
-        deps = deps + ["@debian//:protobuf"] + (["@debian//:grpc"] if grpc else []),
+        deps = deps + ["@debian//:protobuf"],
     )
+    if grpc:
+        native.cc_library(
+            name = name,
+            srcs = [source for source in sources if source.endswith(".grpc.pb.cc")],
+            hdrs = [header for header in headers if header.endswith(".grpc.pb.h")],
+            copts = ["-w"],
+            linkstatic = True,
+            visibility = visibility,
+            deps = deps + [messages, "@debian//:grpc"],
+        )

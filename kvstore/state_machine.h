@@ -112,6 +112,8 @@ class StateMachine : public raft::StateMachine {
 
 // Validation before a command is proposed (kvstore.md 3.5, 3.14, 3.16, 4.1, 4.2).
 absl::Status ValidateRange(const etcdserverpb::RangeRequest& request);
+// Can the range be answered in pieces, beside that?
+absl::Status ValidateStreamedRange(const etcdserverpb::RangeRequest& request);
 absl::Status ValidatePut(const etcdserverpb::PutRequest& request);
 absl::Status ValidateDeleteRange(const etcdserverpb::DeleteRangeRequest& request);
 absl::Status ValidateTxn(const etcdserverpb::TxnRequest& request, size_t max_txn_ops);

@@ -65,6 +65,12 @@ class Store {
   virtual absl::Status Range(const etcdserverpb::RangeRequest& request,
                              etcdserverpb::RangeResponse* response) const = 0;
 
+  // The first pairs of the same answer, as many as have `max_bytes` (one at least), in the order of
+  // keys. `more` says that the range holds others behind them, also where the limit ends it. Nothing
+  // is counted. UNIMPLEMENTED, with etcd's text, for a request that sorts or filters.
+  virtual absl::Status RangeChunk(const etcdserverpb::RangeRequest& request, size_t max_bytes,
+                                  etcdserverpb::RangeResponse* response) const = 0;
+
   // A transaction of comparisons and ranges only (IsReadOnly), from one snapshot.
   virtual absl::Status ReadTxn(const etcdserverpb::TxnRequest& request,
                                etcdserverpb::TxnResponse* response) const = 0;

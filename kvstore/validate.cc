@@ -135,6 +135,17 @@ absl::Status ValidateRange(const RangeRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateStreamedRange(const RangeRequest& request) {
+  if (request.sort_order() == RangeRequest::DESCEND || request.sort_target() != RangeRequest::KEY) {
+    return absl::UnimplementedError("RangeStream does not support custom sort orders");
+  }
+  if (request.min_mod_revision() != 0 || request.max_mod_revision() != 0 ||
+      request.min_create_revision() != 0 || request.max_create_revision() != 0) {
+    return absl::UnimplementedError("RangeStream does not support revision filters");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidatePut(const PutRequest& request) {
   if (request.key().empty()) return errors::EmptyKey();
   if (request.ignore_value() && !request.value().empty()) return errors::ValueProvided();

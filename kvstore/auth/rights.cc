@@ -5,6 +5,7 @@ namespace {
 
 constexpr Rule kRules[] = {
     {"etcdserverpb.KV", "Range", Right::kOwnKeys},
+    {"etcdserverpb.KV", "RangeStream", Right::kOwnKeys},
     {"etcdserverpb.KV", "Put", Right::kOwnKeys},
     {"etcdserverpb.KV", "DeleteRange", Right::kOwnKeys},
     {"etcdserverpb.KV", "Txn", Right::kOwnKeys},

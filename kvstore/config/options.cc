@@ -69,6 +69,9 @@ void RegisterMemberFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Uint64("max-request-bytes", &options.max_request_bytes, "Largest client request in bytes.");
   flags.Bool("enable-grpc-gateway", &options.enable_gateway,
              "Serve the API as JSON over HTTP, below /v3.");
+  flags.Bool(
+      "enable-grpc-reflection", &options.enable_reflection,
+      "Tell any client the methods and messages that are served (gRPC's reflection service).");
   flags.Bool("enable-v2", &options.enable_v2, "Serve the version 2 API: /v2/keys and its like.");
   flags.Uint64("max-concurrent-streams", &options.max_concurrent_streams,
                "Streams that one client connection may have open.");

@@ -43,6 +43,7 @@ struct Options {
   bool strict_reconfig_check = true;
   uint64_t max_learners = 1;
   bool enable_gateway = true;  // JSON, below /v3
+  bool enable_reflection = false;
   bool enable_v2 = true;
   bool unsafe_no_fsync = false;
 

@@ -380,6 +380,7 @@ absl::Status MemberImpl::Serve() {
   }
   std::unique_ptr<rpc::Server> rpc = rpc::Server::Create(rpc_options);
   RegisterGrpcServices(rpc.get(), server_.get(), &metrics_);
+  if (options_.enable_reflection) RegisterReflection(rpc.get());
   http::Router client_router = router_;
   if (options_.enable_gateway) {
     AddJsonGateway(client_router, server_.get(), &threads_.gateway,

@@ -10,13 +10,16 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "base/http/client.h"
 #include "base/net/address.h"
+#include "base/rpc/reflection.pb.h"
 #include "base/testing/status_matchers.h"
 #include "kvstore/api/services.grpc.pb.h"
+#include "kvstore/auth/rights.h"
 
 using namespace keelson;
 using namespace keelson::kvstore;
@@ -209,6 +212,38 @@ TEST_CASE("A watch over gRPC sees changes, is cancelled, and ends with the clien
   CHECK(stream->Finish().ok());
 }
 
+TEST_CASE("A range that is larger than a message comes as a stream", "[kvstore][member]") {
+  Scratch scratch;
+  Running running(OptionsOf(scratch));
+  constexpr int kKeys = 60;
+  for (int i = 0; i < kKeys; ++i) (void)running.Put(absl::StrCat("k", i), std::string(100000, 'x'));
+  RangeRequest request;
+  request.set_key("k");
+  request.set_range_end("l");
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoSeconds(kPatience));
+  const auto stream = running.kv->RangeStream(&context, request);
+  etcdserverpb::RangeStreamResponse piece;
+  etcdserverpb::RangeStreamResponse merged;
+  int pieces = 0;
+  while (stream->Read(&piece)) {
+    ++pieces;
+    merged.MergeFrom(piece);
+  }
+  const grpc::Status status = stream->Finish();
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  CHECK(pieces == kKeys / 3);  // 256 KiB each
+  CHECK(merged.range_response().kvs_size() == kKeys);
+  CHECK(merged.range_response().count() == kKeys);
+  CHECK(merged.range_response().header().revision() == kKeys + 1);
+
+  grpc::ClientContext refused;
+  request.set_sort_order(RangeRequest::DESCEND);
+  CHECK(running.kv->RangeStream(&refused, request)->Finish().error_code() ==
+        grpc::StatusCode::UNIMPLEMENTED);
+}
+
 TEST_CASE("A lease over gRPC is kept alive and answers TTL 0 once revoked", "[kvstore][member]") {
   Scratch scratch;
   Running running(OptionsOf(scratch));
@@ -273,6 +308,65 @@ TEST_CASE("What is not there yet is unimplemented", "[kvstore][member]") {
                  });
   answered.WaitForNotification();
   CHECK(status.error_code() == grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_CASE("Reflection tells of every method that is served, if it is wanted", "[kvstore][member]") {
+  Scratch scratch;
+  const bool wanted = GENERATE(false, true);
+  Running running(OptionsOf(scratch, {absl::StrCat("--enable-grpc-reflection=", wanted)}));
+  grpc::GenericStub stub(running.channel);
+  const auto ask = [&](const grpc::reflection::v1::ServerReflectionRequest& request,
+                       grpc::reflection::v1::ServerReflectionResponse* response) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoSeconds(kPatience));
+    grpc::CompletionQueue queue;
+    const auto call = stub.PrepareCall(
+        &context, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &queue);
+    void* tag = nullptr;
+    bool ok = false;
+    const auto wait = [&] { return queue.Next(&tag, &ok) && ok; };
+    call->StartCall(nullptr);
+    if (!wait()) return false;
+    const std::string bytes = request.SerializeAsString();
+    const grpc::Slice slice(bytes);
+    call->Write(grpc::ByteBuffer(&slice, 1), nullptr);
+    if (!wait()) return false;
+    grpc::ByteBuffer answer;
+    call->Read(&answer, nullptr);
+    if (!wait()) return false;
+    std::vector<grpc::Slice> slices;
+    REQUIRE(answer.Dump(&slices).ok());
+    std::string joined;
+    for (const grpc::Slice& each : slices) joined.append(each.begin(), each.end());
+    REQUIRE(response->ParseFromString(joined));
+    context.TryCancel();
+    queue.Shutdown();
+    while (queue.Next(&tag, &ok)) {
+    }
+    return true;
+  };
+  grpc::reflection::v1::ServerReflectionRequest request;
+  grpc::reflection::v1::ServerReflectionResponse response;
+  request.set_list_services("*");
+  REQUIRE(ask(request, &response) == wanted);
+  if (!wanted) return;
+  std::set<std::string> services;
+  for (const auto& service : response.list_services_response().service()) {
+    services.insert(service.name());
+    request.set_file_containing_symbol(service.name());
+    grpc::reflection::v1::ServerReflectionResponse file;
+    REQUIRE(ask(request, &file));
+    CAPTURE(service.name());
+    CHECK(file.file_descriptor_response().file_descriptor_proto_size() > 0);
+  }
+  CHECK(services.size() == 9);
+  for (const auth::Rule& rule : auth::Rules()) {
+    request.set_file_containing_symbol(std::string(rule.service) + "." + std::string(rule.method));
+    CAPTURE(request.file_containing_symbol());
+    grpc::reflection::v1::ServerReflectionResponse file;
+    REQUIRE(ask(request, &file));
+    CHECK(file.file_descriptor_response().file_descriptor_proto_size() > 0);
+  }
 }
 
 TEST_CASE("Without a leader a member says so and answers what it can", "[kvstore][member]") {

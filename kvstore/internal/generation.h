@@ -24,6 +24,7 @@
 #include "kvstore/internal/codec.h"
 #include "kvstore/internal/latest_cache.h"
 #include "kvstore/internal/members.h"
+#include "kvstore/internal/range_counts.h"
 #include "kvstore/store.h"
 #include "kvstore/v2/key_store.h"
 
@@ -54,6 +55,9 @@ class SideTables {
 };
 
 struct Generation {
+  // Of lists that clients repeat, and of the pages of those under way.
+  static constexpr size_t kCountedRanges = 4096;
+
   explicit Generation(size_t cached_keys) : latest(cached_keys) {}
 
   // Reads what `engine` holds. DATA_LOSS when its rows make no sense.
@@ -62,6 +66,7 @@ struct Generation {
 
   std::unique_ptr<Engine> engine;
   LatestCache latest;
+  RangeCounts counts{kCountedRanges};
   SideTables tables;
   const std::shared_ptr<auth::AuthStore> auth = std::make_shared<auth::AuthStore>();
   const std::shared_ptr<v2::KeyStore> v2 = std::make_shared<v2::KeyStore>();

@@ -165,24 +165,30 @@ absl::Status CheckTxnReadRevision(int64_t requested, int64_t current, int64_t co
   return CheckReadRevision(requested, current, compacted);
 }
 
-absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at,
-                       RangeResponse* response) {
+bool TakesInOrder(const RangeRequest& request) {
+  return !NeedsSort(request) && !HasFilters(request);
+}
+
+absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at, RangeResponse* response,
+                       std::optional<int64_t> count) {
   const bool sorted = NeedsSort(request);
   const bool filtered = HasFilters(request);
   const int64_t keep = PairsToKeep(request);
   const bool with_value = !request.keys_only() || request.sort_target() == RangeRequest::VALUE;
   const Need need = with_value && !request.count_only() ? Need::kPair : Need::kMetadata;
-  int64_t count = 0;
+  int64_t met = 0;
   int64_t passed = 0;
-  KEELSON_RETURN_IF_ERROR(
-      view.Scan({request.key(), request.range_end()}, at, need, [&](const Pair& pair) {
-        ++count;  // exact whatever the limit: clients page with it
-        if (request.count_only()) return true;
-        if (filtered && !PassesFilters(request, pair)) return true;
-        if (++passed <= keep) ToKeyValue(pair, with_value, response->add_kvs());
-        return true;
-      }));
-  response->set_count(count);
+  const auto take = [&](const Pair& pair) {
+    ++met;  // all of them whatever the limit: clients page with the count
+    if (request.count_only()) return true;
+    if (filtered && !PassesFilters(request, pair)) return true;
+    if (++passed <= keep) ToKeyValue(pair, with_value, response->add_kvs());
+    return passed <= keep || !count.has_value();
+  };
+  if (!request.count_only() || !count.has_value()) {
+    KEELSON_RETURN_IF_ERROR(view.Scan({request.key(), request.range_end()}, at, need, take));
+  }
+  response->set_count(count.value_or(met));
   if (request.count_only()) return absl::OkStatus();
 
   if (sorted) Sort(request, response);
@@ -197,6 +203,23 @@ absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at,
     for (KeyValue& pair : *response->mutable_kvs()) pair.clear_value();
   }
   return absl::OkStatus();
+}
+
+absl::Status ReadChunk(View& view, const RangeRequest& request, int64_t at, size_t max_bytes,
+                       RangeResponse* response) {
+  const Need need = request.keys_only() ? Need::kMetadata : Need::kPair;
+  size_t bytes = 0;
+  return view.Scan({request.key(), request.range_end()}, at, need, [&](const Pair& pair) {
+    const bool at_limit = request.limit() > 0 && response->kvs_size() >= request.limit();
+    if (at_limit || (bytes >= max_bytes && response->kvs_size() > 0)) {
+      response->set_more(true);
+      return false;
+    }
+    KeyValue* const out = response->add_kvs();
+    ToKeyValue(pair, !request.keys_only(), out);
+    bytes += out->ByteSizeLong();
+    return true;
+  });
 }
 
 absl::StatusOr<TxnPath> ChoosePath(View& view, const TxnRequest& txn, int64_t at) {

@@ -3,7 +3,9 @@
 #ifndef KEELSON_KVSTORE_INTERNAL_READS_H_
 #define KEELSON_KVSTORE_INTERNAL_READS_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -20,9 +22,18 @@ absl::Status CheckReadRevision(int64_t requested, int64_t current, int64_t compa
 // The same for a range in a transaction, where etcd takes a negative revision for a compacted one.
 absl::Status CheckTxnReadRevision(int64_t requested, int64_t current, int64_t compacted);
 
-// Fills kvs, more and count of `response` with the pairs as of `at`; the header is left.
+// Fills kvs, more and count of `response` with the pairs as of `at`; the header is left. `count`, if it
+// is known already, ends the walk at the limit.
 absl::Status ReadRange(View& view, const etcdserverpb::RangeRequest& request, int64_t at,
-                       etcdserverpb::RangeResponse* response);
+                       etcdserverpb::RangeResponse* response,
+                       std::optional<int64_t> count = std::nullopt);
+
+// Store::RangeChunk, of pairs as of `at`; the header is left.
+absl::Status ReadChunk(View& view, const etcdserverpb::RangeRequest& request, int64_t at,
+                       size_t max_bytes, etcdserverpb::RangeResponse* response);
+
+// Are the pairs of the answer the first ones of the range, in its order, with nothing left out?
+bool TakesInOrder(const etcdserverpb::RangeRequest& request);
 
 // For a transaction and each nested one that will run, in the order in which they are met:
 // did its comparisons hold.

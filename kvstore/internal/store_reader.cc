@@ -1,6 +1,8 @@
 #include "kvstore/internal/store_reader.h"
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -52,8 +54,28 @@ int64_t OldestRead(const TxnRequest& txn, const TxnPath& path) {
   return oldest;
 }
 
-absl::Status RunReadTxn(View& view, const TxnRequest& txn, int64_t current, int64_t compacted,
-                        int64_t* oldest, TxnResponse* response) {
+// Answers a range with the help of earlier counts, and keeps what it learns: its count, and that of
+// the next page of a list.
+absl::Status ReadCounted(Generation& generation, View& view, const RangeRequest& request,
+                         int64_t at, RangeResponse* response) {
+  const Bounds bounds{request.key(), request.range_end()};
+  if (bounds.OneKey()) return ReadRange(view, request, at, response);
+  KEELSON_ASSIGN_OR_RETURN(
+      const std::optional<int64_t> count,
+      generation.counts.Find(*generation.engine, generation.compacted, bounds, at));
+  KEELSON_RETURN_IF_ERROR(ReadRange(view, request, at, response, count));
+  if (!count.has_value()) generation.counts.Record(bounds, at, response->count());
+  if (response->more() && response->kvs_size() > 0 && TakesInOrder(request)) {
+    // Clients go on at the next key there can be, at the same revision.
+    const std::string next = response->kvs().rbegin()->key() + '\0';
+    generation.counts.Record({next, bounds.range_end}, at,
+                             response->count() - response->kvs_size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunReadTxn(Generation& generation, View& view, const TxnRequest& txn, int64_t current,
+                        int64_t compacted, int64_t* oldest, TxnResponse* response) {
   KEELSON_ASSIGN_OR_RETURN(const TxnPath path, ChoosePath(view, txn, current));
   *oldest = OldestRead(txn, path);
   response->set_succeeded(path.front());
@@ -66,7 +88,8 @@ absl::Status RunReadTxn(View& view, const TxnRequest& txn, int64_t current, int6
     const int64_t at = op.request_range().revision();
     RangeResponse* const range = response->add_responses()->mutable_response_range();
     range->mutable_header()->set_revision(current);
-    KEELSON_RETURN_IF_ERROR(ReadRange(view, op.request_range(), at <= 0 ? current : at, range));
+    KEELSON_RETURN_IF_ERROR(
+        ReadCounted(generation, view, op.request_range(), at <= 0 ? current : at, range));
   }
   return absl::OkStatus();
 }
@@ -81,8 +104,9 @@ int64_t StoreReader::CompactedRevision() const {
   return current_.Get()->compacted.load(std::memory_order_acquire);
 }
 
-absl::Status StoreReader::Range(const RangeRequest& request, RangeResponse* response) const {
-  KEELSON_RETURN_IF_ERROR(ValidateRange(request));
+absl::Status StoreReader::ReadAsAsked(
+    const RangeRequest& request, RangeResponse* response,
+    absl::FunctionRef<absl::Status(Generation&, View&, int64_t at)> read) const {
   const std::shared_ptr<Generation> generation = current_.Get();
   return ReadConsistently(
       *generation, request.revision(), [&](View& view, int64_t current) -> absl::Status {
@@ -90,9 +114,24 @@ absl::Status StoreReader::Range(const RangeRequest& request, RangeResponse* resp
         response->mutable_header()->set_revision(current);
         KEELSON_RETURN_IF_ERROR(CheckReadRevision(
             request.revision(), current, generation->compacted.load(std::memory_order_acquire)));
-        return ReadRange(view, request, request.revision() <= 0 ? current : request.revision(),
-                         response);
+        return read(*generation, view, request.revision() <= 0 ? current : request.revision());
       });
+}
+
+absl::Status StoreReader::Range(const RangeRequest& request, RangeResponse* response) const {
+  KEELSON_RETURN_IF_ERROR(ValidateRange(request));
+  return ReadAsAsked(request, response, [&](Generation& generation, View& view, int64_t at) {
+    return ReadCounted(generation, view, request, at, response);
+  });
+}
+
+absl::Status StoreReader::RangeChunk(const RangeRequest& request, size_t max_bytes,
+                                     RangeResponse* response) const {
+  KEELSON_RETURN_IF_ERROR(ValidateRange(request));
+  KEELSON_RETURN_IF_ERROR(ValidateStreamedRange(request));
+  return ReadAsAsked(request, response, [&](Generation&, View& view, int64_t at) {
+    return ReadChunk(view, request, at, max_bytes, response);
+  });
 }
 
 absl::Status StoreReader::ReadTxn(const TxnRequest& request, TxnResponse* response) const {
@@ -103,8 +142,8 @@ absl::Status StoreReader::ReadTxn(const TxnRequest& request, TxnResponse* respon
     View view(*generation->engine, generation->latest);
     response->Clear();
     const absl::Status status =
-        RunReadTxn(view, request, current, generation->compacted.load(std::memory_order_acquire),
-                   &oldest, response);
+        RunReadTxn(*generation, view, request, current,
+                   generation->compacted.load(std::memory_order_acquire), &oldest, response);
     const int64_t compacted = generation->compacted.load(std::memory_order_acquire);
     if (current < compacted) continue;  // Versions may have been missed: read newer state.
     if (status.ok() && oldest > 0 && oldest < compacted) return errors::Compacted();

@@ -2,7 +2,9 @@
 #ifndef KEELSON_KVSTORE_INTERNAL_STORE_READER_H_
 #define KEELSON_KVSTORE_INTERNAL_STORE_READER_H_
 
+#include "absl/functional/function_ref.h"
 #include "kvstore/internal/generation.h"
+#include "kvstore/internal/view.h"
 #include "kvstore/store.h"
 
 namespace keelson::kvstore::internal {
@@ -16,6 +18,8 @@ class StoreReader final : public Store {
   int64_t CompactedRevision() const override;
   absl::Status Range(const etcdserverpb::RangeRequest& request,
                      etcdserverpb::RangeResponse* response) const override;
+  absl::Status RangeChunk(const etcdserverpb::RangeRequest& request, size_t max_bytes,
+                          etcdserverpb::RangeResponse* response) const override;
   absl::Status ReadTxn(const etcdserverpb::TxnRequest& request,
                        etcdserverpb::TxnResponse* response) const override;
   absl::StatusOr<History> ReadHistory(const KeyRange& range, int64_t from, bool prev_kv,
@@ -32,6 +36,11 @@ class StoreReader final : public Store {
   std::shared_ptr<v2::KeyStore> V2() const override;
 
  private:
+  // Runs `read` with a view and the revision that `request` asks for, and fills the header.
+  absl::Status ReadAsAsked(
+      const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
+      absl::FunctionRef<absl::Status(Generation&, View&, int64_t at)> read) const;
+
   const CurrentGeneration& current_;
 };
 

@@ -2,12 +2,17 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <string>
 
 #include "base/rpc/health.h"
+#include "base/rpc/reflection.h"
+#include "kvstore/auth/rights.h"
 #include "kvstore/server/auth_service.h"
 #include "kvstore/server/coordination_service.h"
 #include "kvstore/server/lease_service.h"
 #include "kvstore/server/maintenance_service.h"
+#include "kvstore/server/range_stream.h"
 #include "kvstore/server/service_support.h"
 #include "kvstore/server/watch_service.h"
 
@@ -32,6 +37,9 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
 
   MethodRegistrar kv(rpc, server, metrics, "etcdserverpb.KV");
   kv.Unary("Range", &Server::Range, ValidateRange);
+  kv.ServerStream("RangeStream", [server](const std::shared_ptr<rpc::Call>& call) {
+    return StartRangeStream(server, call);
+  });
   kv.Unary("Put", &Server::Put, ValidatePut);
   kv.Unary("DeleteRange", &Server::DeleteRange, ValidateDeleteRange);
   kv.Unary("Txn", &Server::Txn, [server](const TxnRequest& request) {
@@ -78,6 +86,12 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
   metrics->SetCallbackCounter("etcd_network_client_grpc_sent_bytes_total",
                               "Bytes of messages sent to clients.", {},
                               [rpc] { return static_cast<double>(rpc->Stats().sent_bytes_total); });
+}
+
+void RegisterReflection(rpc::Server* rpc) {
+  std::set<std::string> services = {"grpc.health.v1.Health"};
+  for (const auth::Rule& rule : auth::Rules()) services.emplace(rule.service);
+  rpc::RegisterReflectionService(rpc, {services.begin(), services.end()});
 }
 
 }  // namespace keelson::kvstore

@@ -33,6 +33,9 @@ rpc::ServerOptions RpcOptions(const GrpcLimits& limits);
 // is borrowed; `server` and `metrics` outlive `rpc`.
 void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metrics);
 
+// Tells clients of all that, by gRPC's reflection service. Before it starts.
+void RegisterReflection(rpc::Server* rpc);
+
 }  // namespace keelson::kvstore
 
 #endif  // KEELSON_KVSTORE_SERVER_GRPC_SERVICES_H_

@@ -133,7 +133,7 @@ void RegisterMaintenance(MethodRegistrar& maintenance, Server* server) {
   maintenance.Unary("Hash", &Server::Hash);
   maintenance.Unary("HashKV", &Server::HashKV);
   maintenance.Unary("Downgrade", &Server::Downgrade);
-  maintenance.Stream("Snapshot", [server](const std::shared_ptr<rpc::Call>& call) {
+  maintenance.ServerStream("Snapshot", [server](const std::shared_ptr<rpc::Call>& call) {
     return std::make_shared<SnapshotHandler>(server, call);
   });
 }

@@ -245,23 +245,38 @@ void Server::RunRead(bool cheap, std::function<void()> read) {
   env_.readers[turn % env_.readers.size()]->Post(std::move(read));
 }
 
-void Server::Range(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
-                   Done done, const Origin& who) {
-  if (const absl::Status status = ValidateRange(request); !status.ok()) return done(status);
+void Server::ReadKeys(const etcdserverpb::RangeRequest& request,
+                      etcdserverpb::RangeResponse* response, Done done, const Origin& who,
+                      std::function<absl::Status()> read) {
   counters_.ranges.fetch_add(1, std::memory_order_relaxed);
-  auto read = [this, &request, response, done = std::move(done), who](const absl::Status& ready) {
+  auto start = [this, &request, response, done = std::move(done), who,
+                read = std::move(read)](const absl::Status& ready) {
     if (!ready.ok()) return done(ready);
     const absl::Status allowed =
         store_->Auth()->CheckKeys(who, request.key(), request.range_end(), auth::Access::kRead);
     if (!allowed.ok()) return done(allowed);
-    RunRead(IsCheap(request), [this, &request, response, done] {
-      const absl::Status result = store_->Range(request, response);
+    RunRead(IsCheap(request), [this, response, done, read] {
+      const absl::Status result = read();
       FillHeaderAndRevision(response->mutable_header());
       done(result);
     });
   };
-  if (request.serializable()) return read(absl::OkStatus());
-  Linearizable(std::move(read));
+  if (request.serializable()) return start(absl::OkStatus());
+  Linearizable(std::move(start));
+}
+
+void Server::Range(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
+                   Done done, const Origin& who) {
+  if (const absl::Status status = ValidateRange(request); !status.ok()) return done(status);
+  ReadKeys(request, response, std::move(done), who,
+           [this, &request, response] { return store_->Range(request, response); });
+}
+
+void Server::RangeChunk(const etcdserverpb::RangeRequest& request, size_t max_bytes,
+                        etcdserverpb::RangeResponse* response, Done done, const Origin& who) {
+  ReadKeys(request, response, std::move(done), who, [this, &request, max_bytes, response] {
+    return store_->RangeChunk(request, max_bytes, response);
+  });
 }
 
 void Server::CheckRead(bool serializable, Done done) {

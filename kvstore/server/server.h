@@ -126,6 +126,9 @@ class Server final : public ApplyListener {
   // `who` is copied. An empty one has no rights when authentication is on.
   void Range(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
              Done done, const Origin& who = {});
+  // As Range, of Store::RangeChunk.
+  void RangeChunk(const etcdserverpb::RangeRequest& request, size_t max_bytes,
+                  etcdserverpb::RangeResponse* response, Done done, const Origin& who);
   void Put(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse* response, Done done,
            const Origin& who = {});
   void DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
@@ -287,6 +290,10 @@ class Server final : public ApplyListener {
   [[nodiscard]] absl::Status CheckProposal() const;
   // Runs `read` when the state machine has caught up with the leader.
   void Linearizable(std::function<void(absl::Status)> read);
+  // Runs `read`, which fills `response`, when it may be: linearizably if `request` asks for that, and
+  // for those who have the right.
+  void ReadKeys(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
+                Done done, const Origin& who, std::function<absl::Status()> read);
   // Runs `read` here if it is `cheap`, else on a reader.
   void RunRead(bool cheap, std::function<void()> read);
   [[nodiscard]] absl::Status ReadError(const absl::Status& status) const;

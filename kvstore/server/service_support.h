@@ -83,12 +83,11 @@ class MethodRegistrar {
 
   // A stream in both directions, whose handlers `start` makes.
   void Stream(const std::string& name, decltype(rpc::Method::start) start) {
-    Add("bidi_stream", name,
-        [server = server_, start = std::move(start),
-         always = name == "Snapshot"](const std::shared_ptr<rpc::Call>& call) {
-          if (server->IsLearner() && !always) call->Finish(errors::NotSupportedForLearner());
-          return start(call);
-        });
+    AddStream("bidi_stream", name, std::move(start));
+  }
+  // The same, of one request.
+  void ServerStream(const std::string& name, decltype(rpc::Method::start) start) {
+    AddStream("server_stream", name, std::move(start));
   }
 
   // A method that Server has as `serve`.
@@ -139,6 +138,16 @@ class MethodRegistrar {
   }
 
  private:
+  void AddStream(const std::string& type, const std::string& name,
+                 decltype(rpc::Method::start) start) {
+    Add(type, name,
+        [server = server_, start = std::move(start),
+         always = name == "Snapshot"](const std::shared_ptr<rpc::Call>& call) {
+          if (server->IsLearner() && !always) call->Finish(errors::NotSupportedForLearner());
+          return start(call);
+        });
+  }
+
   void Add(const std::string& type, const std::string& name, decltype(rpc::Method::start) start) {
     const auto metrics = std::make_shared<MethodMetrics>(metrics_, type, service_, name);
     rpc_->Register({.path = absl::StrCat("/", service_, "/", name),

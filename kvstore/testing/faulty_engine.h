@@ -1,9 +1,11 @@
-// An engine home whose engines fail on demand: a full disk, or a broken one.
+// An engine home whose engines fail on demand, by a full disk or a broken one, and count what is read.
 #ifndef KEELSON_KVSTORE_TESTING_FAULTY_ENGINE_H_
 #define KEELSON_KVSTORE_TESTING_FAULTY_ENGINE_H_
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -16,6 +18,30 @@ struct Faults {
   std::atomic<bool> disk_full = false;    // Write, Flush and Resume say so
   std::atomic<bool> disk_broken = false;  // Write and Flush fail for ever
   std::atomic<int> writes_refused = 0;
+  std::atomic<int64_t> rows_walked = 0;  // by iterators
+};
+
+class CountingIterator final : public EngineIterator {
+ public:
+  CountingIterator(std::unique_ptr<EngineIterator> target, Faults& faults)
+      : target_(std::move(target)), faults_(faults) {}
+
+  void Seek(std::string_view target) override {
+    ++faults_.rows_walked;
+    target_->Seek(target);
+  }
+  void Next() override {
+    ++faults_.rows_walked;
+    target_->Next();
+  }
+  bool Valid() const override { return target_->Valid(); }
+  std::string_view key() const override { return target_->key(); }
+  std::string_view value() const override { return target_->value(); }
+  absl::Status status() const override { return target_->status(); }
+
+ private:
+  const std::unique_ptr<EngineIterator> target_;
+  Faults& faults_;
 };
 
 class FaultyEngine final : public Engine {
@@ -36,7 +62,7 @@ class FaultyEngine final : public Engine {
   }
   std::unique_ptr<EngineIterator> NewIterator(Family family,
                                               const IterateOptions& options) const override {
-    return target_->NewIterator(family, options);
+    return std::make_unique<CountingIterator>(target_->NewIterator(family, options), faults_);
   }
   std::unique_ptr<EngineSnapshot> GetSnapshot() const override { return target_->GetSnapshot(); }
   absl::Status Flush() override {

@@ -105,6 +105,11 @@ absl::Status FakeStore::Range(const etcdserverpb::RangeRequest& request,
   return absl::OkStatus();
 }
 
+absl::Status FakeStore::RangeChunk(const etcdserverpb::RangeRequest& request, size_t /*max_bytes*/,
+                                   etcdserverpb::RangeResponse* response) const {
+  return Range(request, response);  // one key at most
+}
+
 absl::Status FakeStore::ReadTxn(const etcdserverpb::TxnRequest&,
                                 etcdserverpb::TxnResponse* response) const {
   absl::MutexLock lock(&mu_);

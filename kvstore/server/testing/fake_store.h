@@ -45,6 +45,8 @@ class FakeStore final : public Store {
   [[nodiscard]] int64_t CompactedRevision() const override;
   absl::Status Range(const etcdserverpb::RangeRequest& request,
                      etcdserverpb::RangeResponse* response) const override;
+  absl::Status RangeChunk(const etcdserverpb::RangeRequest& request, size_t max_bytes,
+                          etcdserverpb::RangeResponse* response) const override;
   absl::Status ReadTxn(const etcdserverpb::TxnRequest& request,
                        etcdserverpb::TxnResponse* response) const override;
   absl::StatusOr<History> ReadHistory(const KeyRange& range, int64_t from, bool prev_kv,
