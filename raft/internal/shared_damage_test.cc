@@ -12,7 +12,7 @@
 
 #include "base/random.h"
 #include "raft/internal/shared_wal.h"
-#include "raft/wal_testing.h"
+#include "raft/testing/wal_testing.h"
 
 namespace keelson::raft {
 namespace {
