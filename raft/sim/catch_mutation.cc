@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/check.h"
 #include "raft/sim/sim_cluster.h"
 
@@ -43,8 +45,7 @@ bool RunOne(const RunOptions& options, Report& report) {
   return true;
 }
 
-[[noreturn]] void RunChild(const MutationInfo& mutation, const CatchOptions& options,
-                           Report& report) {
+[[noreturn]] void RunChild(Mutation mutation, const CatchOptions& options, Report& report) {
   (void)::signal(SIGABRT, SIG_DFL);
   // A failed check prints; here it is a result.
   if (const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC); null >= 0) {
@@ -53,14 +54,13 @@ bool RunOne(const RunOptions& options, Report& report) {
   for (uint64_t i = 0; i < options.max_seeds; ++i) {
     report.seed = options.first_seed + i;
     (void)::alarm(kSecondsPerSeed);
-    if (RunOne(MixedRun(report.seed, mutation.mutation), report)) break;
+    if (RunOne(options.run(report.seed, mutation), report)) break;
   }
   ::_exit(0);
 }
 
-}  // namespace
-
-Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options) {
+// Until something breaks; Caught::invariant is empty when nothing did.
+Caught RunSeeds(Mutation mutation, const CatchOptions& options) {
   void* shared =
       ::mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   KEELSON_CHECK(shared != MAP_FAILED) << "no memory for the report";
@@ -85,27 +85,79 @@ Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options) 
   return caught;
 }
 
+void PrintJson(const MutationInfo& mutation, const Caught& caught) {
+  const nlohmann::json json = {{"mutation", mutation.name},
+                               {"class", mutation.of_class},
+                               {"seeds", caught.seeds},
+                               {"seed", caught.seed},
+                               {"found_by", caught.invariant},
+                               {"text", caught.text},
+                               {"product_fails", caught.product_fails}};
+  std::printf("%s\n", json.dump().c_str());
+}
+
+void PrintLine(const MutationInfo& mutation, const Caught& caught, const CatchOptions& options) {
+  if (caught.product_fails) {
+    std::printf("%-32s %5d      !  seed %" PRIu64 " fails without it, too: %s: %s\n  replay: %s\n",
+                mutation.name, mutation.of_class, caught.seed, caught.invariant.c_str(),
+                caught.text.c_str(),
+                ReplayCommand(options.run(caught.seed, Mutation::kNone)).c_str());
+  } else if (caught.seeds == 0) {
+    std::printf("%-32s %5d      -  nothing in %" PRIu64 " seeds\n", mutation.name,
+                mutation.of_class, options.max_seeds);
+  } else {
+    std::printf("%-32s %5d %6" PRIu64 "  %s: %s\n", mutation.name, mutation.of_class, caught.seeds,
+                caught.invariant.c_str(), caught.text.c_str());
+  }
+}
+
+}  // namespace
+
+Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options) {
+  const Caught caught = RunSeeds(mutation.mutation, options);
+  if (caught.invariant.empty()) return caught;
+  CatchOptions once = options;
+  once.first_seed = caught.seed;
+  once.max_seeds = 1;
+  Caught control = RunSeeds(Mutation::kNone, once);
+  if (control.invariant.empty()) return caught;
+  control.product_fails = true;
+  control.seeds = 0;
+  return control;
+}
+
 bool CatchAllMutations(const CatchOptions& options) {
-  std::printf("%-32s %5s %6s  %s\n", "mutation", "class", "seeds", "found by");
+  if (!options.json) std::printf("%-32s %5s %6s  %s\n", "mutation", "class", "seeds", "found by");
   std::vector<uint64_t> seeds;
+  size_t broken_controls = 0;
   for (const MutationInfo& mutation : Mutations()) {
     const Caught caught = CatchMutation(mutation, options);
-    if (caught.seeds == 0) {
-      std::printf("%-32s %5d      -  nothing in %" PRIu64 " seeds\n", mutation.name,
-                  mutation.of_class, options.max_seeds);
+    if (caught.product_fails) ++broken_controls;
+    if (caught.seeds > 0) seeds.push_back(caught.seeds);
+    if (options.json) {
+      PrintJson(mutation, caught);
     } else {
-      std::printf("%-32s %5d %6" PRIu64 "  %s: %s\n", mutation.name, mutation.of_class,
-                  caught.seeds, caught.invariant.c_str(), caught.text.c_str());
-      seeds.push_back(caught.seeds);
+      PrintLine(mutation, caught, options);
     }
     (void)std::fflush(stdout);
   }
   std::sort(seeds.begin(), seeds.end());
   const uint64_t median = seeds.empty() ? 0 : seeds[seeds.size() / 2];
+  const uint64_t worst = seeds.empty() ? 0 : seeds.back();
   const size_t count = Mutations().size();
-  std::printf("%zu mutations, %zu caught, median %" PRIu64 " seeds, worst %" PRIu64 " seeds\n",
-              count, seeds.size(), median, seeds.empty() ? 0 : seeds.back());
-  return seeds.size() == count && median <= kMedianSeeds;
+  if (options.json) {
+    const nlohmann::json json = {{"mutations", count},
+                                 {"caught", seeds.size()},
+                                 {"median", median},
+                                 {"worst", worst},
+                                 {"broken_controls", broken_controls}};
+    std::printf("%s\n", json.dump().c_str());
+  } else {
+    std::printf("%zu mutations, %zu caught, median %" PRIu64 " seeds, worst %" PRIu64
+                " seeds, %zu controls broken\n",
+                count, seeds.size(), median, worst, broken_controls);
+  }
+  return broken_controls == 0 && seeds.size() == count && median <= kMedianSeeds;
 }
 
 }  // namespace keelson::raft::sim

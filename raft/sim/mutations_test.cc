@@ -94,6 +94,21 @@ TEST_CASE("Every defect but the hard ones is found within 60 seeds", "[raft][sim
 }
 #endif
 
+TEST_CASE("What fails without the defect is no catch", "[raft][sim][mutation]") {
+  CatchOptions options{.max_seeds = 60};
+  const MutationInfo& twice = *FindMutation("vote-twice");
+  const Caught caught = CatchMutation(twice, options);
+  CHECK(caught.seeds > 0);
+  CHECK_FALSE(caught.product_fails);
+
+  // As if the product voted twice.
+  options.run = [](uint64_t seed, Mutation) { return MixedRun(seed, Mutation::kVoteTwice); };
+  const Caught broken = CatchMutation(twice, options);
+  CHECK(broken.product_fails);
+  CHECK(broken.seeds == 0);
+  CHECK(broken.seed == caught.seed);
+}
+
 TEST_CASE("A defect that is not there is not found", "[raft][sim][mutation]") {
   constexpr MutationInfo kNothing{.mutation = Mutation::kNone, .name = "none"};
 

@@ -166,7 +166,8 @@ int Main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::IsMember(profiles));
   app.add_flag("--trace", flags.trace, "Print every event to standard error");
-  app.add_flag("--json", flags.json, "Print one JSON object a seed, and a summary");
+  app.add_flag("--json", flags.json,
+               "Print one JSON object a seed (--mutation=all: a defect), and a summary");
   app.add_option(
       "--html", flags.html,
       "Write a space-time diagram of the first run that fails, else of the last, to this "
@@ -197,7 +198,8 @@ int Main(int argc, char** argv) {
   }
   if (flags.seeds == 0) flags.seeds = all ? 2000 : 1000;
   if (all) {
-    const CatchOptions options{.first_seed = flags.first_seed, .max_seeds = flags.seeds};
+    const CatchOptions options{
+        .first_seed = flags.first_seed, .max_seeds = flags.seeds, .json = flags.json};
     return CatchAllMutations(options) ? 0 : 1;
   }
   return Run(flags);
