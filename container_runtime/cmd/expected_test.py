@@ -448,6 +448,31 @@ class Expected(CradleTest):
                 space["path"] = "/proc/self/ns/mnt"
         self.assertIn("a mount namespace of its own", self.run_shell("true").stderr)
 
+    def test_names_of_fields_are_taken_in_another_case_as_by_engines(self):
+        self.bundle.config["Hostname"] = self.bundle.config.pop("hostname")
+        self.bundle.config["linux"]["MaskedPaths"] = ["/etc/passwd"]
+        del self.bundle.config["linux"]["maskedPaths"]
+        self.assertEqual(self.run_shell("hostname; cat /etc/passwd").stdout, "box\n")
+
+    def test_a_hook_that_fails_inside_tells_how_and_what_it_said(self):
+        for hook, args, words in (("startContainer", ["sh", "-c", "echo why >&2; exit 7"], "exit status 7, stdout and stderr: why"),
+                                  ("createContainer", ["sh", "-c", "echo why; kill -9 $$"],
+                                   "signal: killed, stdout and stderr: why"),
+                                  ("startContainer", ["sh", "-c", "yes long | head -c 9000; exit 1"], "long")):
+            self.bundle.config["hooks"] = {hook: [{"path": "/bin/sh", "args": args, "env": ["PATH=/bin:/usr/bin"]}]}
+            reply = self.run_shell("true")
+            self.assertEqual(reply.returncode, 1)
+            self.assertIn(f"error running {hook} hook #0: '/bin/sh': ", reply.stderr)
+            self.assertIn(words, reply.stderr)
+
+    def test_access_a_of_a_device_denies_all_and_allows_nothing_more(self):
+        device = {"type": "c", "major": 1, "minor": 11}
+        self.bundle.config["linux"]["devices"] = [{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}]
+        for rules in (({"allow": True, "access": "rwm", **device}, {"allow": False, "access": "wa", **device}),
+                      ({"allow": True, "access": "ma", **device},)):
+            self.bundle.config["linux"]["resources"]["devices"] = [{"allow": False, "access": "rwm"}, *rules]
+            self.assertIn("not permitted", self.run_shell("head -c 1 /dev/kmsg").stderr)
+
     def test_messages_for_debugging_go_where_the_log_goes(self):
         log = os.path.join(self.tmp, "log")
         self.bundle.shell("true").write()
