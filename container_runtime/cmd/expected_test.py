@@ -14,7 +14,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
 from bundles import Bundle, Runtime  # noqa: E402
-from cases import CRADLE, CradleTest, reason_to_skip  # noqa: E402
+from cases import CRADLE, CradleTest, read, reason_to_skip  # noqa: E402
 
 REASON = reason_to_skip()
 
@@ -435,18 +435,20 @@ class Expected(CradleTest):
             return
         self.assertEqual(reply.stdout, "7000:8001\n", reply.stderr)
 
-    def test_what_is_missing_is_refused_with_its_place(self):
-        cases = (("intelRdt", {"closID": "x"}, "linux.intelRdt"), ("netDevices", {"eth0": {}}, "linux.netDevices"))
-        for field, value, place in cases:
-            self.bundle.config["linux"][field] = value
-            reply = self.run_shell("true")
-            self.assertEqual(reply.returncode, 1)
-            self.assertIn(place, reply.stderr)
-            del self.bundle.config["linux"][field]
-        for space in self.bundle.config["linux"]["namespaces"]:
-            if space["type"] == "mount":
-                space["path"] = "/proc/self/ns/mnt"
-        self.assertIn("a mount namespace of its own", self.run_shell("true").stderr)
+    def test_shares_of_caches_are_refused_where_the_kernel_has_none(self):
+        if " resctrl " in read("/proc/self/mountinfo"):
+            print("SKIPPED: this machine has resctrl")
+            return
+        self.bundle.config["linux"]["intelRdt"] = {"l3CacheSchema": "L3:0=f"}
+        reply = self.run_shell("true")
+        self.assertEqual(reply.returncode, 1)
+        self.assertIn("linux.intelRdt: this machine has no resctrl file system mounted", reply.stderr)
+        self.assertFalse(os.path.exists(os.path.join(self.state, self.id)))
+        del self.bundle.config["linux"]["intelRdt"]
+        self.detached("run")
+        reply = self.cradle("update", "--l3-cache-schema", "L3:0=f", self.id)
+        self.assertEqual(reply.returncode, 1)
+        self.assertIn("no resctrl file system", reply.stderr)
 
     def test_names_of_fields_are_taken_in_another_case_as_by_engines(self):
         self.bundle.config["Hostname"] = self.bundle.config.pop("hostname")
