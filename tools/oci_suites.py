@@ -3,7 +3,8 @@
 
 They are looked for as they come, in folders of --suite-dir: runtime-tools (opencontainers, validation/*.go, Go),
 crun (containers, tests/*.py with tests/init, gcc) and runc (opencontainers, tests/integration/*.bats with tests/cmd,
-Go and the package bats). One that is not there is left out, aloud. What they need to be built is built in place.
+Go and the package bats). One that is not there is left out, aloud. What they need to be built is built in place;
+programs that are missing are named with their packages.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 import common
 from common import Failure, say
@@ -22,6 +24,13 @@ from common import Failure, say
 OUT = pathlib.Path("out/oci-suites")
 SUITES = ("runtime-tools", "crun", "runc")
 GO_PATHS = ("/usr/local/go/bin", "/usr/lib/go-1.19/bin")
+# What a suite needs beside its own files: programs, or files of /usr/include, and Debian's packages of them.
+NEEDED = {
+    "runtime-tools": {"go": "golang-1.19-go"},
+    "crun": {"gcc": "gcc", "sys/capability.h": "libcap-dev", "seccomp.h": "libseccomp-dev"},
+    "runc": {"go": "golang-1.19-go", "bats": "bats", "jq": "jq", "gawk": "gawk", "newuidmap": "uidmap",
+             "busybox": "busybox-static", "ip": "iproute2", "seccomp.h": "libseccomp-dev"},
+}
 
 
 def parse(arguments):
@@ -48,6 +57,16 @@ def environment():
     path = os.pathsep.join([*GO_PATHS, os.environ["PATH"]])
     clean = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "LISTEN_FDS")}
     return {**clean, "PATH": path, "GOFLAGS": "-mod=vendor", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "LANG": "C"}
+
+
+def check_needed(suite):
+    path = environment()["PATH"]
+    missing = [package for name, package in NEEDED[suite].items()
+               if not (pathlib.Path("/usr/include", name).exists() or
+                       any(pathlib.Path("/usr/include").glob(f"*/{name}")) if name.endswith(".h")
+                       else shutil.which(name, path=path))]
+    if missing:
+        raise Failure(f"the suite {suite} needs packages that are missing: apt-get install {' '.join(missing)}")
 
 
 def build(command, folder, env=None):
@@ -106,9 +125,19 @@ def make_busybox_image(path):
             archive.addfile(entry, io.BytesIO(text.encode()))
 
 
+def make_debian_image(path):
+    """Debian's root by debootstrap; an empty file without it, as every test would try to download what is missing."""
+    if path.exists() and path.stat().st_size > 0:
+        return
+    if shutil.which("debootstrap") is None:
+        path.touch()
+        return
+    with common.Stage("Debian's root, by debootstrap"), tempfile.TemporaryDirectory(prefix="keelson-debian-") as root:
+        build(["debootstrap", "--variant=minbase", "bookworm", root], path.parent)
+        build(["tar", "--create", "--xz", f"--file={path}", "-C", root, "."], path.parent)
+
+
 def commands_of_runc(folder, runtime):
-    if shutil.which("bats") is None:
-        raise Failure("runc's suite needs the package bats (and jq, gawk, uidmap)")
     programs = folder / "tests/cmd/_bin"
     programs.mkdir(exist_ok=True)
     for name in ("recvtty", "sd-helper", "seccompagent", "fs-idmap", "pidfd-kill", "remap-rootfs", "key_label"):
@@ -119,10 +148,11 @@ def commands_of_runc(folder, runtime):
     machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
     if not (data / f"busybox-{machine}.tar.xz").exists():
         make_busybox_image(data / f"busybox-{machine}.tar.xz")
+    debian = data / f"debian-{machine}.tar.xz"
+    make_debian_image(debian)
     for test in sorted(folder.glob("tests/integration/*.bats")):
-        # Without Debian's image, which debootstrap makes, a file that asks for it would try to download it.
-        if not (data / f"debian-{machine}.tar.xz").exists() and "setup_debian" in test.read_text():
-            say(f"{test.stem}: left out, {data}/debian-{machine}.tar.xz is missing")
+        if debian.stat().st_size == 0 and "setup_debian" in test.read_text():
+            say(f"{test.stem}: left out, it needs Debian's root: apt-get install debootstrap")
             continue
         yield test.stem, ["bats", "-t", test], test.parent, {"RUNC": str(runtime)}
 
@@ -133,6 +163,7 @@ def run(suite, arguments, runtime):
     if not folder.is_dir():
         say(f"{suite}: left out, {folder} is missing")
         return None
+    check_needed(suite)
     commands = {"runtime-tools": commands_of_runtime_tools, "crun": commands_of_crun, "runc": commands_of_runc}[suite]
     counts, failed = [0, 0, 0], []
     log = OUT / f"{suite}.log"

@@ -212,8 +212,8 @@ absl::Status CgroupfsManager::OpenAttach(CgroupFolder& folder, const SubCgroup& 
   }
   const int fd = base < 0 ? base : system_.OpenFolder(base, path.empty() ? "." : path);
   if (fd < 0) {
-    return folder.Error(-fd,
-                        path.empty() ? "open" : absl::StrCat("open the sub-cgroup '", path, "'"));
+    return folder.Error(
+        -fd, path.empty() ? "open" : absl::StrCat("adding pid to the sub-cgroup '", path, "'"));
   }
   UniqueFd opened(fd);
   if (folder.unified()) {
@@ -232,6 +232,14 @@ absl::StatusOr<Attachment> CgroupfsManager::PrepareAttach(const SubCgroup& sub) 
     if (name == "..") {
       return absl::InvalidArgumentError(absl::StrCat("bad sub cgroup path: ", sub.path));
     }
+  }
+  for (const std::string& name : sub.controllers) {
+    const bool known = std::any_of(folders_.begin(), folders_.end(), [&](const CgroupFolder& f) {
+      return f.Has(name) || f.name() == name;
+    });
+    if (known) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("unknown controller ", name, " of the sub cgroup ", sub.path));
   }
   Attachment attachment;
   for (CgroupFolder& folder : folders_) {

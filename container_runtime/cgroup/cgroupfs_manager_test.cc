@@ -401,6 +401,8 @@ TEST_CASE("exec can choose a sub-cgroup, which must exist and be below", "[cgrou
   CHECK(manager->PrepareAttach({.path = "none"}).status().code() == Code::kNotFound);
   KEELSON_CHECK_ERROR(manager->PrepareAttach({.path = "sub/../../x"}).status(),
                       Code::kInvalidArgument, "bad sub cgroup path");
+  KEELSON_CHECK_ERROR(manager->PrepareAttach({.path = "sub", .controllers = {"what"}}).status(),
+                      Code::kInvalidArgument, "unknown controller what");
 }
 
 TEST_CASE("exec can follow a process that went further down", "[cgroup][manager]") {

@@ -7,21 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
-from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
+from bundles import Bundle, Runtime  # noqa: E402
+from cases import CRADLE, CradleTest, reason_to_skip  # noqa: E402
 
-CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
-REASON = None
-if os.geteuid() != 0:
-    REASON = "needs root"
-elif not os.path.exists("/bin/busybox"):
-    REASON = "needs the package busybox-static"
-if REASON:
-    print(f"SKIPPED ALL: {REASON}")
+REASON = reason_to_skip()
 
 
 def cgroups_named(name):
@@ -32,33 +25,11 @@ def cgroups_named(name):
 
 
 @unittest.skipIf(REASON, REASON)
-class Cradle(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.tmp = tempfile.mkdtemp(prefix="cradle", dir=TMP)
-        os.chmod(cls.tmp, 0o755)
-        cls.rootfs = os.path.join(cls.tmp, "rootfs")
-        make_rootfs(cls.rootfs)
-        cls.run_ = Runtime(CRADLE, os.path.join(cls.tmp, "state"))
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.tmp, ignore_errors=True)
-
-    def setUp(self):
-        self.id = f"cradle-test-{os.getpid()}-{self._testMethodName[5:25]}"
-        self.bundle = Bundle(self.rootfs)
-
+class Cradle(CradleTest):
     def tearDown(self):
-        self.cradle("delete", "--force", self.id)
-        self.bundle.remove()
+        super().tearDown()
         self.assertEqual(cgroups_named(self.id), [])
-        self.assertFalse(os.path.exists(os.path.join(self.tmp, "state", self.id)))
-        with open("/proc/self/mountinfo") as mounts:
-            self.assertNotIn(self.tmp, mounts.read())
-
-    def cradle(self, *arguments, **options):
-        return self.run_(*arguments, **options)
+        self.assertFalse(os.path.exists(os.path.join(self.state, self.id)))
 
     def ok(self, *arguments, **options):
         reply = self.cradle(*arguments, **options)
@@ -74,7 +45,7 @@ class Cradle(unittest.TestCase):
         self.bundle.shell(script).write()
         # The container keeps the streams it is given, so they are no pipes that would be waited for.
         with open(os.path.join(self.tmp, "out"), "w+") as out:
-            reply = subprocess.run([*self.run_.command, "create", "--bundle", self.bundle.path, self.id],
+            reply = subprocess.run([*self.cradle.command, "create", "--bundle", self.bundle.path, self.id],
                                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, **options)
             out.seek(0)
             self.assertEqual(reply.returncode, 0, out.read())
@@ -83,16 +54,8 @@ class Cradle(unittest.TestCase):
         with open(os.path.join(self.tmp, "out")) as out:
             return out.read()
 
-    def wait_until(self, what, seconds=20):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if what():
-                return
-            time.sleep(0.01)
-        self.fail("it did not happen in time")
-
     def status(self):
-        return self.run_.state(self.id)["status"]
+        return self.cradle.state(self.id)["status"]
 
     def test_a_container_is_created_started_killed_and_deleted(self):
         self.create("echo ran; sleep 100")
@@ -104,7 +67,7 @@ class Cradle(unittest.TestCase):
         self.refused("is not stopped", "delete", self.id)
         self.ok("kill", self.id, "KILL")
         self.wait_until(lambda: self.status() == "stopped")
-        self.assertEqual(self.run_.state(self.id)["pid"], 0)
+        self.assertEqual(self.cradle.state(self.id)["pid"], 0)
         self.refused("container not running", "kill", self.id)
         self.refused("cannot start", "start", self.id)
         self.ok("delete", self.id)
@@ -114,7 +77,7 @@ class Cradle(unittest.TestCase):
     def test_state_has_the_fields_that_engines_read(self):
         self.bundle.config["annotations"] = {"a": "b"}
         self.create()
-        state = self.run_.state(self.id)
+        state = self.cradle.state(self.id)
         self.assertEqual({k: state[k] for k in ("id", "status", "bundle", "annotations")},
                          {"id": self.id, "status": "created", "bundle": self.bundle.path, "annotations": {"a": "b"}})
         self.assertGreater(state["pid"], 0)
@@ -139,7 +102,7 @@ class Cradle(unittest.TestCase):
 
     def test_signals_to_run_reach_the_program(self):
         self.bundle.shell("trap 'exit 33' TERM; echo ready; while :; do sleep 0.05; done").write()
-        run = subprocess.Popen([*self.run_.command, "run", "--bundle", self.bundle.path, self.id],
+        run = subprocess.Popen([*self.cradle.command, "run", "--bundle", self.bundle.path, self.id],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.assertEqual(run.stdout.readline(), b"ready\n")
         run.send_signal(signal.SIGTERM)
@@ -148,9 +111,9 @@ class Cradle(unittest.TestCase):
 
     def test_run_tells_of_a_signal_that_ended_its_program(self):
         self.bundle.shell("sleep 100").write()
-        run = subprocess.Popen([*self.run_.command, "run", "--bundle", self.bundle.path, self.id],
+        run = subprocess.Popen([*self.cradle.command, "run", "--bundle", self.bundle.path, self.id],
                                stdin=subprocess.DEVNULL)
-        self.wait_until(lambda: (self.run_.state(self.id) or {}).get("status") == "running")
+        self.wait_until(lambda: (self.cradle.state(self.id) or {}).get("status") == "running")
         self.ok("kill", self.id, "KILL")
         self.assertEqual(run.wait(30), 128 + 9)
 
@@ -232,7 +195,7 @@ class Cradle(unittest.TestCase):
         self.bundle.config["process"]["terminal"] = True
         self.bundle.shell("tty; read line; echo got $line; exit 6").write()
         ours, theirs = os.openpty()
-        run = subprocess.Popen([*self.run_.command, "run", "--bundle", self.bundle.path, self.id], stdin=theirs,
+        run = subprocess.Popen([*self.cradle.command, "run", "--bundle", self.bundle.path, self.id], stdin=theirs,
                                stdout=theirs, stderr=theirs)
         os.close(theirs)
         text = b""
@@ -273,14 +236,14 @@ class Cradle(unittest.TestCase):
         self.bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
         self.bundle.shell("true").write()
         self.refused("createRuntime hook #0", "create", "--bundle", self.bundle.path, self.id)
-        self.assertIsNone(self.run_.state(self.id))
+        self.assertIsNone(self.cradle.state(self.id))
 
     def test_descriptors_are_kept_only_as_asked(self):
         self.bundle.shell("ls /proc/self/fd | wc -l; cat <&3").write()
         read, write = os.pipe()
         os.write(write, b"kept\n")
         os.close(write)
-        reply = subprocess.run(["sh", "-c", f'exec "$@" 3<&{read}', "sh", *self.run_.command, "run", "--preserve-fds",
+        reply = subprocess.run(["sh", "-c", f'exec "$@" 3<&{read}', "sh", *self.cradle.command, "run", "--preserve-fds",
                                 "1", "--bundle", self.bundle.path, self.id], pass_fds=[read], capture_output=True,
                                stdin=subprocess.DEVNULL, text=True, timeout=60)
         os.close(read)
@@ -319,7 +282,7 @@ class Cradle(unittest.TestCase):
         # strace counts each system call by itself: the process dies at the first that is made for the n-th time.
         for call in range(1, 400, 3):
             reply = subprocess.run(
-                ["strace", "-qq", "-o", "/dev/null", f"--inject=all:signal=SIGKILL:when={call}", *self.run_.command,
+                ["strace", "-qq", "-o", "/dev/null", f"--inject=all:signal=SIGKILL:when={call}", *self.cradle.command,
                  "create", "--bundle", self.bundle.path, self.id],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
             self.ok("delete", "--force", self.id)

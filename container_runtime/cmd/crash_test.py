@@ -4,27 +4,19 @@ Afterwards the mount table, the cgroup trees, the state folder and the processes
 beginning with another one each time; KEELSON_CALL_STEP=1 takes all, in some four minutes.
 """
 
+import ctypes
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
-from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
+from cases import CradleTest, reason_to_skip  # noqa: E402
 
-CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
 KILL_AT = os.environ.get("KEELSON_KILL_AT", os.path.abspath("container_runtime/cmd/kill_at"))
 STEP = int(os.environ.get("KEELSON_CALL_STEP", "4"))
-REASON = None
-if os.geteuid() != 0:
-    REASON = "needs root"
-elif not os.path.exists("/bin/busybox"):
-    REASON = "needs the package busybox-static"
-if REASON:
-    print(f"SKIPPED ALL: {REASON}")
+REASON = reason_to_skip()
 KILLED, ENDED = 0, 3
 
 
@@ -53,15 +45,18 @@ def cgroups_of(mark):
 
 
 @unittest.skipIf(REASON, REASON)
-class Crashes(unittest.TestCase):
+class Crashes(CradleTest):
+    @classmethod
+    def setUpClass(cls):
+        # What others mount meanwhile is not to be seen.
+        new_mount_namespace = 0x20000
+        if ctypes.CDLL(None, use_errno=True).unshare(new_mount_namespace) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
     def setUp(self):
-        self.tmp = tempfile.mkdtemp(prefix="crash", dir=TMP)
-        self.rootfs = os.path.join(self.tmp, "rootfs")
-        make_rootfs(self.rootfs)
-        self.state = os.path.join(self.tmp, "state")
+        super().setUp()
         os.mkdir(self.state)
-        self.cradle = Runtime(CRADLE, self.state)
-        self.bundle = Bundle(self.rootfs)
         self.id = f"crash-{os.getpid()}-{self._testMethodName[5:12]}"
         # The mark is in the command line of whatever the container runs.
         self.bundle.config["process"]["args"] = ["/bin/sh", "-c", f": {self.id}; sleep 1000 & sleep 1000; true"]
@@ -69,16 +64,6 @@ class Crashes(unittest.TestCase):
         self.bundle.config["linux"]["resources"]["pids"] = {"limit": 50}
         self.bundle.write()
         self.mounts = mounts()
-
-    def tearDown(self):
-        self.quiet("delete", "--force", self.id)
-        self.bundle.remove()
-        shutil.rmtree(self.tmp, ignore_errors=True)
-
-    def quiet(self, *arguments, before=()):
-        with open(os.devnull, "r+") as null:
-            return subprocess.run([*before, *self.cradle.command, *arguments], stdin=null, stdout=null, stderr=null,
-                                  timeout=60).returncode
 
     def check_clean(self, where):
         reply = self.cradle("delete", "--force", self.id)

@@ -69,9 +69,9 @@ CommandResult Features(const Context&, const Args&) {
         {"seccomp", SeccompFeatures()},
         {"apparmor", on},
         {"selinux", on},
-        {"intelRdt", {{"enabled", false}}},
+        {"intelRdt", {{"enabled", true}, {"schemata", true}, {"monitoring", true}}},
         {"mountExtensions", {{"idmap", on}}},
-        {"netDevices", {{"enabled", false}}}}},
+        {"netDevices", on}}},
       {"annotations", {{"org.opencontainers.runc.version", std::string(Version())}}}};
   (void)std::printf("%s\n", json.dump(4).c_str());
   return 0;

@@ -11,21 +11,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
-from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
+from cases import CRADLE, CradleTest, read, reason_to_skip  # noqa: E402
 
-CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
 SWAPS = int(os.environ.get("KEELSON_SWAPS", "100000"))
-REASON = None
-if os.geteuid() != 0:
-    REASON = "needs root"
-elif not os.path.exists("/bin/busybox"):
-    REASON = "needs the package busybox-static"
-if REASON:
-    print(f"SKIPPED ALL: {REASON}")
+REASON = reason_to_skip()
 
 
 def exchange(first, second, counter, stop):
@@ -57,36 +49,28 @@ class Racer:
 
 
 @unittest.skipIf(REASON, REASON)
-class Escapes(unittest.TestCase):
+class Escapes(CradleTest):
     def setUp(self):
-        self.tmp = tempfile.mkdtemp(prefix="escape", dir=TMP)
-        self.rootfs = os.path.join(self.tmp, "rootfs")
-        make_rootfs(self.rootfs)
+        super().setUp()
         self.canary = os.path.join(self.tmp, "canary")
         os.mkdir(self.canary)
         with open(os.path.join(self.canary, "secret"), "w") as file:
             file.write("of the host")
         self.before = self.look()
-        self.run_ = Runtime(CRADLE, os.path.join(self.tmp, "state"))
-        self.bundle = Bundle(self.rootfs)
         self.bundle.config["root"]["readonly"] = False
         self.count = 0
 
     def tearDown(self):
         self.assertEqual(self.look(), self.before, "the host's folder was changed")
-        with open("/proc/self/mountinfo") as mounts:
-            self.assertNotIn(self.tmp, mounts.read())
-        self.bundle.remove()
-        shutil.rmtree(self.tmp, ignore_errors=True)
+        super().tearDown()
 
     def look(self):
-        with open(os.path.join(self.canary, "secret")) as file:
-            return sorted(os.listdir(self.canary)), file.read()
+        return sorted(os.listdir(self.canary)), read(os.path.join(self.canary, "secret"))
 
     def run_once(self):
         self.count += 1
         self.bundle.write()
-        return self.run_("run", "--bundle", self.bundle.path, f"escape-{os.getpid()}-{self.count}")
+        return self.cradle("run", "--bundle", self.bundle.path, f"escape-{os.getpid()}-{self.count}")
 
     def refused(self, words):
         reply = self.run_once()
@@ -198,10 +182,10 @@ class Escapes(unittest.TestCase):
         self.bundle.shell("sleep 100").write()
         name = f"escape-exec-{os.getpid()}"
         with open(os.devnull, "r+") as null:
-            subprocess.run([*self.run_.command, "run", "-d", "--bundle", self.bundle.path, name], stdin=null,
+            subprocess.run([*self.cradle.command, "run", "-d", "--bundle", self.bundle.path, name], stdin=null,
                            stdout=null, stderr=null, check=True)
-        reply = self.run_("exec", "--cap", "CAP_NET_RAW", name, "grep", "CapInh", "/proc/self/status")
-        self.run_("delete", "--force", name)
+        reply = self.cradle("exec", "--cap", "CAP_NET_RAW", name, "grep", "CapInh", "/proc/self/status")
+        self.cradle("delete", "--force", name)
         self.assertEqual(reply.stdout.split(), ["CapInh:", "0" * 16])
 
     def in_background(self, script):
@@ -210,9 +194,9 @@ class Escapes(unittest.TestCase):
         self.count += 1
         name = f"escape-{os.getpid()}-{self.count}"
         with open(os.devnull, "r+") as null:
-            subprocess.run([*self.run_.command, "run", "-d", "--bundle", self.bundle.path, name], stdin=null,
+            subprocess.run([*self.cradle.command, "run", "-d", "--bundle", self.bundle.path, name], stdin=null,
                            stdout=null, stderr=null, check=True, timeout=60)
-        self.addCleanup(self.run_, "delete", "--force", name)
+        self.addCleanup(self.cradle, "delete", "--force", name)
         return name
 
     def user_namespace(self):
@@ -223,19 +207,19 @@ class Escapes(unittest.TestCase):
     def test_cve_2024_21626_the_working_directory_of_exec_is_inside(self):
         name = self.in_background("sleep 100")
         for fd in range(3, 40):
-            reply = self.run_("exec", "--cwd", f"/proc/self/fd/{fd}", name, "cat",
+            reply = self.cradle("exec", "--cwd", f"/proc/self/fd/{fd}", name, "cat",
                               "../../../../../.." + self.canary + "/secret")
             self.assertNotIn("of the host", reply.stdout, fd)
             self.assertNotEqual(reply.returncode, 0, fd)
-        self.run_("delete", "--force", name)
+        self.cradle("delete", "--force", name)
 
     def test_cve_2019_5736_who_execs_is_never_our_program(self):
         seen = os.path.join(self.rootfs, "tmp/seen")
         name = self.in_background("while :; do for p in /proc/[0-9]*; do readlink $p/exe; done >> /tmp/seen; done")
         for _ in range(40):
-            self.run_("exec", name, "/proc/self/exe", "--version")
-            self.run_("exec", name, "true")
-        self.run_("delete", "--force", name)
+            self.cradle("exec", name, "/proc/self/exe", "--version")
+            self.cradle("exec", name, "true")
+        self.cradle("delete", "--force", name)
         with open(seen) as file:
             programs = set(file.read().split("\n"))
         self.assertIn("/bin/busybox", programs)
@@ -245,8 +229,8 @@ class Escapes(unittest.TestCase):
         seen = os.path.join(self.rootfs, "tmp/seen")
         name = self.in_background("while :; do for f in /proc/[0-9]*/fd/*; do readlink $f; done >> /tmp/seen; done")
         for _ in range(40):
-            self.run_("exec", name, "true")
-        self.run_("delete", "--force", name)
+            self.cradle("exec", name, "true")
+        self.cradle("delete", "--force", name)
         with open(seen) as file:
             text = file.read()
         for words in (self.tmp + "/state", "/sys/fs/cgroup", "exec.fifo"):
@@ -351,7 +335,7 @@ class Escapes(unittest.TestCase):
 
     def test_a_process_with_the_same_number_is_not_the_container(self):
         name = self.in_background("sleep 100")
-        pid = self.run_.state(name)["pid"]
+        pid = self.cradle.state(name)["pid"]
         path = os.path.join(self.tmp, "state", name, "state.json")
         with open(path) as file:
             text = file.read()
@@ -360,12 +344,12 @@ class Escapes(unittest.TestCase):
         self.assertIn(start, text)
         with open(path, "w") as file:
             file.write(text.replace(start, "1"))
-        self.assertEqual(self.run_.state(name)["status"], "stopped")
-        self.assertIn("container not running", self.run_("kill", name, "KILL").stderr)
+        self.assertEqual(self.cradle.state(name)["status"], "stopped")
+        self.assertIn("container not running", self.cradle("kill", name, "KILL").stderr)
         os.kill(pid, 0)
         with open(path, "w") as file:
             file.write(text)
-        self.run_("delete", "--force", name)
+        self.cradle("delete", "--force", name)
 
     def race(self, change, attempts=30):
         """Runs containers while the image's /data turns from a folder into a symlink to the host and back."""

@@ -9,30 +9,15 @@ machine make such things too; network namespaces have no name, so a tenth of the
 
 import argparse
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
-from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
+from cases import CradleTest, read, reason_to_skip  # noqa: E402
 
-CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
 OPTIONS = argparse.Namespace(alive=30, starts=100)
-REASON = None
-if os.geteuid() != 0:
-    REASON = "needs root"
-elif not os.path.exists("/bin/busybox"):
-    REASON = "needs the package busybox-static"
-if REASON:
-    print(f"SKIPPED ALL: {REASON}")
-
-
-def read(path):
-    with open(path) as file:
-        return file.read()
+REASON = reason_to_skip()
 
 
 def folders_named(mark, path):
@@ -65,24 +50,18 @@ def available_kib():
 
 
 @unittest.skipIf(REASON, REASON)
-class Leaks(unittest.TestCase):
+class Leaks(CradleTest):
     def setUp(self):
-        self.tmp = tempfile.mkdtemp(prefix="leaks", dir=TMP)
-        self.rootfs = os.path.join(self.tmp, "rootfs")
-        make_rootfs(self.rootfs)
-        self.state = os.path.join(self.tmp, "state")
+        super().setUp()
         os.mkdir(self.state)
-        self.cradle = Runtime(CRADLE, self.state)
         self.mark = f"leaks-{os.getpid()}"
-        self.bundle = Bundle(self.rootfs)
         self.bundle.config["linux"]["cgroupsPath"] = ""
         self.quiet_once("true")  # What the first container makes once and for all is no leak.
         self.before = self.count()
 
     def tearDown(self):
         self.cradle("delete", "--force", "--regex", f"^{self.mark}", timeout=3600)
-        self.bundle.remove()
-        shutil.rmtree(self.tmp, ignore_errors=True)
+        super().tearDown()
 
     def count(self):
         marked, zombies = children(self.mark)
@@ -91,15 +70,10 @@ class Leaks(unittest.TestCase):
                 "state": len(os.listdir(self.state)), "processes": marked, "zombies": zombies,
                 "descriptors": len(os.listdir("/proc/self/fd"))}
 
-    def quiet(self, *arguments):
-        with open(os.devnull, "r+") as null:
-            return subprocess.run([*self.cradle.command, *arguments], stdin=null, stdout=null, stderr=null,
-                                  timeout=600).returncode
-
     def quiet_once(self, *args):
         self.bundle.config["process"]["args"] = list(args)
         self.bundle.write()
-        return self.quiet("run", "--bundle", self.bundle.path, f"{self.mark}-once")
+        return self.quiet("run", "--bundle", self.bundle.path, f"{self.mark}-once", timeout=600)
 
     def check_as_before(self, namespaces, containers):
         end = time.monotonic() + 60

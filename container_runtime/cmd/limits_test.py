@@ -5,24 +5,15 @@ Runs on whatever cgroups the host has; cgroup_v2_vm_test runs it with the v2 tre
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
-from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
+from cases import CradleTest, read, reason_to_skip  # noqa: E402
 
-CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
-REASON = None
-if os.geteuid() != 0:
-    REASON = "needs root"
-elif not os.path.exists("/bin/busybox"):
-    REASON = "needs the package busybox-static"
-if REASON:
-    print(f"SKIPPED ALL: {REASON}")
+REASON = reason_to_skip()
 MIB = 1 << 20
 
 
@@ -37,48 +28,14 @@ def cgroup_file(container, *names):
     return None
 
 
-def read(path):
-    with open(path) as file:
-        return file.read()
-
-
 @unittest.skipIf(REASON, REASON)
-class Limits(unittest.TestCase):
+class Limits(CradleTest):
     def setUp(self):
-        self.tmp = tempfile.mkdtemp(prefix="limits", dir=TMP)
-        os.chmod(self.tmp, 0o755)
-        self.rootfs = os.path.join(self.tmp, "rootfs")
-        make_rootfs(self.rootfs)
-        self.cradle = Runtime(CRADLE, os.path.join(self.tmp, "state"))
-        self.bundle = Bundle(self.rootfs)
-        self.id = f"limits-{os.getpid()}-{self._testMethodName[5:15]}"
+        super().setUp()
         self.resources = self.bundle.config["linux"]["resources"]
-
-    def tearDown(self):
-        self.cradle("delete", "--force", self.id)
-        self.bundle.remove()
-        shutil.rmtree(self.tmp, ignore_errors=True)
-
-    def run_shell(self, script):
-        self.bundle.shell(script).write()
-        return self.cradle("run", "--bundle", self.bundle.path, self.id)
-
-    def detached(self, script):
-        self.bundle.shell(script).write()
-        with open(os.devnull, "r+") as null:
-            subprocess.run([*self.cradle.command, "run", "--detach", "--bundle", self.bundle.path, self.id],
-                           stdin=null, stdout=null, stderr=null, check=True, timeout=60)
 
     def stats(self):
         return json.loads(self.cradle("events", "--stats", self.id).stdout)["data"]
-
-    def wait_until(self, what, seconds=30):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if what():
-                return
-            time.sleep(0.02)
-        self.fail("it did not happen in time")
 
     def test_the_memory_limit_kills(self):
         self.resources["memory"] = {"limit": 32 * MIB, "swap": 32 * MIB}
@@ -89,7 +46,7 @@ class Limits(unittest.TestCase):
         self.assertIn("status 0", self.run_shell(script).stdout)
 
     def test_an_update_of_the_memory_limit_kills(self):
-        self.detached("while :; do head -c 60m /dev/zero | tail >/dev/null || exit; done")
+        self.detached("run", "while :; do head -c 60m /dev/zero | tail >/dev/null || exit; done")
         self.assertEqual(self.cradle("update", "--memory", "24m", "--memory-swap", "24m", self.id).returncode, 0)
         self.wait_until(lambda: self.cradle.state(self.id)["status"] == "stopped")
 
@@ -103,7 +60,7 @@ class Limits(unittest.TestCase):
 
     def test_the_cpu_quota_throttles(self):
         self.resources["cpu"] = {"quota": 10000, "period": 100000}
-        self.detached("while :; do :; done")
+        self.detached("run", "while :; do :; done")
         self.wait_until(lambda: self.stats()["cpu"]["throttling"].get("throttledPeriods", 0) >= 5)
         first, begin = self.stats()["cpu"]["usage"]["total"], time.monotonic()
         self.wait_until(lambda: time.monotonic() - begin > 2)
@@ -128,7 +85,7 @@ class Limits(unittest.TestCase):
 
     def test_the_weight_of_block_devices_arrives(self):
         names = ("blkio.bfq.weight", "blkio.weight", "io.bfq.weight", "io.weight")
-        self.detached("sleep 100")
+        self.detached("run", "sleep 100")
         path = cgroup_file(self.id, *names)
         if path is None:
             print("SKIPPED: no I/O scheduler here has weights")
@@ -140,7 +97,7 @@ class Limits(unittest.TestCase):
     def test_pause_freezes(self):
         self.bundle.config["root"]["readonly"] = False
         count = os.path.join(self.rootfs, "tmp/count")
-        self.detached("while :; do echo x >> /tmp/count; sleep 0.001; done")
+        self.detached("run", "while :; do echo x >> /tmp/count; sleep 0.001; done")
         self.wait_until(lambda: os.path.exists(count) and os.path.getsize(count) > 20)
         self.assertEqual(self.cradle("pause", self.id).returncode, 0)
         size, begin = os.path.getsize(count), time.monotonic()
@@ -159,7 +116,7 @@ class Limits(unittest.TestCase):
     def test_an_oom_notice_is_given(self):
         self.resources["memory"] = {"limit": 32 * MIB, "swap": 32 * MIB}
         self.bundle.config["root"]["readonly"] = False
-        self.detached("while ! test -e /tmp/go; do sleep 0.01; done; head -c 100m /dev/zero | tail >/dev/null; sleep 100")
+        self.detached("run", "while ! test -e /tmp/go; do sleep 0.01; done; head -c 100m /dev/zero | tail >/dev/null; sleep 100")
         events = subprocess.Popen([*self.cradle.command, "events", "--interval", "1000s", self.id],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         try:

@@ -15,6 +15,7 @@
 #include "container_runtime/cgroup/cgroup_stats.h"
 #include "container_runtime/cmd/context.h"
 #include "container_runtime/config/parser.h"
+#include "container_runtime/resctrl/resctrl.h"
 #include "container_runtime/runtime/command.h"
 #include "container_runtime/runtime/process_id.h"
 
@@ -114,10 +115,11 @@ absl::StatusOr<Resources> ResourcesFromFlags(const Args& args) {
 }
 
 CommandResult Update(const Context& context, const Args& args) {
-  for (const char* flag : {"l3-cache-schema", "mem-bw-schema"}) {
-    if (!args.Has(flag)) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("--", flag, ": this machine has no resctrl file system mounted"));
+  Runtime runtime(context.runtime);
+  if (args.Has("l3-cache-schema") || args.Has("mem-bw-schema")) {
+    const IntelRdt shares = {.l3_cache_schema = args.Text("l3-cache-schema"),
+                             .mem_bw_schema = args.Text("mem-bw-schema")};
+    KEELSON_RETURN_IF_ERROR(runtime.UpdateShares(args.rest[0], ResctrlGroup::SchemataOf(shares)));
   }
   Resources resources;
   if (args.Has("resources")) {
@@ -128,7 +130,7 @@ CommandResult Update(const Context& context, const Args& args) {
   } else {
     KEELSON_ASSIGN_OR_RETURN(resources, ResourcesFromFlags(args));
   }
-  KEELSON_RETURN_IF_ERROR(Runtime(context.runtime).Update(args.rest[0], resources));
+  KEELSON_RETURN_IF_ERROR(runtime.Update(args.rest[0], resources));
   return 0;
 }
 
@@ -207,8 +209,8 @@ std::vector<Command> ResourceCommands() {
         {"cpuset-mems", 0, Flag::kText, "memory nodes"},
         {"pids-limit", 0, Flag::kText, "processes; -1: no limit"},
         {"blkio-weight", 0, Flag::kText, "weight of block devices' use, 10 to 1000"},
-        {"l3-cache-schema", 0, Flag::kText, "Intel RDT"},
-        {"mem-bw-schema", 0, Flag::kText, "Intel RDT"}},
+        {"l3-cache-schema", 0, Flag::kText, "shares of L3 caches, such as L3:0=f"},
+        {"mem-bw-schema", 0, Flag::kText, "shares of memory bandwidth, such as MB:0=50"}},
        1,
        1,
        true,

@@ -13,18 +13,10 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
 from bundles import TMP, make_rootfs  # noqa: E402
+from cases import CRADLE, reason_to_skip  # noqa: E402
 
-CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
 NOBODY = 65534
-REASON = None
-if os.geteuid() != 0:
-    REASON = "needs root, to become a user without privileges"
-elif not os.path.exists("/bin/busybox"):
-    REASON = "needs the package busybox-static"
-elif not shutil.which("setpriv"):
-    REASON = "needs the package util-linux"
-if REASON:
-    print(f"SKIPPED ALL: {REASON}")
+REASON = reason_to_skip(setpriv="util-linux")
 
 
 @unittest.skipIf(REASON, REASON)

@@ -4,7 +4,6 @@ Each case changes the config a little; the program prints what it can see of its
 line by line. KEELSON_CASE=name runs one case, and prints both outputs.
 """
 
-import json
 import os
 import re
 import shutil
@@ -14,18 +13,10 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "testing"))
 from bundles import TMP, Bundle, Runtime, make_rootfs  # noqa: E402
+from cases import CRADLE, reason_to_skip  # noqa: E402
 
-os.environ["PATH"] += ":/usr/sbin:/sbin"
-CRADLE = os.environ.get("KEELSON_CRADLE", os.path.abspath("container_runtime/cmd/cradle"))
 ONLY = os.environ.get("KEELSON_CASE")
-
-REASON = None
-if os.geteuid() != 0:
-    REASON = "needs root"
-elif not shutil.which("runc") or not os.path.exists("/bin/busybox"):
-    REASON = "needs the packages runc and busybox-static"
-if REASON:
-    print(f"SKIPPED ALL: {REASON}")
+REASON = reason_to_skip(runc="runc")
 
 FACTS = r"""
 echo "# identity"; id; pwd; hostname; umask; echo "args $0 $*"

@@ -129,8 +129,8 @@ void ReadPersonality(JsonReader& reader, Personality* out) {
 }
 
 void ReadMemoryPolicy(JsonReader& reader, MemoryPolicy* out) {
-  reader.Require("mode");
   reader.Read("mode", &out->mode);
+  if (out->mode.empty()) reader.Fail("mode", "invalid memory policy mode: is missing");
   reader.Read("nodes", &out->nodes);
   reader.Read("flags", &out->flags);
 }

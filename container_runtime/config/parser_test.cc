@@ -79,6 +79,7 @@ TEST_CASE("A bad property is named by its place", "[container][config]") {
        "other than r, w and m"},
       {R"("linux":{"resources":{"devices":[{"access":"r"}]}})", "devices[0].allow: is missing"},
       {R"("linux":{"seccomp":{}})", "linux.seccomp.defaultAction: is missing"},
+      {R"("linux":{"memoryPolicy":{}})", "linux.memoryPolicy.mode: invalid memory policy mode"},
       {R"("linux":{"seccomp":{"defaultAction":"SCMP_ACT_NOTIFY"}})", "cannot be the default"},
   }));
   DYNAMIC_SECTION(row.words) {

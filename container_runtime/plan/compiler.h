@@ -47,13 +47,15 @@ struct ContainerOptions {
 };
 
 // Errors: INVALID_ARGUMENT, with the place in config.json, for what contradicts itself or what this
-// runtime does not do; UNIMPLEMENTED likewise.
+// runtime does not do.
 absl::StatusOr<Plan> CompileContainer(const Spec& spec, const ContainerOptions& options);
 
 struct ExecOptions {
   ProgramOptions program;
   // CLONE_NEW* of the namespaces of register kProcess that differ from ours.
   uint64_t join = 0;
+  bool enter_root =
+      false;  // register kRoot is the container's root, which its mount namespace does not give
   const Seccomp* seccomp = nullptr;  // of the container's config; null: none
   std::optional<Personality> personality;
   std::optional<MemoryPolicy> memory_policy;
@@ -61,6 +63,9 @@ struct ExecOptions {
 
 // A plan for one more process in a container. `outside` and `ready` are empty, `bridge` joins.
 absl::StatusOr<Plan> CompileExec(const Process& process, const ExecOptions& options);
+
+// Whether a container's mounts are made in a mount namespace that is not its own.
+bool SharesMounts(const Linux& config);
 
 // "net.ipv4.ip_forward", "net/ipv4/conf/eth0.100/forwarding" -> path below /proc/sys. Checks that the
 // setting belongs to one of the container's own namespaces.

@@ -118,6 +118,44 @@ TEST_CASE("A PID or user namespace is joined by a process that is not the child"
   CHECK((plan.clone_flags & CLONE_NEWPID) == 0);
 }
 
+TEST_CASE("In a mount namespace of others their root stays as it is", "[container][plan]") {
+  Spec spec = SmallSpec();
+  spec.linux_.namespaces.erase(spec.linux_.namespaces.begin());
+  ContainerOptions options = Options();
+  options.kernel_views = {"/proc"};
+  KEELSON_ASSIGN_OR_FAIL(const Plan plan, CompileContainer(spec, options));
+
+  CHECK((plan.clone_flags & CLONE_NEWNS) == 0);
+  CHECK(PlaceOf(plan, Op::kDetach) == -1);
+  for (const Step& step : plan.child) {
+    CHECK(step.in != kOldRoot);
+    CHECK(step.at != kOldRoot);
+    CHECK((step.op != Op::kPivot || step.flags == kNoPivot));
+  }
+}
+
+TEST_CASE("Network devices come before hooks, and are looked up before the clone",
+          "[container][plan]") {
+  Spec spec = SmallSpec();
+  spec.linux_.namespaces.push_back({.type = NamespaceType::kNetwork});
+  spec.linux_.net_devices["eth0"].name = "net%d";
+  spec.hooks.create_runtime = {Hook{.path = "/bin/true"}};
+  KEELSON_ASSIGN_OR_FAIL(const Plan plan, CompileContainer(spec, Options()));
+
+  REQUIRE(plan.outside.size() == 1);
+  CHECK(plan.outside[0].op == Op::kReadDevice);
+  REQUIRE(plan.network.size() == 1);
+  CHECK(plan.network[0].op == Op::kMoveDevice);
+  CHECK(PlaceOf(plan, Op::kCheckDevice) < PlaceOf(plan, Op::kSync));
+  CHECK(PlaceOf(plan, Op::kSync) < PlaceOf(plan, Op::kSetUpDevice));
+  CHECK(PlaceOf(plan, Op::kSetUpDevice) < PlaceOf(plan, Op::kMove));
+
+  ContainerOptions unprivileged = Options();
+  unprivileged.privileged = false;
+  KEELSON_CHECK_ERROR(CompileContainer(spec, unprivileged).status(),
+                      absl::StatusCode::kFailedPrecondition, "only the host's root");
+}
+
 TEST_CASE("Configs that contradict themselves are refused with the place", "[container][plan]") {
   Spec spec = SmallSpec();
   const auto refused = [&](const std::string& words) {
@@ -135,9 +173,14 @@ TEST_CASE("Configs that contradict themselves are refused with the place", "[con
     spec.process->cwd = "tmp";
     refused("Cwd must be an absolute path");
   }
-  SECTION("no mount namespace") {
+  SECTION("a user namespace in the host's mount namespace") {
     spec.linux_.namespaces.erase(spec.linux_.namespaces.begin());
-    refused("mount namespace");
+    AddUserNamespace(&spec);
+    refused("needs a mount namespace");
+  }
+  SECTION("network devices without a network namespace") {
+    spec.linux_.net_devices["eth0"] = {};
+    refused("without a private NET namespace");
   }
   SECTION("a hostname for the host") {
     spec.linux_.namespaces.pop_back();

@@ -39,6 +39,14 @@ int NamespaceStep(Machine& machine, const Step& step) {
       return SetName(machine, SYS_setdomainname, "setdomainname", step.text);
     case Op::kLoopbackUp:
       return steps::LoopbackUp(machine, step);
+    case Op::kReadDevice:
+      return steps::ReadDevice(machine, step);
+    case Op::kCheckDevice:
+      return steps::CheckDevice(machine, step);
+    case Op::kMoveDevice:
+      return steps::MoveDevice(machine, step);
+    case Op::kSetUpDevice:
+      return steps::SetUpDevice(machine, step);
     case Op::kJoinKeyring:
       return steps::JoinKeyring(machine, step);
     default:

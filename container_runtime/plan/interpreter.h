@@ -24,7 +24,7 @@ struct Report {
   int32_t value = 0;      // kReached: SyncPoint; kFailed: index of the step; kSeccompListener: fd
   int32_t error = 0;      // errno
   char call[32] = {};     // of kFailed: the call that failed, such as "fsmount"
-  char detail[200] = {};  // of kFailed: more words, often none
+  char detail[400] = {};  // of kFailed: more words, often none
 };
 
 struct Machine {
@@ -40,7 +40,7 @@ struct Machine {
   char program[PATH_MAX] = {};
   // Of the step that failed.
   const char* call = "";
-  char detail[200] = {};
+  char detail[400] = {};
 };
 
 struct Outcome {

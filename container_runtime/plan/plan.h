@@ -8,6 +8,7 @@
 //   outside  by the process that runs the plan, in its own namespaces, before the clone
 //   bridge   by a process that joins namespaces so that the child is born in them; often empty
 //   child    by the container's first process (or the one that `exec` adds)
+//   network  by the process that runs the plan, at SyncPoint::kNetwork; most often empty
 //   ready    by the process that runs the plan, on the child, at SyncPoint::kReady
 //
 // A plan owns what its steps point to and may be moved but not copied. Not thread-safe.
@@ -34,7 +35,7 @@ class Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  std::vector<Step> outside, bridge, child, ready;
+  std::vector<Step> outside, bridge, child, network, ready;
   uint64_t clone_flags = 0;  // CLONE_NEW* of the child
   // User namespaces with these maps go into registers before anything runs (id-mapped mounts).
   struct IdMap {
@@ -71,7 +72,7 @@ std::string_view SyncPointName(SyncPoint point);
 
 // One step a line; equal plans give equal text.
 std::string PlanToText(const Plan& plan);
-// {"cloneFlags": [...], "outside": [{"op": ..., ...}], "bridge": [...], "child": ..., "ready": ...}
+// {"cloneFlags": [...], "outside": [{"op": ..., ...}], "bridge": [...], "child": ..., "network": ..., "ready": ...}
 std::string PlanToJson(const Plan& plan);
 // Lines of PlanToText that differ, marked "-" and "+", in order; empty when the plans are equal.
 std::string DiffPlans(const Plan& a, const Plan& b);

@@ -22,6 +22,10 @@ constexpr std::array<const char*, static_cast<size_t>(Op::kExecute) + 1> kOpName
     "set-hostname",
     "set-domainname",
     "loopback-up",
+    "read-device",
+    "check-device",
+    "move-device",
+    "set-up-device",
     "join-keyring",
     "open-path",
     "clone-tree",
@@ -151,6 +155,7 @@ std::vector<std::pair<const char*, const std::vector<Step>*>> Lists(const Plan& 
   return {{"outside", &plan.outside},
           {"bridge", &plan.bridge},
           {"child", &plan.child},
+          {"network", &plan.network},
           {"ready", &plan.ready}};
 }
 
@@ -184,8 +189,8 @@ std::vector<std::string> Lines(const Plan& plan) {
 std::string_view OpName(Op op) { return kOpNames[static_cast<size_t>(op)]; }
 
 std::string_view SyncPointName(SyncPoint point) {
-  constexpr std::array<const char*, 6> kNames = {"map-ids", "cgroup", "hooks",
-                                                 "ready",   "go",     "hooked"};
+  constexpr std::array<const char*, 7> kNames = {"map-ids", "cgroup", "hooks",  "ready",
+                                                 "go",      "hooked", "network"};
   return kNames[static_cast<size_t>(point)];
 }
 

@@ -40,6 +40,12 @@ enum class Op : uint8_t {
   kSetHostname,    // text
   kSetDomainname,  // text
   kLoopbackUp,
+  // Network devices of the host, data: DeviceCall. Looked up and their addresses noted; seen that the
+  // new name is free; moved to the namespace of the child, by its parent; named, addressed, set up.
+  kReadDevice,
+  kCheckDevice,
+  kMoveDevice,
+  kSetUpDevice,
   kJoinKeyring,  // text: name of the session keyring
 
   // Mounts.
@@ -99,12 +105,13 @@ enum class Op : uint8_t {
 
 // Where the child waits for the process that runs the plan.
 enum class SyncPoint : uint8_t {
-  kMapIds,  // the user namespace wants its maps
-  kCgroup,  // attach me (only where a child cannot attach itself)
-  kHooks,   // mounts are made, hooks of the runtime's namespaces run now
-  kReady,   // all but the program is set up: limits from outside
-  kGo,      // the container may start: state is on disk
-  kHooked,  // hooks of the container's namespaces have run (where `start` is not waited for)
+  kMapIds,   // the user namespace wants its maps
+  kCgroup,   // attach me (only where a child cannot attach itself)
+  kHooks,    // mounts are made, hooks of the runtime's namespaces run now
+  kReady,    // all but the program is set up: limits from outside
+  kGo,       // the container may start: state is on disk
+  kHooked,   // hooks of the container's namespaces have run (where `start` is not waited for)
+  kNetwork,  // the network namespace is there: devices of the host may come
 };
 
 enum StepFlag : uint64_t {
@@ -123,6 +130,26 @@ enum StepFlag : uint64_t {
 struct MountOption {
   const char* key;
   const char* value;  // null: a flag
+};
+
+// A network device on its way. What kReadDevice finds out before the clone, the child has as a copy.
+struct DeviceRecord {
+  struct Address {
+    uint8_t family, prefix, bytes;  // bytes of each address: 4 or 16
+    bool has_broadcast;
+    uint32_t flags;  // IFA_F_*
+    uint8_t local[16], peer[16], broadcast[4];
+  };
+  static constexpr uint32_t kAddressesMax = 64;
+  int index = 0;  // on the host
+  uint32_t count = 0;
+  Address addresses[kAddressesMax] = {};
+};
+
+struct DeviceCall {
+  const char* host_name;
+  const char* name;  // in the container; may have one "%d", for which the kernel puts a number
+  DeviceRecord* record;
 };
 
 struct HookCall {

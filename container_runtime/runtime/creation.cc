@@ -17,6 +17,7 @@
 #include "container_runtime/runtime/id_maps.h"
 #include "container_runtime/runtime/notify_relay.h"
 #include "container_runtime/runtime/process_id.h"
+#include "container_runtime/runtime/shared_root.h"
 #include "container_runtime/runtime/sockets.h"
 
 namespace keelson::container {
@@ -140,6 +141,7 @@ absl::StatusOr<Plan> Creation::Prepare() {
     KEELSON_ASSIGN_OR_RETURN(compile.kernel_views, KernelViews());
   }
   compile.rootfs = bundle_.rootfs;
+  if (Find(spec, NamespaceType::kMount) == nullptr) state_.mount_before = MountOf(bundle_.rootfs);
   compile.privileged = ::geteuid() == 0;
   compile.no_pivot = options_.no_pivot;
   compile.has_kcore = Exists("/proc/kcore");
@@ -161,10 +163,29 @@ absl::StatusOr<Plan> Creation::Prepare() {
 
 absl::StatusOr<Child> Creation::Make(Plan plan) {
   KEELSON_RETURN_IF_ERROR(CheckTerminal());
+  KEELSON_RETURN_IF_ERROR(FindShares());
   KEELSON_RETURN_IF_ERROR(store_.Create(options_.id));
   absl::StatusOr<Child> child = MakeClaimed(plan);
   if (!child.ok()) Undo();
   return child;
+}
+
+// Noted before it is made, so that it is removed after a crash too.
+absl::Status Creation::FindShares() {
+  if (!bundle_.spec.linux_.intel_rdt.has_value()) return absl::OkStatus();
+  KEELSON_ASSIGN_OR_RETURN(shares_, OpenShares(*bundle_.spec.linux_.intel_rdt, options_.id));
+  KEELSON_ASSIGN_OR_RETURN(const bool missing, shares_->IsMissing());
+  if (missing) state_.intel_rdt_path = options_.id;
+  return absl::OkStatus();
+}
+
+absl::Status Creation::MakeShares() {
+  if (!shares_.has_value()) return absl::OkStatus();
+  KEELSON_ASSIGN_OR_RETURN(const bool made, shares_->Create());
+  if (made || state_.intel_rdt_path.empty()) return absl::OkStatus();
+  // Somebody was faster, and the folder is theirs.
+  state_.intel_rdt_path.clear();
+  return store_.Save(state_);
 }
 
 absl::Status Creation::OpenDescriptors() {
@@ -193,6 +214,7 @@ absl::StatusOr<Child> Creation::MakeClaimed(Plan& plan) {
   KEELSON_RETURN_IF_ERROR(store_.Save(state_));
   KEELSON_RETURN_IF_ERROR(store_.WriteFile(options_.id, "config.json", bundle_.config_text));
   KEELSON_RETURN_IF_ERROR(OpenDescriptors());
+  KEELSON_RETURN_IF_ERROR(MakeShares());
   const bool user_namespace = Find(bundle_.spec, NamespaceType::kUser) != nullptr;
   KEELSON_ASSIGN_OR_RETURN(cgroup_, NewManager(host_, state_, user_namespace));
   KEELSON_RETURN_IF_ERROR(cgroup_->Create());
@@ -258,10 +280,10 @@ absl::Status Creation::Reached(SyncPoint point, const Child& child) {
       KEELSON_RETURN_IF_ERROR(RunHooks(spec.hooks.prestart, "prestart", json));
       return RunHooks(spec.hooks.create_runtime, "createRuntime", json);
     }
-    case SyncPoint::kReady:
-      return absl::OkStatus();
     case SyncPoint::kGo:
       return Finish(child);
+    case SyncPoint::kReady:
+    case SyncPoint::kNetwork:
     case SyncPoint::kHooked:
       return absl::OkStatus();
   }
@@ -273,7 +295,11 @@ absl::Status Creation::Finish(const Child& child) {
   state_.pid = child.pid;
   state_.start_time = info.start_time;
   state_.cgroup = cgroup_->location();
+  if (SharesMounts(bundle_.spec.linux_)) {
+    state_.root_mount = MountOf(absl::StrCat("/proc/", child.pid, "/root"));
+  }
   KEELSON_RETURN_IF_ERROR(store_.Save(state_));
+  if (shares_.has_value()) KEELSON_RETURN_IF_ERROR(shares_->Join(child.pid));
   if (pidfd_socket_.ok()) {
     KEELSON_RETURN_IF_ERROR(SendFd(pidfd_socket_.get(), child.pidfd.get(), "pidfd"));
   }
@@ -297,6 +323,8 @@ void Creation::Undo() {
     (void)cgroup_->Kill(absl::Seconds(10));
     if (!cgroup_->Destroy().ok()) return;
   }
+  if (!RemoveSharedRoot(bundle_.spec, state_).ok()) return;
+  if (shares_.has_value() && !shares_->Remove(!state_.intel_rdt_path.empty()).ok()) return;
   (void)store_.Remove(options_.id);
 }
 

@@ -3,11 +3,13 @@
 #define KEELSON_CONTAINER_RUNTIME_RUNTIME_CREATION_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "container_runtime/cgroup/host_layout.h"
 #include "container_runtime/runtime/bundle.h"
 #include "container_runtime/runtime/runtime.h"
+#include "container_runtime/runtime/shares.h"
 
 namespace keelson::container {
 
@@ -31,6 +33,8 @@ class Creation {
   void AddServiceManager();
   absl::StatusOr<Child> MakeClaimed(Plan& plan);
   absl::Status OpenDescriptors();
+  absl::Status FindShares();
+  absl::Status MakeShares();
   absl::Status Reached(SyncPoint point, const Child& child);
   absl::Status Finish(const Child& child);
   absl::Status SendListener(const Child& child, UniqueFd listener);
@@ -45,7 +49,8 @@ class Creation {
   HostLayout host_;
   ContainerState state_;
   std::unique_ptr<CgroupManager> cgroup_;
-  bool owns_cgroup_ = false;  // cgroup_ has been created by us
+  bool owns_cgroup_ = false;            // cgroup_ has been created by us
+  std::optional<ResctrlGroup> shares_;  // linux.intelRdt
   UniqueFd fifo_, console_, pidfd_socket_;
 };
 

@@ -11,6 +11,7 @@
 #include "container_runtime/plan/compiler.h"
 #include "container_runtime/runtime/creation.h"
 #include "container_runtime/runtime/process_id.h"
+#include "container_runtime/runtime/shares.h"
 #include "container_runtime/runtime/sockets.h"
 
 #ifndef CLONE_NEWTIME
@@ -72,6 +73,7 @@ absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const Cont
                      .has_attr_apparmor = ::access("/proc/self/attr/apparmor/exec", F_OK) == 0};
   options.program.plain_newlines = request.console_fd >= 0;
   options.join = NamespacesToJoin(state.pid);
+  options.enter_root = SharesMounts(spec.linux_);
   options.seccomp = spec.linux_.seccomp.has_value() ? &*spec.linux_.seccomp : nullptr;
   options.personality = spec.linux_.personality;
   options.memory_policy = spec.linux_.memory_policy;
@@ -91,12 +93,14 @@ absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const Cont
   }
   SpawnRequest spawn;
   spawn.registers = {{kProcess, init.get()},
+                     {kRoot, root.get()},
                      {kConsole, request.console_fd >= 0 ? request.console_fd : console.get()}};
   spawn.clone_into = attachment.clone_into.get();
   for (const auto& file : attachment.tasks) spawn.cgroup_tasks.push_back(file.fd.get());
   spawn.reached = [&](SyncPoint point, const Child& child) -> absl::Status {
     if (point == SyncPoint::kCgroup) return cgroup->Attach(child.pid);
     if (point != SyncPoint::kGo) return absl::OkStatus();
+    KEELSON_RETURN_IF_ERROR(JoinShares(spec, state, child.pid));
     if (pidfd_socket.ok()) {
       KEELSON_RETURN_IF_ERROR(SendFd(pidfd_socket.get(), child.pidfd.get(), "pidfd"));
     }

@@ -18,6 +18,7 @@
 #include "container_runtime/runtime/creation.h"
 #include "container_runtime/runtime/notify_relay.h"
 #include "container_runtime/runtime/process_id.h"
+#include "container_runtime/runtime/shared_root.h"
 
 namespace keelson::container {
 namespace {
@@ -210,6 +211,10 @@ absl::Status Runtime::DeleteLocked(const std::string& id, const ContainerState& 
     KEELSON_RETURN_IF_ERROR((*cgroup)->Destroy());
   }
   const absl::StatusOr<Spec> spec = LoadConfig(id);
+  if (spec.ok()) {
+    KEELSON_RETURN_IF_ERROR(RemoveSharedRoot(*spec, state));
+    KEELSON_RETURN_IF_ERROR(RemoveShares(*spec, state));
+  }
   KEELSON_RETURN_IF_ERROR(store_.Remove(id));
   if (!spec.ok()) return absl::OkStatus();
   // Failures of these are warnings by the specification, and the later ones still run.
@@ -261,6 +266,27 @@ absl::Status Runtime::Update(const std::string& id, const Resources& resources) 
   }
   KEELSON_ASSIGN_OR_RETURN(const auto cgroup, Cgroup(state));
   return cgroup->Update(resources);
+}
+
+absl::Status Runtime::UpdateShares(const std::string& id,
+                                   const std::vector<std::string>& schemata) {
+  KEELSON_ASSIGN_OR_RETURN(const UniqueFd lock, store_.Lock(id));
+  KEELSON_ASSIGN_OR_RETURN(ContainerState state, store_.Load(id));
+  if (StatusOf(state) == ContainerStatus::kStopped) {
+    return absl::FailedPreconditionError("container not running");
+  }
+  KEELSON_ASSIGN_OR_RETURN(const Spec spec, LoadConfig(id));
+  const std::optional<IntelRdt> config = SharesOf(spec, state);
+  KEELSON_ASSIGN_OR_RETURN(ResctrlGroup group, OpenShares(config.value_or(IntelRdt{}), id));
+  if (config.has_value()) return group.Update(schemata);
+  state.intel_rdt_path = id;
+  KEELSON_RETURN_IF_ERROR(store_.Save(state));
+  KEELSON_RETURN_IF_ERROR(group.Create());
+  KEELSON_RETURN_IF_ERROR(group.Update(schemata));
+  KEELSON_ASSIGN_OR_RETURN(const auto cgroup, Cgroup(state));
+  KEELSON_ASSIGN_OR_RETURN(const std::vector<pid_t> pids, cgroup->Pids());
+  for (const pid_t pid : pids) KEELSON_RETURN_IF_ERROR(group.Join(pid));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<pid_t>> Runtime::Pids(const std::string& id) {

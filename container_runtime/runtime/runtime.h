@@ -122,6 +122,8 @@ class Runtime {
   absl::Status Pause(const std::string& id);
   absl::Status Resume(const std::string& id);
   absl::Status Update(const std::string& id, const Resources& resources);
+  // Writes lines such as "L3:0=f" to the container's resctrl group, which is made where it has none.
+  absl::Status UpdateShares(const std::string& id, const std::vector<std::string>& schemata);
 
   [[nodiscard]] absl::StatusOr<std::vector<pid_t>> Pids(const std::string& id);
   [[nodiscard]] absl::StatusOr<ContainerState> Load(const std::string& id) const;

@@ -260,10 +260,13 @@ class Spawner {
   }
 
   absl::Status Reached(Machine& machine, SyncPoint point, const Child& child) {
-    if (point != SyncPoint::kReady) return request_.reached(point, child);
-    const Outcome outcome = RunSteps(machine, plan_.ready);
+    if (point != SyncPoint::kReady && point != SyncPoint::kNetwork) {
+      return request_.reached(point, child);
+    }
+    const std::vector<Step>& list = point == SyncPoint::kReady ? plan_.ready : plan_.network;
+    const Outcome outcome = RunSteps(machine, list);
     if (outcome.index < 0) return absl::OkStatus();
-    return StepError(plan_.ready[static_cast<size_t>(outcome.index)], machine.call, outcome.error,
+    return StepError(list[static_cast<size_t>(outcome.index)], machine.call, outcome.error,
                      machine.detail);
   }
 

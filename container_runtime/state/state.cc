@@ -32,6 +32,9 @@ ContainerState FromJson(const Json& json) {
   state.own_pid_namespace = json.at("own_pid_namespace");
   state.rootless = json.at("rootless");
   state.intel_rdt_path = json.at("intel_rdt_path");
+  // Files of earlier versions are without these.
+  state.mount_before = json.value("mount_before", uint64_t{0});
+  state.root_mount = json.value("root_mount", uint64_t{0});
   return state;
 }
 
@@ -55,7 +58,9 @@ std::string StateToJson(const ContainerState& state) {
                      {"systemd_cgroup", state.systemd_cgroup},
                      {"own_pid_namespace", state.own_pid_namespace},
                      {"rootless", state.rootless},
-                     {"intel_rdt_path", state.intel_rdt_path}};
+                     {"intel_rdt_path", state.intel_rdt_path},
+                     {"mount_before", state.mount_before},
+                     {"root_mount", state.root_mount}};
   // Bytes that are no UTF-8 came from a path; they are replaced rather than losing the container.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -42,6 +42,9 @@ struct ContainerState {
   bool systemd_cgroup = false;
   bool own_pid_namespace = true;
   bool rootless = false;
+  // Of a container whose root is mounted in a namespace of others: which mount was at its place before,
+  // and which is the container's; 0: not known.
+  uint64_t mount_before = 0, root_mount = 0;
   std::string intel_rdt_path;  // a resctrl folder that we made
 
   friend bool operator==(const ContainerState&, const ContainerState&) = default;

@@ -173,9 +173,10 @@ absl::Status CgroupLimits::Write(const Resources& resources) {
   }
   for (const SettingGroup& group : raw) {
     if (FolderOf(group.controller, true) != nullptr) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
-        "unified resource \"", group.settings.front().file, "\" can't be set: controller \"",
-        group.controller, "\" not available", V2Only() ? "" : " on the host's cgroup v2 tree"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("invalid configuration: unified resource \"", group.settings.front().file,
+                     "\" can't be set: controller \"", group.controller, "\" not available",
+                     V2Only() ? "" : " on the host's cgroup v2 tree"));
   }
   KEELSON_RETURN_IF_ERROR(CheckUsage(resources));
   KEELSON_RETURN_IF_ERROR(WriteSide(v1, false));

@@ -1,5 +1,6 @@
 #include "container_runtime/config/internal/json_reader.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace keelson::container {
@@ -76,7 +77,13 @@ const Json* JsonReader::Find(std::string_view field) {
     Fail("", "want an object, have " + Kind(value_));
     return nullptr;
   }
-  const auto found = value_.find(field);
+  auto found = value_.find(field);
+  if (found == value_.end()) {
+    // In another case, as Go's reader, and with it engines and other runtimes, takes it too.
+    for (found = value_.begin(); found != value_.end(); ++found) {
+      if (absl::EqualsIgnoreCase(found.key(), std::string(field))) break;
+    }
+  }
   if (found == value_.end() || found->is_null()) return nullptr;
   return &*found;
 }

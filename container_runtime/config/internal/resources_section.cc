@@ -20,6 +20,9 @@ void ReadDeviceRule(JsonReader& reader, DeviceRule* out) {
     return reader.Fail("type", absl::StrCat("unknown device type '", type, "'"));
   }
   out->type = type[0];
+  // Other runtimes pass over "a", which some configs have for "all": it denies all and allows nothing more.
+  const size_t all = out->access.find('a');
+  if (all != std::string::npos) out->access = out->allow ? out->access.erase(all, 1) : "rwm";
   if (out->access.find_first_not_of("rwm") != std::string::npos) {
     reader.Fail("access", absl::StrCat("'", out->access, "' has letters other than r, w and m"));
   }

@@ -79,12 +79,18 @@ const Namespace* FindNamespace(const Linux& config, NamespaceType type) {
   return nullptr;
 }
 
+bool SharesMounts(const Linux& config) {
+  const Namespace* mount = FindNamespace(config, NamespaceType::kMount);
+  return mount == nullptr || !mount->path.empty();
+}
+
 ContainerCompiler::ContainerCompiler(const Spec& spec, const ContainerOptions& options, Plan& plan)
     : spec_(spec),
       config_(spec.linux_),
       options_(options),
       plan_(plan),
-      user_namespace_(FindNamespace(spec.linux_, NamespaceType::kUser) != nullptr) {}
+      user_namespace_(FindNamespace(spec.linux_, NamespaceType::kUser) != nullptr),
+      shares_mounts_(SharesMounts(spec.linux_)) {}
 
 absl::Status ContainerCompiler::Compile() {
   ProcessCompiler process(*spec_.process, options_.program, plan_);
@@ -98,6 +104,7 @@ absl::Status ContainerCompiler::Compile() {
   MissingPlaces();
   Hooks();
   for (const std::string& path : options_.kernel_views) {
+    if (shares_mounts_) break;  // They are the host's own.
     plan_.child.push_back({.op = Op::kDetach,
                            .what = "take the host's procfs and sysfs away",
                            .flags = user_namespace_ ? uint64_t{kIgnoreFailure} : 0,
@@ -105,7 +112,7 @@ absl::Status ContainerCompiler::Compile() {
   }
   plan_.child.push_back({.op = Op::kPivot,
                          .what = "pivot_root",
-                         .flags = options_.no_pivot ? uint64_t{kNoPivot} : 0});
+                         .flags = options_.no_pivot || shares_mounts_ ? uint64_t{kNoPivot} : 0});
   FinishRoot();
   process.Stdio(/*exec=*/false);
   KEELSON_RETURN_IF_ERROR(Sysctls());
@@ -252,12 +259,38 @@ void ContainerCompiler::Identity() {
   if (network != nullptr && network->path.empty()) {
     plan_.child.push_back({.op = Op::kLoopbackUp, .what = "loopback interface"});
   }
+  NetworkDevices();
+}
+
+// Looked up before anything is made, so that a name which is wrong changes nothing.
+void ContainerCompiler::NetworkDevices() {
+  if (config_.net_devices.empty()) return;
+  std::vector<Step> set_up;
+  for (const auto& [host_name, device] : config_.net_devices) {
+    const char* what = plan_.Text(absl::StrCat("linux.netDevices '", host_name, "'"));
+    const char* name = plan_.Text(device.name.empty() ? host_name : device.name);
+    const DeviceCall call = {
+        .host_name = plan_.Text(host_name),
+        .name = name,
+        .record = const_cast<DeviceRecord*>(plan_.Array(std::vector<DeviceRecord>(1)))};
+    const void* data = plan_.Array(std::vector<DeviceCall>{call});
+    const auto step = [&](Op op) {
+      return Step{.op = op, .what = what, .text = name, .data = data, .count = 1};
+    };
+    plan_.outside.push_back(step(Op::kReadDevice));
+    plan_.child.push_back(step(Op::kCheckDevice));
+    plan_.network.push_back(step(Op::kMoveDevice));
+    set_up.push_back(step(Op::kSetUpDevice));
+  }
+  plan_.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kNetwork)});
+  plan_.child.insert(plan_.child.end(), set_up.begin(), set_up.end());
 }
 
 // The root goes on top of "/": nothing of the host's tree has to be found again, and pivot_root (or
 // chroot) only takes away what is below. Hooks look for it where the bundle has it, so with those that
 // run before pivot_root it is there first.
 void ContainerCompiler::RootMount() {
+  if (shares_mounts_) return SharedRootMount();
   uint64_t propagation = ParsePropagation(config_.rootfs_propagation).value_or(kMsSlave | kMsRec);
   // An unbindable tree could not be cloned below; FinishRoot makes the root what it should be.
   if ((propagation & kMsUnbindable) != 0) propagation ^= kMsUnbindable | kMsPrivate;
@@ -299,6 +332,31 @@ void ContainerCompiler::RootMount() {
   plan_.child.push_back({.op = Op::kMove, .what = what, .in = kRoot, .at = place});
 }
 
+// In a mount namespace that others use "/" stays as it is for them: the root goes where the bundle has it,
+// all other mounts are made in it, and the process gets it by chroot. One unmount takes all away.
+void ContainerCompiler::SharedRootMount() {
+  const char* what = plan_.Text(absl::StrCat("rootfs '", options_.rootfs, "'"));
+  const Step own = {
+      .op = Op::kPropagation, .what = what, .in = kRoot, .flags = kRecursive, .value = kMsPrivate};
+  const int16_t place = plan_.NewRegister();
+  root_at_path_ = true;
+  // Private before it is attached, as mounts would show where the copy was made from, and again after,
+  // as a place that is shared makes it so.
+  plan_.child.push_back({.op = Op::kCloneTree,
+                         .what = what,
+                         .out = kRoot,
+                         .flags = kRecursive,
+                         .path = plan_.Text(options_.rootfs)});
+  plan_.child.push_back(own);
+  plan_.child.push_back({.op = Op::kOpenPath,
+                         .what = what,
+                         .out = place,
+                         .flags = O_PATH | O_DIRECTORY,
+                         .path = plan_.Text(options_.rootfs)});
+  plan_.child.push_back({.op = Op::kMove, .what = what, .in = kRoot, .at = place});
+  plan_.child.push_back(own);
+}
+
 bool ContainerCompiler::HasEarlyHooks() const {
   const auto& hooks = spec_.hooks;
   return !hooks.prestart.empty() || !hooks.create_runtime.empty() ||
@@ -334,7 +392,7 @@ void ContainerCompiler::Hooks() {
     plan_.child.push_back({.op = Op::kChangeDirectory, .path = plan_.Text(options_.rootfs)});
   }
   HookSteps(spec_.hooks.create_container, "createContainer");
-  if (root_at_path_) {
+  if (root_at_path_ && !shares_mounts_) {
     plan_.child.push_back(
         {.op = Op::kMove, .what = "move the root onto /", .in = kRoot, .at = kOldRoot});
   }
@@ -421,6 +479,10 @@ void ContainerCompiler::HidePaths() {
 
 absl::StatusOr<Plan> CompileContainer(const Spec& spec, const ContainerOptions& options) {
   KEELSON_RETURN_IF_ERROR(ValidateContainer(spec));
+  if (!spec.linux_.net_devices.empty() && !options.privileged) {
+    return absl::FailedPreconditionError(
+        "linux.netDevices: only the host's root can move its network devices");
+  }
   Plan plan;
   ContainerCompiler compiler(spec, options, plan);
   KEELSON_RETURN_IF_ERROR(compiler.Compile());

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <string>
 
@@ -247,11 +248,6 @@ absl::Status ProcessCompiler::PlaceMemory(const MemoryPolicy& policy) {
   KEELSON_ASSIGN_OR_RETURN(
       int mode,
       ValueOf(kMemoryModes, policy.mode, "linux.memoryPolicy.mode: invalid memory policy mode"));
-  if (!policy.nodes.empty() && (policy.mode == "MPOL_DEFAULT" || policy.mode == "MPOL_LOCAL")) {
-    return absl::InvalidArgumentError(absl::StrCat("linux.memoryPolicy.nodes: ", policy.mode,
-                                                   " takes none, but '", policy.nodes,
-                                                   "' is given"));
-  }
   for (const std::string& flag : policy.flags) {
     KEELSON_ASSIGN_OR_RETURN(
         const int bit,
@@ -262,6 +258,12 @@ absl::Status ProcessCompiler::PlaceMemory(const MemoryPolicy& policy) {
   if (!policy.nodes.empty()) {
     KEELSON_ASSIGN_OR_RETURN(
         nodes, ParseList(policy.nodes, "linux.memoryPolicy.nodes: invalid memory policy node"));
+  }
+  size_t count = 0;
+  for (const uint64_t word : nodes) count += static_cast<size_t>(std::popcount(word));
+  if (count > 0 && (policy.mode == "MPOL_DEFAULT" || policy.mode == "MPOL_LOCAL")) {
+    return absl::InvalidArgumentError(absl::StrCat("linux.memoryPolicy.nodes: ", policy.mode,
+                                                   " mode requires 0 nodes but got ", count));
   }
   plan_.child.push_back({.op = Op::kMemoryPolicy,
                          .what = "memoryPolicy",
@@ -417,6 +419,10 @@ absl::StatusOr<Plan> CompileExec(const Process& process, const ExecOptions& opti
     plan.bridge.push_back({.op = Op::kBecomeRoot,
                            .what = "become root of the user namespace",
                            .flags = options.program.deny_setgroups ? 1U : 0U});
+  }
+  if (options.enter_root) {
+    plan.bridge.push_back(
+        {.op = Op::kPivot, .what = "enter the container's root", .flags = kNoPivot});
   }
   ProcessCompiler compiler(process, options.program, plan);
   if (options.program.cgroup_by_call) {

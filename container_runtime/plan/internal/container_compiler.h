@@ -35,7 +35,9 @@ class ContainerCompiler {
   int16_t OpenNamespace(const Namespace& space);
   void JoinFromChild();
   void Identity();
+  void NetworkDevices();
   void RootMount();
+  void SharedRootMount();
   void Hooks();
   void MissingPlaces();
   void FinishRoot();
@@ -76,6 +78,7 @@ class ContainerCompiler {
   const ContainerOptions& options_;
   Plan& plan_;
   const bool user_namespace_;
+  const bool shares_mounts_;                 // no mount namespace, or one that others are in
   std::map<NamespaceType, int16_t> joined_;  // registers of namespaces with a path
   bool dev_is_bound_ = false;
   bool root_at_path_ = false;     // until the hooks have run the root is where the bundle has it

@@ -1,11 +1,8 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
-#include <net/if.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
@@ -139,20 +136,6 @@ int BecomeRoot(Machine& machine, const Step& step) {
   return Named(machine, "setresuid", kernel.Call(SYS_setresuid, 0, 0, 0));
 }
 
-int LoopbackUp(Machine& machine, const Step&) {
-  Kernel& kernel = machine.kernel;
-  const int fd =
-      Named(machine, "socket", kernel.Call(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (fd < 0) return fd;
-  ifreq request = {};
-  std::memcpy(request.ifr_name, "lo", 3);
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  const int result = Named(machine, "ioctl SIOCSIFFLAGS",
-                           kernel.Call(SYS_ioctl, fd, SIOCSIFFLAGS, calls::Pointer(&request)));
-  (void)calls::Close(kernel, fd);
-  return result;
-}
-
 int JoinKeyring(Machine& machine, const Step& step) {
   constexpr uint32_t kUserMaySearch = 0x080000;
   Kernel& kernel = machine.kernel;
@@ -193,12 +176,15 @@ int SetRlimit(Machine& machine, const Step& step) {
 int DropBounding(Machine& machine, const Step& step) {
   constexpr int kCapabilitiesMax = 64;
   for (int capability = 0; capability < kCapabilitiesMax; ++capability) {
-    const long has = machine.kernel.Call(SYS_prctl, PR_CAPBSET_READ, capability);
-    if (has == -EINVAL) return 0;  // Past the kernel's last one.
-    if (has != 1 || ((step.value >> capability) & 1) != 0) continue;
+    if (((step.value >> capability) & 1) != 0) continue;
     const int result = Named(machine, "prctl PR_CAPBSET_DROP",
                              machine.kernel.Call(SYS_prctl, PR_CAPBSET_DROP, capability));
-    if (result < 0) return result;
+    if (result == -EINVAL) return 0;  // Past the kernel's last one.
+    if (result >= 0) continue;
+    // Who may not drop any may have none to drop.
+    const long has = machine.kernel.Call(SYS_prctl, PR_CAPBSET_READ, capability);
+    if (has == -EINVAL) return 0;
+    if (has != 0) return result;
   }
   return 0;
 }

@@ -70,9 +70,11 @@ int SearchPath(Machine& machine, const char* name, const char* path) {
   return -ENOENT;
 }
 
-[[noreturn]] void BecomeHook(Machine& machine, const HookCall& hook, int input) {
+// `output` takes what the hook says, for the error if it fails; -1: it has our streams.
+[[noreturn]] void BecomeHook(Machine& machine, const HookCall& hook, int input, int output) {
   Kernel& kernel = machine.kernel;
   (void)kernel.Call(SYS_dup3, input, 0, 0);
+  for (int fd = 1; fd <= 2 && output >= 0; ++fd) (void)kernel.Call(SYS_dup3, output, fd, 0);
   (void)kernel.Call(SYS_close_range, 3, kAllDescriptors, kCloseOnExec);
   (void)kernel.Call(SYS_execve, calls::Pointer(hook.argv[0]), calls::Pointer(hook.argv + 1),
                     calls::Pointer(hook.envp));
@@ -88,7 +90,44 @@ void WriteState(Machine& machine, const HookCall& hook, int fd) {
   }
 }
 
-int AwaitHook(Machine& machine, const HookCall& hook, int pid, int pidfd) {
+// Adds `text` to the detail, as far as it fits.
+void AddDetail(Machine& machine, std::string_view text) {
+  const size_t used = std::strlen(machine.detail);
+  const size_t size = std::min(text.size(), sizeof(machine.detail) - 1 - used);
+  std::memcpy(machine.detail + used, text.data(), size);
+  machine.detail[used + size] = '\0';
+}
+
+// How the hook ended and, at the end of a line that programs read, what it said.
+void TellHook(Machine& machine, int status, int output) {
+  if (WIFSIGNALED(status)) {
+    // A table of constants; its words start with a capital letter.
+    constexpr std::string_view kStart = "signal: ";
+    const char* name = ::sigdescr_np(WTERMSIG(status));
+    SetDetail(machine, kStart);
+    AddDetail(machine, name == nullptr ? "unknown" : name);
+    char& first = machine.detail[kStart.size()];
+    if (first >= 'A' && first <= 'Z') first = static_cast<char>(first - 'A' + 'a');
+  } else {
+    char number[16];
+    ProcName(number, "", WEXITSTATUS(status));
+    SetDetail(machine, "exit status ");
+    AddDetail(machine, number);
+  }
+  if (output < 0) return;
+  AddDetail(machine, ", stdout and stderr: ");
+  char said[256];
+  const long end = machine.kernel.Call(SYS_lseek, output, 0, SEEK_END);
+  const long start = std::max(0L, end - static_cast<long>(sizeof(said)));
+  const long size =
+      machine.kernel.Call(SYS_pread64, output, calls::Pointer(said), sizeof(said), start);
+  if (size <= 0) return;
+  std::string_view text(said, static_cast<size_t>(size));
+  while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+  AddDetail(machine, text);
+}
+
+int AwaitHook(Machine& machine, const HookCall& hook, int pid, int pidfd, int output) {
   Kernel& kernel = machine.kernel;
   pollfd event = {.fd = pidfd, .events = POLLIN, .revents = 0};
   timespec limit = {.tv_sec = hook.timeout_ms / 1000, .tv_nsec = 0};
@@ -103,7 +142,8 @@ int AwaitHook(Machine& machine, const HookCall& hook, int pid, int pidfd) {
   }
   if (result < 0) return Named(machine, "wait4", result);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
-  SetDetail(machine, "the hook failed with a status other than 0");
+  machine.call = "";
+  TellHook(machine, status, output);
   return -ECHILD;
 }
 
@@ -171,13 +211,19 @@ int RunHook(Machine& machine, const Step& step) {
   if (input < 0) return input;
   WriteState(machine, hook, input);
   (void)kernel.Call(SYS_lseek, input, 0, SEEK_SET);
+  const auto output =
+      static_cast<int>(kernel.Call(SYS_memfd_create, calls::Pointer("hook"), kMemfdCloexec));
   const int pid = Named(machine, "clone", kernel.Call(SYS_clone, SIGCHLD, 0, 0, 0, 0));
-  if (pid == 0) BecomeHook(machine, hook, input);
+  if (pid == 0) BecomeHook(machine, hook, input, output);
   (void)calls::Close(kernel, input);
-  if (pid < 0) return pid;
+  if (pid < 0) {
+    (void)calls::Close(kernel, output);
+    return pid;
+  }
   const auto pidfd = static_cast<int>(kernel.Call(SYS_pidfd_open, pid, 0));
-  const int result = AwaitHook(machine, hook, pid, pidfd);
+  const int result = AwaitHook(machine, hook, pid, pidfd, output);
   (void)calls::Close(kernel, pidfd);
+  if (output >= 0) (void)calls::Close(kernel, output);
   return result;
 }
 

@@ -1,5 +1,5 @@
 // The functions behind the ops, by file: mount_steps.cc, device_steps.cc, stdio_steps.cc,
-// process_steps.cc, program_steps.cc. Each returns 0 or -errno and is async-signal-safe.
+// network_steps.cc, process_steps.cc, program_steps.cc. Each returns 0 or -errno and is async-signal-safe.
 #ifndef KEELSON_CONTAINER_RUNTIME_PLAN_INTERNAL_STEPS_H_
 #define KEELSON_CONTAINER_RUNTIME_PLAN_INTERNAL_STEPS_H_
 
@@ -56,7 +56,6 @@ int AttachCgroup(Machine& machine, const Step& step);
 int SetNs(Machine& machine, const Step& step);
 int TimeOffsets(Machine& machine, const Step& step);
 int BecomeRoot(Machine& machine, const Step& step);
-int LoopbackUp(Machine& machine, const Step& step);
 int JoinKeyring(Machine& machine, const Step& step);
 int WriteProc(Machine& machine, const Step& step);
 int WriteProcOfChild(Machine& machine, const Step& step);
@@ -66,6 +65,13 @@ int SetUser(Machine& machine, const Step& step);
 int SetCapabilities(Machine& machine, const Step& step);
 int RaiseAmbient(Machine& machine, const Step& step);
 int ChangeDirectory(Machine& machine, const Step& step);
+
+// network_steps.cc
+int LoopbackUp(Machine& machine, const Step& step);
+int ReadDevice(Machine& machine, const Step& step);
+int CheckDevice(Machine& machine, const Step& step);
+int MoveDevice(Machine& machine, const Step& step);
+int SetUpDevice(Machine& machine, const Step& step);
 
 // program_steps.cc
 int Sync(Machine& machine, const Step& step);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -49,9 +50,9 @@ absl::Status ValidateUserNamespace(const Linux& config) {
 }
 
 absl::Status ValidateNamespaces(const Linux& config) {
-  const Namespace* mount = FindNamespace(config, NamespaceType::kMount);
-  if (mount == nullptr || !mount->path.empty()) {
-    return Invalid("linux.namespaces", "a container needs a mount namespace of its own");
+  // The kernel lets its root mount nothing in the namespace of the host.
+  if (HasNew(config, NamespaceType::kUser) && !HasNew(config, NamespaceType::kMount)) {
+    return Invalid("linux.namespaces", "a user namespace needs a mount namespace");
   }
   if (!config.time_offsets.empty() && !HasNew(config, NamespaceType::kTime)) {
     return Invalid("linux.timeOffsets", "needs a time namespace");
@@ -83,6 +84,42 @@ absl::Status ValidatePaths(const Linux& config) {
       !ParsePropagation(config.rootfs_propagation).has_value()) {
     return Invalid("linux.rootfsPropagation",
                    absl::StrCat("unknown value '", config.rootfs_propagation, "'"));
+  }
+  return absl::OkStatus();
+}
+
+// As the kernel's dev_valid_name has it; a name in the container may have one "%d".
+bool IsDeviceName(std::string_view name, bool pattern) {
+  constexpr size_t kBytesMax = 15;
+  if (pattern) {
+    const size_t number = name.find("%d");
+    if (number != std::string_view::npos) {
+      return IsDeviceName(std::string(name.substr(0, number)) + "0", false) &&
+             name.find('%', number + 1) == std::string_view::npos && name.size() <= kBytesMax &&
+             IsDeviceName("x" + std::string(name.substr(number + 2)), false);
+    }
+  }
+  if (name.empty() || name.size() > kBytesMax || name == "." || name == "..") return false;
+  return name.find_first_of("/: \t\n\v\f\r%") == std::string_view::npos;
+}
+
+absl::Status ValidateNetDevices(const Linux& config) {
+  if (config.net_devices.empty()) return absl::OkStatus();
+  if (!HasNew(config, NamespaceType::kNetwork)) {
+    return Invalid("linux.netDevices",
+                   "unable to move network devices without a private NET namespace");
+  }
+  std::set<std::string> names;
+  for (const auto& [host_name, device] : config.net_devices) {
+    const std::string place = absl::StrCat("linux.netDevices.", host_name);
+    if (!IsDeviceName(host_name, false)) return Invalid(place, "is no name of a network device");
+    const std::string& name = device.name.empty() ? host_name : device.name;
+    if (!IsDeviceName(name, true)) {
+      return Invalid(place, absl::StrCat("'", name, "' is no name of a network device"));
+    }
+    if (name.find('%') == std::string::npos && !names.insert(name).second) {
+      return Invalid(place, absl::StrCat("the name '", name, "' is given twice"));
+    }
   }
   return absl::OkStatus();
 }
@@ -142,12 +179,7 @@ absl::Status ValidateContainer(const Spec& spec) {
     return Invalid("linux.sysctl.kernel.domainname",
                    "is not allowed as it conflicts with the OCI 'domainname' field");
   }
-  if (spec.linux_.intel_rdt.has_value()) {
-    return absl::UnimplementedError("linux.intelRdt: resource control by resctrl is not supported");
-  }
-  if (!spec.linux_.net_devices.empty()) {
-    return absl::UnimplementedError("linux.netDevices: moving network devices is not supported");
-  }
+  KEELSON_RETURN_IF_ERROR(ValidateNetDevices(spec.linux_));
   for (size_t i = 0; i < spec.mounts.size(); ++i) {
     if (!spec.mounts[i].uid_mappings.empty()) {
       const auto& options = spec.mounts[i].options;
