@@ -193,6 +193,8 @@ class Server final : public ApplyListener {
   // Runs `task`, which may take long and wait for a client, where it disturbs nobody but other
   // backups.
   void RunBackup(Executor::Task task);
+  // Runs `task`, which takes CPU time, on a reader.
+  void RunOnReader(std::function<void()> task) { RunRead(/*cheap=*/false, std::move(task)); }
   // Runs `task` soon on the timers executor.
   void RunLater(Executor::Task task) { env_.timers->Post(std::move(task)); }
   // Waits for changes on this member.
