@@ -39,6 +39,7 @@
 #include "kvstore/api/maintenance.pb.h"
 #include "kvstore/api/rpc.pb.h"
 #include "kvstore/auth/auth_store.h"
+#include "kvstore/auth/jwt.h"
 #include "kvstore/auth/rights.h"
 #include "kvstore/auth/token_table.h"
 #include "kvstore/server/auto_compactor.h"
@@ -82,6 +83,7 @@ class Server final : public ApplyListener {
     absl::Duration watch_progress_interval = absl::Minutes(10);
     int bcrypt_cost = 10;
     absl::Duration auth_token_ttl = absl::Seconds(300);
+    std::shared_ptr<const auth::Jwt> jwt;  // signs and knows tokens; null: simple ones
     bool client_cert_auth = false;  // users may be known by their certificate's name
     SpaceGuard::Options space;
     // NOSPACE ends by itself when there has been space for this long; infinite: as with etcd,
@@ -209,7 +211,7 @@ class Server final : public ApplyListener {
 
   // --- Auth ---
   // Who sends a request with this token: nobody without one or with authentication off.
-  // UNAUTHENTICATED when the token is not known.
+  // UNAUTHENTICATED when the token is not known, or not valid.
   absl::StatusOr<Origin> Identify(std::string_view token);
   // The user of a verified certificate's common name: nobody without one, with authentication off, or
   // unless the server insists on certificates.
