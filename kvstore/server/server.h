@@ -84,7 +84,7 @@ class Server final : public ApplyListener {
     int bcrypt_cost = 10;
     absl::Duration auth_token_ttl = absl::Seconds(300);
     std::shared_ptr<const auth::Jwt> jwt;  // signs and knows tokens; null: simple ones
-    bool client_cert_auth = false;  // users may be known by their certificate's name
+    bool client_cert_auth = false;         // users may be known by their certificate's name
     SpaceGuard::Options space;
     // NOSPACE ends by itself when there has been space for this long; infinite: as with etcd,
     // somebody has to disarm it.
@@ -336,6 +336,10 @@ class Server final : public ApplyListener {
   // Raises or clears this member's NOSPACE as its disks ask for it.
   void UpdateSpaceAlarm(absl::Duration now);
   void ProposeOwnAlarm(etcdserverpb::AlarmRequest::AlarmAction action);
+  // Fails a request that does not fit. Where alarms stay until they are disarmed the first one raises
+  // it, as in etcd.
+  void RefuseForSpace(const Done& done);
+  [[nodiscard]] bool HasRaisedOwnAlarm() const;
   [[nodiscard]] bool AttributesAreKnown() const;
   int64_t NewLeaseId() ABSL_LOCKS_EXCLUDED(mu_);
 
