@@ -196,9 +196,18 @@ bool ExpectServerName(SSL* ssl, const std::string& host) {
 std::string TakeTlsErrors() {
   std::string text;
   while (const unsigned long error = ERR_get_error()) {
+    text.append(text.empty() ? "" : "; ");
+    const int reason = ERR_GET_REASON(error);
+    // An alert of the other side, in Go's words, which people look for.
+    if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET &&
+        reason < SSL_AD_REASON_OFFSET + 256) {
+      text.append("remote error: tls: ");
+      text.append(SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
+      continue;
+    }
     char buffer[256];
     ERR_error_string_n(error, buffer, sizeof(buffer));
-    text.append(text.empty() ? "" : "; ").append(buffer);
+    text.append(buffer);
   }
   return text;
 }

@@ -22,6 +22,10 @@ from common import Failure, say
 SUITE = pathlib.Path("/usr/share/gocode/src/go.etcd.io/etcd/tests/e2e")
 GO = pathlib.Path("/usr/lib/go-1.19/bin/go")
 OUT = pathlib.Path("out/etcd-e2e")
+# The suite is of this version and looks for it; kvstored says it, and answers like it, when asked to.
+VERSION = "3.4.23"
+# A file of etcd's repository that Debian's package leaves out.
+SAMPLE = pathlib.Path("kvstore/docs/kvstored.conf.yml")
 
 
 def parse(arguments):
@@ -30,6 +34,8 @@ def parse(arguments):
     parser.add_argument("--server", default="", metavar="PATH",
                         help="the server, instead of kvstored of this tree; /usr/bin/etcd shows what the suite is worth here")
     parser.add_argument("--timeout", type=int, default=120, metavar="SECONDS", help="for one test (default: 120)")
+    parser.add_argument("--etcd-version", default=VERSION, metavar="VERSION",
+                        help=f"what kvstored says it is (default: {VERSION}, the suite's own)")
     parser.add_argument("--list", action="store_true", help="only print the names of the tests")
     return parser.parse_args(arguments)
 
@@ -60,6 +66,11 @@ def find_server(arguments):
     return pathlib.Path("bazel-bin/kvstore/daemon/kvstored").resolve()
 
 
+def arguments_name_etcd(server):
+    """Whether the server is etcd itself, which has no flag for its version."""
+    return server.name == "etcd"
+
+
 def reason_of(log):
     """The line of a failed test that says most."""
     told = re.findall(r"^\s+\w+\.go:\d+: (.*)$", log, re.MULTILINE)
@@ -69,7 +80,17 @@ def reason_of(log):
     return panics[0][:160] if panics else "no message"
 
 
-def run_test(program, name, bin_dir, timeout):
+def make_place(scratch):
+    """A folder to run in, from which the suite finds its files by the paths that it knows."""
+    place = pathlib.Path(scratch) / "suite" / "tests" / "e2e"
+    place.mkdir(parents=True)
+    root = place.parent.parent
+    (root / "integration").symlink_to(SUITE.parent.parent / "integration")
+    shutil.copy(SAMPLE, root / "etcd.conf.yml.sample")
+    return place
+
+
+def run_test(program, name, bin_dir, timeout, variables):
     """(pass, fail or skip, the reason, the log) of one test."""
     with tempfile.TemporaryDirectory(prefix="keelson-e2e-") as scratch:
         command = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
@@ -77,7 +98,8 @@ def run_test(program, name, bin_dir, timeout):
                    f"-test.timeout={timeout}s", f"-bin-dir={bin_dir}"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("ETCD_", "ETCDCTL_"))}
         try:
-            done = subprocess.run(command, cwd=SUITE, env={**environment, "TMPDIR": scratch, "EXPECT_DEBUG": "1"}, stdin=subprocess.DEVNULL,
+            done = subprocess.run(command, cwd=make_place(scratch),
+                                  env={**environment, **variables, "TMPDIR": scratch, "EXPECT_DEBUG": "1"}, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout + 20,
                                   check=False)
             log, code = done.stdout.decode(errors="replace"), done.returncode
@@ -115,10 +137,11 @@ def main(arguments):
     logs = OUT / "logs"
     logs.mkdir(exist_ok=True)
 
+    variables = {} if arguments_name_etcd(server) else {"ETCD_ETCD_VERSION": options.etcd_version}
     counts = {"pass": 0, "fail": 0, "skip": 0}
     for name in names:
         start = time.monotonic()
-        outcome, reason, log = run_test(program, name, bin_dir, options.timeout)
+        outcome, reason, log = run_test(program, name, bin_dir, options.timeout, variables)
         counts[outcome] += 1
         (logs / f"{name}.txt").write_text(log)
         print(f"{outcome} {name} ({time.monotonic() - start:.1f} s)" + (f": {reason}" if reason else ""), flush=True)

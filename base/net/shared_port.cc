@@ -43,7 +43,7 @@ class SharedPortImpl final : public SharedPort {
   ~SharedPortImpl() override { Stop(); }
 
   absl::Status Open();
-  void Start(ConnectionSink& http, ConnectionSink& grpc) override;
+  void StartBoth(Sinks plain, Sinks tls) override;
   void Stop() override;
   const std::vector<std::string>& addresses() const override { return addresses_; }
   uint16_t port() const override { return port_; }
@@ -73,8 +73,8 @@ class SharedPortImpl final : public SharedPort {
   uint16_t port_ = 0;                   // Constant after Open.
   UniqueFd epoll_;
   UniqueFd stop_;
-  ConnectionSink* http_ = nullptr;  // Not owned; constant after Start.
-  ConnectionSink* grpc_ = nullptr;  // Not owned; constant after Start.
+  Sinks plain_{};  // Not owned; constant after Start.
+  Sinks tls_{};    // Likewise.
   std::thread thread_;
 
   // Touched by the thread only, once it runs.
@@ -114,10 +114,10 @@ absl::Status SharedPortImpl::Open() {
   return absl::OkStatus();
 }
 
-void SharedPortImpl::Start(ConnectionSink& http, ConnectionSink& grpc) {
-  KEELSON_CHECK(http_ == nullptr) << "started twice";
-  http_ = &http;
-  grpc_ = &grpc;
+void SharedPortImpl::StartBoth(Sinks plain, Sinks tls) {
+  KEELSON_CHECK(plain_.http == nullptr) << "started twice";
+  plain_ = plain;
+  tls_ = tls;
   peek_buffer_.resize(kSniffBytesMax);
   WatchListeners(true);
   thread_ = std::thread([this] { Run(); });
@@ -230,9 +230,11 @@ void SharedPortImpl::Look(std::list<Waiting>::iterator waiting, bool ended) {
   const ssize_t size = ::recv(raw, peek_buffer_.data(), peek_buffer_.size(), MSG_PEEK);
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
   Sniffed sniffed = Sniffed::kNeither;  // An error, or an end before the first byte.
+  bool tls = options_.tls;
   if (size > 0) {
-    sniffed =
-        Sniff(std::string_view(peek_buffer_).substr(0, static_cast<size_t>(size)), options_.tls);
+    const auto bytes = std::string_view(peek_buffer_).substr(0, static_cast<size_t>(size));
+    if (options_.plain_too && !StartsTls(bytes)) tls = false;
+    sniffed = Sniff(bytes, tls);
   }
   if (sniffed == Sniffed::kNeedMore) {
     if (!ended) return;  // The next bytes wake us again.
@@ -247,10 +249,10 @@ void SharedPortImpl::Look(std::list<Waiting>::iterator waiting, bool ended) {
   KEELSON_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, raw, &none) == 0) << errno;
   if (sniffed == Sniffed::kHttp) {
     ++http_total_;
-    http_->Take(std::move(fd), "");
+    (tls ? tls_ : plain_).http->Take(std::move(fd), "");
   } else if (sniffed == Sniffed::kGrpc) {
     ++grpc_total_;
-    grpc_->Take(std::move(fd), "");
+    (tls ? tls_ : plain_).grpc->Take(std::move(fd), "");
   } else {
     ++unknown_total_;
   }

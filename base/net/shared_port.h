@@ -39,6 +39,8 @@ class ConnectionSink {
 struct SharedPortOptions {
   std::vector<std::string> listen = {};  // Forms as in base/net/address.h; at least one.
   bool tls = false;
+  // With `tls`: plain text is served too; the first byte tells which it is.
+  bool plain_too = false;
   absl::Duration sniff_timeout = absl::Seconds(10);
   size_t sniffing_max = 1'000;  // Connections at once that have not said what they are.
   // A new connection whose descriptor would be this one or higher is closed. Since the system
@@ -66,8 +68,17 @@ class SharedPort {
   // Stops.
   virtual ~SharedPort() = default;
 
+  // Where connections of one kind go. Not null.
+  struct Sinks {
+    ConnectionSink* http;
+    ConnectionSink* grpc;
+  };
   // Starts to accept; once. The sinks outlive this object or its Stop.
-  virtual void Start(ConnectionSink& http, ConnectionSink& grpc) = 0;
+  void Start(ConnectionSink& http, ConnectionSink& grpc) {
+    StartBoth({&http, &grpc}, {&http, &grpc});
+  }
+  // Likewise, with sinks that know whether there is TLS: for plain_too.
+  virtual void StartBoth(Sinks plain, Sinks tls) = 0;
 
   // Closes the listening sockets and the connections that were not handed over yet, and joins the
   // thread. No sink is called afterwards. Idempotent.

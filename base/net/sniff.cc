@@ -140,10 +140,14 @@ ClientHello ParseClientHello(std::string_view bytes) {
   return hello;
 }
 
+bool StartsTls(std::string_view bytes) {
+  return static_cast<uint8_t>(bytes[0]) == kHandshakeRecord;
+}
+
 Sniffed Sniff(std::string_view bytes, bool tls) {
   if (bytes.empty()) return Sniffed::kNeedMore;
   if (tls) return SniffTls(bytes);
-  if (static_cast<uint8_t>(bytes[0]) == kHandshakeRecord) return Sniffed::kNeither;
+  if (StartsTls(bytes)) return Sniffed::kNeither;
   if (bytes.starts_with(kHttp2Preface)) return Sniffed::kGrpc;
   return kHttp2Preface.starts_with(bytes) ? Sniffed::kNeedMore : Sniffed::kHttp;
 }

@@ -31,6 +31,9 @@ enum class Sniffed {
 // kSniffBytesMax bytes or more.
 Sniffed Sniff(std::string_view bytes, bool tls);
 
+// Whether TLS begins so: no plain text that is served here does. `bytes` is not empty.
+bool StartsTls(std::string_view bytes);
+
 // What a ClientHello says about ALPN.
 struct ClientHello {
   enum class State { kNeedMore, kComplete, kBroken };

@@ -38,6 +38,7 @@ _LIBRARIES = {
     "protobuf": ("libprotobuf-dev", "google/protobuf/message.h", ["protobuf"], []),
     "rocksdb": ("librocksdb-dev", "rocksdb/db.h", [], ["-lrocksdb"]),
     "seccomp": ("libseccomp-dev", "seccomp.h", [], ["-lseccomp"]),
+    "yaml": ("libyaml-dev", "yaml.h", ["yaml-0.1"], []),
     "spdlog": ("libspdlog-dev", "spdlog/spdlog.h", [], ["-lspdlog", "-lfmt"]),
 }
 

@@ -101,6 +101,7 @@ void FlagSet::Duration(const std::string& name, absl::Duration* target, std::str
              *target = parsed;
              return absl::OkStatus();
            });
+  flags_[name].is_duration = true;
 }
 
 void FlagSet::Alias(const std::string& alias, const std::string& name) { aliases_[alias] = name; }
@@ -221,6 +222,14 @@ absl::Status FlagSet::ParseEnvironment(std::string_view prefix,
     KEELSON_RETURN_IF_ERROR(Set(*flag, value, variable));
   }
   return absl::OkStatus();
+}
+
+absl::Status FlagSet::SetFromFile(const std::string& name, const std::string& value,
+                                  const std::string& origin) {
+  Flag* const flag = Find(name);
+  if (flag == nullptr) return absl::NotFoundError(absl::StrCat(origin, ": unknown field"));
+  const bool number = value.find_first_not_of("0123456789") == std::string::npos;
+  return Set(*flag, flag->is_duration && number ? value + "ns" : value, origin);
 }
 
 std::string FlagSet::Help() const {

@@ -66,7 +66,16 @@ class FlagSet {
   // the variable.
   absl::Status ParseEnvironment(std::string_view prefix, std::span<const std::string> environment);
 
-  // Whether an argument or a variable set `name`.
+  // Sets a flag from the field of a file; `origin` names the place in messages. A whole number is
+  // nanoseconds where a duration is wanted, as in etcd's files. NOT_FOUND for an unknown name.
+  absl::Status SetFromFile(const std::string& name, const std::string& value,
+                           const std::string& origin);
+
+  // Whether there is such a flag or alias.
+  [[nodiscard]] bool Knows(const std::string& name) const {
+    return flags_.contains(name) || aliases_.contains(name);
+  }
+  // Whether an argument, a variable or a file set `name`.
   [[nodiscard]] bool IsSet(const std::string& name) const;
 
   // One line each, in the order they came up.
@@ -79,6 +88,7 @@ class FlagSet {
   struct Flag {
     std::function<absl::Status(std::string_view)> set;  // message: what is wrong with the value
     bool is_bool = false;
+    bool is_duration = false;
     bool was_set = false;
     bool without_effect = false;
   };

@@ -10,41 +10,20 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/file_system.h"
 #include "base/status.h"
+#include "kvstore/config/config_file.h"
 #include "kvstore/config/flag_set.h"
 #include "kvstore/config/identity.h"
+#include "kvstore/config/internal/raw_options.h"
 
 namespace keelson::kvstore {
 namespace {
 
-// Flag values before they are understood.
-struct Raw {
-  bool help = false;
-  bool version = false;
-  uint64_t heartbeat_ms = 100;
-  uint64_t election_ms = 1000;
-  int64_t quota_bytes = 0;
-  std::string listen_peer_urls = "http://localhost:2380";
-  std::string listen_client_urls = "http://localhost:2379";
-  std::string listen_metrics_urls;
-  std::string advertise_peer_urls = "http://localhost:2380";
-  std::string advertise_client_urls = "http://localhost:2379";
-  std::string initial_cluster;
-  std::string initial_cluster_state = "new";
-  std::string compaction_mode = "periodic";
-  std::string compaction_retention = "0";
-  std::string auth_token = "simple";
-  uint64_t bcrypt_cost = 10;
-  uint64_t auth_token_ttl_s = 300;
-  uint64_t self_signed_years = 1;
-  std::string log_level = "info";
-  std::string log_format = "console";
-  std::string log_outputs = "default";
-};
+using internal::Bad;
+using Raw = internal::RawOptions;
 
-absl::Status Bad(absl::string_view flag, absl::string_view why) {
-  return absl::InvalidArgumentError(absl::StrCat("--", flag, ": ", why));
-}
+constexpr uint64_t kConfigFileBytesMax = 1 << 20;
 
 void RegisterMemberFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Section("Member");
@@ -62,9 +41,14 @@ void RegisterMemberFlags(FlagSet& flags, Raw& raw, Options& options) {
                "election.");
   flags.String("listen-peer-urls", &raw.listen_peer_urls, "URLs to listen on for members.");
   flags.String("listen-client-urls", &raw.listen_client_urls, "URLs to listen on for clients.");
+  flags.String("listen-client-http-urls", &raw.listen_client_http_urls,
+               "URLs for HTTP/1.1 of clients; then --listen-client-urls are for gRPC alone.");
   flags.Int64("quota-backend-bytes", &raw.quota_bytes,
               "Database size beyond which writes are refused; 0 means 2 GiB, "
               "negative no limit.");
+  flags.Bool("strict-space-alarm", &options.strict_space_alarm,
+             "The alarm NOSPACE stays until it is disarmed, as in etcd, also when there is space "
+             "again.");
   flags.Uint64("max-txn-ops", &options.max_txn_ops, "Operations allowed in one transaction.");
   flags.Uint64("max-request-bytes", &options.max_request_bytes, "Largest client request in bytes.");
   flags.Bool("enable-grpc-gateway", &options.enable_gateway,
@@ -100,6 +84,8 @@ void RegisterClusterFlags(FlagSet& flags, Raw& raw, Options& options) {
                "'new', or 'existing' for a member that has joined before.");
   flags.String("initial-cluster-token", &options.cluster_token,
                "Word that keeps clusters with the same URLs apart.");
+  flags.String("discovery", &options.discovery_url,
+               "URL of a discovery service from which the founding members are learned.");
   flags.Bool("pre-vote", &options.pre_vote, "Ask whether an election can be won before one.");
   flags.Bool("strict-reconfig-check", &options.strict_reconfig_check,
              "Refuse changes of members that would endanger the quorum.");
@@ -109,32 +95,6 @@ void RegisterClusterFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.String("auto-compaction-retention", &raw.compaction_retention,
                "History to keep: hours or a duration, or revisions; 0 turns "
                "compaction off.");
-}
-
-void RegisterSecurityFlags(FlagSet& flags, Raw& raw, Options& options) {
-  flags.Section("Security");
-  flags.String("auth-token", &raw.auth_token, "Kind of token of users: 'simple'.");
-  flags.Uint64("auth-token-ttl", &raw.auth_token_ttl_s,
-               "Seconds after its last use that a token is good for.");
-  flags.Uint64("bcrypt-cost", &raw.bcrypt_cost, "Cost of hashing passwords, from 4 to 31.");
-  const auto side = [&flags](const std::string& prefix, const std::string& what, TlsFiles& files) {
-    flags.String(prefix + "cert-file", &files.cert_file, "Certificate for " + what + " traffic.");
-    flags.String(prefix + "key-file", &files.key_file, "Key for " + what + " traffic.");
-    flags.String(prefix + "trusted-ca-file", &files.ca_file,
-                 "Certificate authorities trusted for " + what + " certificates.");
-    flags.Bool(prefix + "client-cert-auth", &files.require_client_cert,
-               "Refuse " + what + " connections without a trusted certificate.");
-  };
-  side("", "client", options.client_tls);
-  flags.Bool("auto-tls", &options.client_auto_tls,
-             "Without --cert-file: serve clients with a certificate made at the first start.");
-  side("peer-", "peer", options.peer_tls);
-  flags.Bool(
-      "peer-auto-tls", &options.peer_auto_tls,
-      "Without --peer-cert-file: speak TLS with members, each with a certificate that it made "
-      "itself and nobody verifies.");
-  flags.Uint64("self-signed-cert-validity", &raw.self_signed_years,
-               "Years that such certificates are valid.");
 }
 
 void RegisterMonitoringFlags(FlagSet& flags, Raw& raw, Options& options) {
@@ -148,6 +108,12 @@ void RegisterMonitoringFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Bool("unsafe-no-fsync", &options.unsafe_no_fsync,
              "Do not sync the log: a power cut loses data. For measuring only.");
   flags.Section("Other");
+  flags.String("config-file", &raw.config_file,
+               "YAML file with flags; all other flags and variables are then ignored.");
+  flags.String(
+      "etcd-version", &options.etcd_version,
+      "Version of etcd that this member says it is, from 3.4.0 on; below 3.5 /health gives "
+      "no reason.");
   flags.Bool("version", &raw.version, "Print the version and exit.");
   flags.Bool("help", &raw.help, "Print this text and exit.");
   flags.Alias("h", "help");
@@ -155,36 +121,20 @@ void RegisterMonitoringFlags(FlagSet& flags, Raw& raw, Options& options) {
 
 // etcd's flags whose job does not exist here or is done without being asked.
 void RegisterFlagsWithoutEffect(FlagSet& flags) {
-  for (const char* name : {"max-snapshots",
-                           "max-wals",
-                           "backend-bbolt-freelist-type",
-                           "backend-batch-interval",
-                           "backend-batch-limit",
-                           "raft-read-timeout",
-                           "raft-write-timeout",
-                           "feature-gates",
-                           "metrics",
-                           "logger",
-                           "discovery-fallback",
-                           "log-rotation-config-json",
-                           "warning-unary-request-duration",
-                           "corrupt-check-time",
-                           "compact-hash-check-time",
-                           "compaction-batch-limit",
-                           "compaction-sleep-interval",
-                           "warning-apply-duration",
-                           "bootstrap-defrag-threshold-megabytes",
-                           "downgrade-check-time",
-                           "v2-deprecation",
-                           "cors",
-                           "distributed-tracing-address",
-                           "distributed-tracing-service-name",
-                           "distributed-tracing-instance-id",
-                           "distributed-tracing-sampling-rate",
-                           "discovery-dial-timeout",
-                           "discovery-request-timeout",
-                           "discovery-keepalive-time",
-                           "discovery-keepalive-timeout"}) {
+  for (const char* name :
+       {"max-snapshots", "max-wals", "backend-bbolt-freelist-type", "backend-batch-interval",
+        "backend-batch-limit", "raft-read-timeout", "raft-write-timeout", "feature-gates",
+        "metrics", "logger", "discovery-fallback", "log-rotation-config-json",
+        "warning-unary-request-duration", "corrupt-check-time", "compact-hash-check-time",
+        "compaction-batch-limit", "compaction-sleep-interval", "warning-apply-duration",
+        "bootstrap-defrag-threshold-megabytes", "downgrade-check-time", "v2-deprecation",
+        "distributed-tracing-address", "distributed-tracing-service-name",
+        "distributed-tracing-instance-id", "distributed-tracing-sampling-rate",
+        "discovery-dial-timeout", "discovery-request-timeout", "discovery-keepalive-time",
+        "discovery-keepalive-timeout",
+        // As etcd says: only for its gateway's calls to itself.
+        "client-cert-file", "client-key-file", "proxy-failure-wait", "proxy-refresh-interval",
+        "proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout"}) {
     flags.WithoutEffect(name, false);
   }
   for (const char* name : {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
@@ -205,38 +155,16 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
 // them.
 void RegisterRefusedFlags(FlagSet& flags) {
   const std::string later = "not supported yet; start without it";
-  for (const char* name : {"discovery",
-                           "discovery-token",
-                           "discovery-endpoints",
-                           "discovery-proxy",
-                           "discovery-srv",
-                           "discovery-srv-name",
-                           "discovery-cert",
-                           "discovery-key",
-                           "discovery-cacert",
-                           "discovery-user",
-                           "discovery-password",
-                           "listen-client-http-urls",
-                           "client-cert-file",
-                           "client-key-file",
-                           "client-crl-file",
-                           "client-cert-allowed-hostname",
-                           "peer-client-cert-file",
-                           "peer-client-key-file",
-                           "peer-cert-allowed-cn",
-                           "peer-cert-allowed-hostname",
-                           "peer-crl-file",
-                           "cipher-suites",
-                           "tls-max-version"}) {
+  for (const char* name :
+       {"discovery-srv", "discovery-srv-name", "discovery-token", "discovery-endpoints",
+        "discovery-proxy", "discovery-cert", "discovery-key", "discovery-cacert", "discovery-user",
+        "discovery-password"}) {
     flags.Refused(name, false, "", later);
   }
-  flags.Refused("tls-min-version", false, "TLS1.2", later);
-  flags.Refused("host-whitelist", false, "*", later);
   flags.Refused("proxy", false, "off", "not supported");
-  flags.Refused("config-file", false, "",
-                "configuration files are not supported; use flags or ETCD_ variables");
-  for (const char* name :
-       {"force-new-cluster", "experimental-enable-v2v3", "discovery-insecure-skip-tls-verify"}) {
+  flags.Refused("force-new-cluster", true, "false",
+                "not supported; make a snapshot of the member that is left and restore it");
+  for (const char* name : {"experimental-enable-v2v3", "discovery-insecure-skip-tls-verify"}) {
     flags.Refused(name, true, "false", later);
   }
 }
@@ -265,6 +193,7 @@ absl::StatusOr<std::vector<Url>> ListenUrlsOf(absl::string_view flag, const std:
 
 // Why others cannot connect to an advertised URL; empty if they can.
 std::string WhyUnreachable(const Url& url) {
+  if (url.is_socket()) return "";
   if (url.host == "0.0.0.0" || url.host == "::") {
     return absl::StrCat("'", url.text, "': nobody can connect to this address");
   }
@@ -278,35 +207,6 @@ absl::StatusOr<std::vector<Url>> AdvertisePeerUrlsOf(absl::string_view flag,
     if (const std::string why = WhyUnreachable(url); !why.empty()) return Bad(flag, why);
   }
   return urls;
-}
-
-absl::Status CheckTls(const TlsFiles& files, const std::string& prefix) {
-  if (files.cert_file.empty() != files.key_file.empty()) {
-    return Bad(files.cert_file.empty() ? prefix + "cert-file" : prefix + "key-file",
-               absl::StrCat("must be set together with --",
-                            files.cert_file.empty() ? prefix + "key-file" : prefix + "cert-file"));
-  }
-  if (files.require_client_cert && files.ca_file.empty()) {
-    return Bad(prefix + "client-cert-auth", absl::StrCat("needs --", prefix, "trusted-ca-file"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SetTls(const Raw& raw, Options& options, std::vector<std::string>& warnings) {
-  KEELSON_RETURN_IF_ERROR(CheckTls(options.client_tls, ""));
-  KEELSON_RETURN_IF_ERROR(CheckTls(options.peer_tls, "peer-"));
-  if (raw.self_signed_years == 0 || raw.self_signed_years > 100) {
-    return Bad("self-signed-cert-validity", "must be 1 to 100 years");
-  }
-  options.auto_tls_validity = absl::Hours(24 * 365) * raw.self_signed_years;
-  const auto ignore = [&warnings](const char* flag, const TlsFiles& files, bool& auto_tls) {
-    if (!auto_tls || files.cert_file.empty()) return;
-    auto_tls = false;
-    warnings.push_back(absl::StrCat("--", flag, ": ignored, since a certificate is given"));
-  };
-  ignore("auto-tls", options.client_tls, options.client_auto_tls);
-  ignore("peer-auto-tls", options.peer_tls, options.peer_auto_tls);
-  return absl::OkStatus();
 }
 
 absl::Status SetTimes(const Raw& raw, Options& options) {
@@ -351,21 +251,6 @@ absl::Status SetLimits(const Raw& raw, Options& options, std::vector<std::string
   if (raw.quota_bytes != 0) {
     options.quota_backend_bytes = raw.quota_bytes < 0 ? 0 : static_cast<uint64_t>(raw.quota_bytes);
   }
-  return absl::OkStatus();
-}
-
-absl::Status SetAuth(const Raw& raw, Options& options) {
-  if (raw.auth_token != "simple") {
-    return Bad("auth-token",
-               absl::StrCat("'", raw.auth_token, "' is not supported, only 'simple'"));
-  }
-  if (raw.bcrypt_cost < 4 || raw.bcrypt_cost > 31) return Bad("bcrypt-cost", "must be 4 to 31");
-  constexpr uint64_t kYear = 365 * 86400;
-  if (raw.auth_token_ttl_s == 0 || raw.auth_token_ttl_s > kYear) {
-    return Bad("auth-token-ttl", absl::StrCat("must be 1 to ", kYear));
-  }
-  options.bcrypt_cost = static_cast<int>(raw.bcrypt_cost);
-  options.auth_token_ttl = absl::Seconds(static_cast<int64_t>(raw.auth_token_ttl_s));
   return absl::OkStatus();
 }
 
@@ -454,37 +339,25 @@ absl::Status SetCluster(const FlagSet& flags, const Raw& raw, Options& options) 
   KEELSON_ASSIGN_OR_RETURN(
       options.advertise_peer_urls,
       AdvertisePeerUrlsOf("initial-advertise-peer-urls", raw.advertise_peer_urls));
-  std::map<std::string, std::vector<Url>> members;
+  const bool discovers = !options.discovery_url.empty();
+  if (discovers && !raw.initial_cluster.empty()) {
+    return Bad("initial-cluster",
+               "multiple discovery or bootstrap flags are set; choose one of \"initial-cluster\", "
+               "\"discovery\" or \"discovery-srv\"");
+  }
+  if (discovers) return absl::OkStatus();
   if (raw.initial_cluster.empty()) {
-    members[options.name] = options.advertise_peer_urls;
-  } else {
-    KEELSON_ASSIGN_OR_RETURN(members, ParseInitialCluster(raw.initial_cluster));
+    const auto own = [&options](std::string* out, const Url& url) {
+      absl::StrAppend(out, options.name, "=", url.text);
+    };
+    return SetFoundingMembers(absl::StrJoin(options.advertise_peer_urls, ",", own), options);
   }
-  const auto self = members.find(options.name);
-  if (self == members.end()) {
-    return Bad("initial-cluster",
-               absl::StrCat("has no member '", options.name, "', the --name of this one"));
+  if (!flags.IsSet("initial-advertise-peer-urls")) {
+    KEELSON_ASSIGN_OR_RETURN(const auto members, ParseInitialCluster(raw.initial_cluster));
+    const auto self = members.find(options.name);
+    if (self != members.end()) options.advertise_peer_urls = self->second;
   }
-  if (!flags.IsSet("initial-advertise-peer-urls") && !raw.initial_cluster.empty()) {
-    options.advertise_peer_urls = self->second;
-  }
-  if (self->second != options.advertise_peer_urls) {
-    return Bad("initial-cluster",
-               absl::StrCat("gives '", options.name, "' ", absl::StrJoin(Texts(self->second), ","),
-                            ", but --initial-advertise-peer-urls is ",
-                            absl::StrJoin(Texts(options.advertise_peer_urls), ",")));
-  }
-  std::vector<uint64_t> ids;
-  for (const auto& [name, urls] : members) {
-    const uint64_t id = FoundingMemberId(Texts(urls), options.cluster_token);
-    ids.push_back(id);
-    options.initial_cluster.push_back({.name = name, .peer_urls = urls, .id = id});
-    if (name == options.name) options.member_id = id;
-  }
-  std::sort(options.initial_cluster.begin(), options.initial_cluster.end(),
-            [](const FoundingMember& a, const FoundingMember& b) { return a.id < b.id; });
-  options.cluster_id = ClusterId(ids);
-  return absl::OkStatus();
+  return SetFoundingMembers(raw.initial_cluster, options);
 }
 
 absl::Status SetListeners(const FlagSet& flags, const Raw& raw, Options& options,
@@ -495,6 +368,11 @@ absl::Status SetListeners(const FlagSet& flags, const Raw& raw, Options& options
   KEELSON_ASSIGN_OR_RETURN(options.listen_client_urls,
                            ListenUrlsOf("listen-client-urls", raw.listen_client_urls,
                                         options.client_tls, options.client_auto_tls, ""));
+  if (!raw.listen_client_http_urls.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(options.listen_client_http_urls,
+                             ListenUrlsOf("listen-client-http-urls", raw.listen_client_http_urls,
+                                          options.client_tls, options.client_auto_tls, ""));
+  }
   if (!raw.listen_metrics_urls.empty()) {
     KEELSON_ASSIGN_OR_RETURN(options.listen_metrics_urls,
                              ListenUrlsOf("listen-metrics-urls", raw.listen_metrics_urls,
@@ -513,25 +391,133 @@ absl::Status SetListeners(const FlagSet& flags, const Raw& raw, Options& options
   return absl::OkStatus();
 }
 
+// "3.6.4", from 3.4.0 on.
+absl::Status CheckVersion(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, '.');
+  uint32_t number[3] = {};
+  for (size_t i = 0; i < 3; ++i) {
+    if (parts.size() != 3 || !absl::SimpleAtoi(parts[i], &number[i])) {
+      return Bad("etcd-version", absl::StrCat("'", text, "' is not a version such as 3.6.0"));
+    }
+  }
+  if (number[0] != 3 || number[1] < 4) return Bad("etcd-version", "must be 3.4.0 or above");
+  return absl::OkStatus();
+}
+
+// As etcd, whose files have these sections in the place of flags.
+std::string FlagOf(const ConfigField& field, FlagSet& flags) {
+  if (field.section == "peer-transport-security") return "peer-" + field.name;
+  const std::string prefixed = "client-" + field.name;
+  return flags.Knows(field.name) ? field.name : prefixed;
+}
+
+absl::Status ReadConfigFile(const std::string& path, FlagSet& flags,
+                            std::vector<std::string>& warnings) {
+  KEELSON_ASSIGN_OR_RETURN(const std::string text,
+                           ReadFile(RealFileSystem(), path, kConfigFileBytesMax));
+  const absl::StatusOr<std::vector<ConfigField>> fields = ParseConfigFile(text);
+  if (!fields.ok()) return Annotate(fields.status(), path);
+  for (const ConfigField& field : *fields) {
+    const std::string origin = absl::StrCat(path, ":", field.line, ": ", field.name);
+    const bool known_section = field.section.empty() ||
+                               field.section == "client-transport-security" ||
+                               field.section == "peer-transport-security";
+    const std::string name = field.section.empty() ? field.name : FlagOf(field, flags);
+    if (!known_section || name == "config-file" || !flags.Knows(name)) {
+      warnings.push_back(absl::StrCat(origin, " is no field that is known, ignoring"));
+      continue;
+    }
+    KEELSON_RETURN_IF_ERROR(flags.SetFromFile(name, field.value, origin));
+  }
+  return absl::OkStatus();
+}
+
+// Everything that is registered.
+struct Registered {
+  Registered(Raw& raw, Options& options) {
+    RegisterMemberFlags(flags, raw, options);
+    RegisterClusterFlags(flags, raw, options);
+    internal::RegisterSecurityFlags(flags, raw, options);
+    RegisterMonitoringFlags(flags, raw, options);
+    RegisterFlagsWithoutEffect(flags);
+    RegisterRefusedFlags(flags);
+  }
+  FlagSet flags;
+};
+
+absl::Status Understand(const FlagSet& flags, const Raw& raw, CommandLine& line) {
+  Options& options = line.options;
+  KEELSON_RETURN_IF_ERROR(SetTimes(raw, options));
+  KEELSON_RETURN_IF_ERROR(SetLimits(raw, options, line.warnings));
+  KEELSON_RETURN_IF_ERROR(SetCompaction(raw, options));
+  KEELSON_RETURN_IF_ERROR(internal::SetAuth(raw, options));
+  KEELSON_RETURN_IF_ERROR(internal::SetHttpAccess(raw, options));
+  KEELSON_RETURN_IF_ERROR(SetLogging(raw, options));
+  KEELSON_RETURN_IF_ERROR(CheckVersion(options.etcd_version));
+  KEELSON_RETURN_IF_ERROR(internal::SetTls(raw, options, line.warnings));
+  KEELSON_RETURN_IF_ERROR(SetListeners(flags, raw, options, line.warnings));
+  KEELSON_RETURN_IF_ERROR(SetCluster(flags, raw, options));
+  if (options.data_dir.empty()) options.data_dir = options.name + ".etcd";
+  if (options.unsafe_no_fsync) {
+    line.warnings.push_back("--unsafe-no-fsync: a power cut will lose acknowledged writes");
+  }
+  return absl::OkStatus();
+}
+
+// What --config-file or its variable says; empty: neither.
+std::string ConfigFileOf(const Raw& raw, std::span<const std::string> environment) {
+  constexpr std::string_view kVariable = "ETCD_CONFIG_FILE=";
+  if (!raw.config_file.empty()) return raw.config_file;
+  for (const std::string& entry : environment) {
+    if (entry.starts_with(kVariable)) return entry.substr(kVariable.size());
+  }
+  return "";
+}
+
 }  // namespace
+
+absl::Status internal::Bad(absl::string_view flag, absl::string_view why) {
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, ": ", why));
+}
+
+absl::Status SetFoundingMembers(const std::string& text, Options& options) {
+  KEELSON_ASSIGN_OR_RETURN(const auto members, ParseInitialCluster(text));
+  const auto self = members.find(options.name);
+  if (self == members.end()) {
+    return Bad("initial-cluster",
+               absl::StrCat("has no member '", options.name, "', the --name of this one"));
+  }
+  if (self->second != options.advertise_peer_urls) {
+    return Bad("initial-cluster",
+               absl::StrCat("gives '", options.name, "' ", absl::StrJoin(Texts(self->second), ","),
+                            ", but --initial-advertise-peer-urls is ",
+                            absl::StrJoin(Texts(options.advertise_peer_urls), ",")));
+  }
+  std::vector<uint64_t> ids;
+  options.initial_cluster.clear();
+  for (const auto& [name, urls] : members) {
+    const uint64_t id = FoundingMemberId(Texts(urls), options.cluster_token);
+    ids.push_back(id);
+    options.initial_cluster.push_back({.name = name, .peer_urls = urls, .id = id});
+    if (name == options.name) options.member_id = id;
+  }
+  std::sort(options.initial_cluster.begin(), options.initial_cluster.end(),
+            [](const FoundingMember& a, const FoundingMember& b) { return a.id < b.id; });
+  options.cluster_id = ClusterId(ids);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> arguments,
                                              std::span<const std::string> environment) {
   CommandLine line;
   Raw raw;
-  FlagSet flags;
-  RegisterMemberFlags(flags, raw, line.options);
-  RegisterClusterFlags(flags, raw, line.options);
-  RegisterSecurityFlags(flags, raw, line.options);
-  RegisterMonitoringFlags(flags, raw, line.options);
-  RegisterFlagsWithoutEffect(flags);
-  RegisterRefusedFlags(flags);
+  FlagSet flags = Registered(raw, line.options).flags;
   const std::string help = flags.Help();
 
   KEELSON_RETURN_IF_ERROR(flags.ParseArguments(arguments));
   if (raw.help) {
     line.text = absl::StrCat(
-        "Usage: kvstored [flags]\n\nA member of a "
+        "Usage: kvstored [flags]\n       kvstored gateway [flags] start\n\nA member of a "
         "replicated key-value store. Each flag can also "
         "be given as a\nvariable: --data-dir as "
         "ETCD_DATA_DIR; the flag wins.\n",
@@ -542,23 +528,23 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> argume
     line.text = "";
     return line;
   }
-  KEELSON_RETURN_IF_ERROR(flags.ParseEnvironment("ETCD_", environment));
-  line.warnings = flags.warnings();
-
-  Options& options = line.options;
-  KEELSON_RETURN_IF_ERROR(SetTimes(raw, options));
-  KEELSON_RETURN_IF_ERROR(SetLimits(raw, options, line.warnings));
-  KEELSON_RETURN_IF_ERROR(SetCompaction(raw, options));
-  KEELSON_RETURN_IF_ERROR(SetAuth(raw, options));
-  KEELSON_RETURN_IF_ERROR(SetLogging(raw, options));
-  KEELSON_RETURN_IF_ERROR(SetTls(raw, options, line.warnings));
-  KEELSON_RETURN_IF_ERROR(SetListeners(flags, raw, options, line.warnings));
-  KEELSON_RETURN_IF_ERROR(SetCluster(flags, raw, options));
-  if (options.data_dir.empty()) options.data_dir = options.name + ".etcd";
-  if (options.unsafe_no_fsync) {
-    line.warnings.push_back("--unsafe-no-fsync: a power cut will lose acknowledged writes");
+  const std::string file = ConfigFileOf(raw, environment);
+  if (file.empty()) {
+    KEELSON_RETURN_IF_ERROR(flags.ParseEnvironment("ETCD_", environment));
+    line.warnings = flags.warnings();
+    KEELSON_RETURN_IF_ERROR(Understand(flags, raw, line));
+    return line;
   }
-  return line;
+  CommandLine from_file;
+  Raw file_raw;
+  FlagSet file_flags = Registered(file_raw, from_file.options).flags;
+  from_file.warnings.push_back(
+      absl::StrCat("read ", file, "; other flags and variables are ignored if provided"));
+  KEELSON_RETURN_IF_ERROR(ReadConfigFile(file, file_flags, from_file.warnings));
+  const std::vector<std::string> warnings = file_flags.warnings();
+  from_file.warnings.insert(from_file.warnings.end(), warnings.begin(), warnings.end());
+  KEELSON_RETURN_IF_ERROR(Understand(file_flags, file_raw, from_file));
+  return from_file;
 }
 
 }  // namespace keelson::kvstore

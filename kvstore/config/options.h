@@ -1,5 +1,5 @@
-// What kvstored is told by flags and environment: etcd's names, defaults and
-// meaning (kvstore.md section 19).
+// What kvstored is told by flags and environment, or by a file instead of both: etcd's names,
+// defaults and meaning (kvstore.md section 19).
 //
 //   KEELSON_ASSIGN_OR_RETURN(CommandLine line, ParseCommandLine(arguments,
 //   environment)); if (line.text) { Print(*line.text); return 0; }   // --help,
@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "absl/time/time.h"
 #include "base/logging.h"
 #include "base/tls.h"
+#include "base/tls_policy.h"
 #include "kvstore/config/url.h"
 
 namespace keelson::kvstore {
@@ -49,6 +51,8 @@ struct Options {
 
   std::vector<Url> listen_peer_urls;
   std::vector<Url> listen_client_urls;
+  // HTTP/1.1 is served here and gRPC alone on the others; empty: both on all of them.
+  std::vector<Url> listen_client_http_urls;
   std::vector<Url> listen_metrics_urls;
   std::vector<Url> advertise_peer_urls;
   std::vector<Url> advertise_client_urls;
@@ -74,15 +78,39 @@ struct Options {
   absl::Duration compaction_period;       // kPeriodic
   int64_t compaction_keep_revisions = 0;  // kRevision
 
+  // NOSPACE stays until somebody disarms it, as in etcd, instead of ending with the shortage.
+  bool strict_space_alarm = false;
+
+  std::string auth_token = "simple";  // for auth::ParseTokenSpec
   int bcrypt_cost = 10;
   absl::Duration auth_token_ttl = absl::Seconds(300);
 
   TlsFiles client_tls;
+  TlsPolicy client_tls_policy;  // without on_failure
   TlsFiles peer_tls;
+  TlsPolicy peer_tls_policy;  // likewise
+  // Clients are known by the name in their certificate: --client-cert-auth. Certificates may be
+  // required without it (TlsFiles::require_client_cert).
+  bool client_cert_auth = false;
+  // What this member shows to other members that it calls; empty: what it shows to its callers.
+  std::string peer_client_cert_file;
+  std::string peer_client_key_file;
   // https without certificate files: the member makes a certificate itself.
   bool client_auto_tls = false;
   bool peer_auto_tls = false;
   absl::Duration auto_tls_validity = absl::Hours(24 * 365);
+
+  // Of requests without TLS, host names that are answered; with "*" any.
+  std::set<std::string> host_whitelist = {"*"};
+  // Origins whose pages may read answers; with "*" any.
+  std::set<std::string> cors = {"*"};
+
+  // The version of etcd that this member says it is.
+  std::string etcd_version = "3.6.0";
+
+  // Where the founding members are to be learned from; then initial_cluster is empty and the ids are
+  // 0 until SetFoundingMembers.
+  std::string discovery_url;
 
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
@@ -95,9 +123,14 @@ struct CommandLine {
 };
 
 // `arguments` come without the program's name, `environment` as "NAME=value".
-// INVALID_ARGUMENT: one line that names the flag or variable.
+// INVALID_ARGUMENT: one line that names the flag or variable, or the place in the file. With
+// --config-file other flags and variables are ignored, as by etcd. Also from reading that file.
 absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> arguments,
                                              std::span<const std::string> environment);
+
+// Sets the founding members and all ids from text as for --initial-cluster, which names this member
+// with its advertised peer URLs. INVALID_ARGUMENT otherwise.
+absl::Status SetFoundingMembers(const std::string& text, Options& options);
 
 }  // namespace keelson::kvstore
 

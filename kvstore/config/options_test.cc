@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/testing/certificates.h"
 #include "base/testing/status_matchers.h"
 
 using namespace keelson::kvstore;
@@ -100,9 +101,27 @@ TEST_CASE("Bad options are refused in one line that names the flag", "[kvstore][
       {{"--log-level=loud"}, "--log-level: 'loud' is not one of"},
       {{"--log-format=xml"}, "--log-format: 'xml' is neither"},
       {{"--log-outputs=/tmp/x"}, "--log-outputs: '/tmp/x' is not supported"},
-      {{"--config-file=x"}, "--config-file: configuration files are not supported"},
-      {{"--force-new-cluster"}, "--force-new-cluster: not supported yet"},
-      {{"--discovery=http://x"}, "--discovery: not supported yet"},
+      {{"--force-new-cluster"}, "--force-new-cluster: not supported"},
+      {{"--discovery-srv=x"}, "--discovery-srv: not supported yet"},
+      {{"--discovery=http://x", "--initial-cluster=default=http://a:1"}, "multiple discovery"},
+      {{"--discovery-proxy=http://x"}, "--discovery-proxy: not supported yet"},
+      {{"--auth-token=x"}, "--auth-token: 'x' is neither 'simple' nor 'jwt,...'"},
+      {{"--etcd-version=3.6"}, "--etcd-version: '3.6' is not a version"},
+      {{"--etcd-version=3.3.0"}, "--etcd-version: must be 3.4.0 or above"},
+      {{"--tls-min-version=TLS1.1"}, "--tls-min-version: 'TLS1.1' is neither TLS1.2 nor TLS1.3"},
+      {{"--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"}, "is below --tls-min-version"},
+      {{"--tls-min-version=TLS1.3", "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+       "--cipher-suites: the suites of TLS 1.3 cannot be chosen"},
+      {{"--cipher-suites=TLS_RSA_WITH_RC4_128_SHA"}, "no suite with ECDHE and an AEAD is left"},
+      {{"--cipher-suites=TLS_X"}, "--cipher-suites: unexpected TLS cipher suite \"TLS_X\""},
+      {{"--peer-cert-allowed-cn=a"}, "--peer-cert-allowed-cn: needs --peer-trusted-ca-file"},
+      {{"--client-crl-file=a"}, "--client-crl-file: needs --trusted-ca-file"},
+      {{"--client-cert-allowed-hostname=a"},
+       "--client-cert-allowed-hostname: needs --trusted-ca-file"},
+      {{"--peer-trusted-ca-file=a", "--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b"},
+       "cannot be set together"},
+      {{"--peer-client-cert-file=a"}, "must be set together with --peer-client-key-file"},
+      {{"--cors=http://a/b"}, "--cors: 'http://a/b': URL must be scheme://host:port"},
       {{"--listen-clent-urls=x"}, "did you mean --listen-client-urls?"},
   }));
   DYNAMIC_SECTION(row.message) {
@@ -134,8 +153,7 @@ TEST_CASE("--help and --version win over bad options", "[kvstore][options]") {
 }
 
 TEST_CASE("Flags of etcd without a job here leave one warning each", "[kvstore][options]") {
-  const Words arguments = {"--max-wals=3", "--logger=zap", "--proxy=off", "--auto-tls=false",
-                           "--tls-min-version=TLS1.2"};
+  const Words arguments = {"--max-wals=3", "--logger=zap", "--proxy=off", "--auto-tls=false"};
   KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{}));
   CHECK(line.warnings ==
         Words{"--max-wals has no effect here, ignoring", "--logger has no effect here, ignoring"});
@@ -169,4 +187,83 @@ TEST_CASE("Client URLs that lead nowhere are a warning", "[kvstore][options]") {
       ParseCommandLine(Words{"--advertise-client-urls=http://0.0.0.0:0"}, Words{}));
   REQUIRE(line.warnings.size() == 1);
   CHECK(line.warnings[0].find("nobody can connect") != std::string::npos);
+}
+
+TEST_CASE("Who names authorities insists on their certificates", "[kvstore][options]") {
+  const Words files = {"--cert-file=a", "--key-file=b", "--trusted-ca-file=c",
+                       "--client-crl-file=d",
+                       "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,"
+                       "TLS_RSA_WITH_AES_128_CBC_SHA"};
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(files, Words{}));
+  CHECK(line.options.client_tls.require_client_cert);
+  CHECK_FALSE(line.options.client_cert_auth);
+  CHECK_FALSE(line.options.peer_tls.require_client_cert);
+  CHECK(line.options.client_tls_policy.crl_file == "d");
+  CHECK(line.options.client_tls_policy.tls12_ciphers == "ECDHE-RSA-AES128-GCM-SHA256");
+  CHECK(line.options.peer_tls_policy.tls12_ciphers == "ECDHE-RSA-AES128-GCM-SHA256");
+  CHECK(line.warnings == Words{"--cipher-suites: without ECDHE or an AEAD, so not used: "
+                               "TLS_RSA_WITH_AES_128_CBC_SHA"});
+}
+
+TEST_CASE("A configuration file takes the place of flags and variables", "[kvstore][options]") {
+  const std::string path = keelson::testing::WriteTestFile("etcd.conf.yml", R"(
+name: 'filed'
+data-dir:
+heartbeat-interval: 50
+grpc-keepalive-min-time: 7000000000
+watch-progress-notify-interval: 3s
+strict-reconfig-check: false
+discovery-fallback: 'proxy'
+client-transport-security:
+  client-cert-auth: false
+  auto-tls: true
+peer-transport-security:
+  cert-file: p.crt
+  key-file: p.key
+log-outputs: [stderr]
+no-such-field: 1
+)");
+  const Words arguments = {"--name=flag", "--config-file=" + path};
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{"ETCD_NAME=x"}));
+  const Options& options = line.options;
+  CHECK(options.name == "filed");
+  CHECK(options.data_dir == "filed.etcd");
+  CHECK(options.heartbeat_interval == absl::Milliseconds(50));
+  CHECK(options.keepalive_min_time == absl::Seconds(7));
+  CHECK(options.watch_progress_interval == absl::Seconds(3));
+  CHECK_FALSE(options.strict_reconfig_check);
+  CHECK(options.client_auto_tls);
+  CHECK(options.peer_tls.cert_file == "p.crt");
+  REQUIRE(line.warnings.size() == 3);
+  CHECK(line.warnings[1] == path + ":16: no-such-field is no field that is known, ignoring");
+  CHECK(line.warnings[2] == path + ":8: discovery-fallback has no effect here, ignoring");
+
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine by_variable,
+                         ParseCommandLine(Words{}, Words{"ETCD_CONFIG_FILE=" + path}));
+  CHECK(by_variable.options.name == "filed");
+}
+
+TEST_CASE("A bad field is refused with its place", "[kvstore][options]") {
+  const std::string path =
+      keelson::testing::WriteTestFile("bad.conf.yml", "name: a\nheartbeat-interval: often\n");
+  KEELSON_CHECK_ERROR(ParseCommandLine(Words{"--config-file=" + path}, Words{}),
+                      absl::StatusCode::kInvalidArgument,
+                      path + ":2: heartbeat-interval: 'often' is not a whole number");
+  KEELSON_CHECK_ERROR(ParseCommandLine(Words{"--config-file=/nonexistent"}, Words{}),
+                      absl::StatusCode::kNotFound, "/nonexistent");
+}
+
+TEST_CASE("Who is discovered is not known yet", "[kvstore][options]") {
+  KEELSON_ASSIGN_OR_FAIL(
+      CommandLine line,
+      ParseCommandLine(Words{"--name=b", "--discovery=http://d/v2/keys/x",
+                             "--initial-advertise-peer-urls=http://127.0.0.1:2381"},
+                       Words{}));
+  CHECK(line.options.initial_cluster.empty());
+  KEELSON_REQUIRE_OK(
+      SetFoundingMembers("a=http://127.0.0.1:2380,b=http://127.0.0.1:2381", line.options));
+  CHECK(line.options.initial_cluster.size() == 2);
+  CHECK(line.options.member_id != 0);
+  KEELSON_CHECK_ERROR(SetFoundingMembers("a=http://127.0.0.1:2380", line.options),
+                      absl::StatusCode::kInvalidArgument, "has no member 'b'");
 }

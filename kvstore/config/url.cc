@@ -36,6 +36,7 @@ bool HostIsClean(std::string_view host, bool bracketed) {
 }  // namespace
 
 std::string Url::HostPort() const {
+  if (is_socket()) return absl::StrCat("unix:", path);
   return host.find(':') == std::string::npos ? absl::StrCat(host, ":", port)
                                              : absl::StrCat("[", host, "]:", port);
 }
@@ -44,13 +45,20 @@ absl::StatusOr<Url> ParseUrl(std::string_view text) {
   Url url;
   url.text = std::string(text);
   const size_t mark = text.find("://");
-  if (mark == std::string_view::npos) return Bad(text, "URL scheme must be http or https");
+  if (mark == std::string_view::npos)
+    return Bad(text, "URL scheme must be http, https, unix or unixs");
   url.scheme = std::string(text.substr(0, mark));
   if (url.scheme == "unix" || url.scheme == "unixs") {
-    return Bad(text, "sockets of the file system are not supported, use http or https");
+    url.path = std::string(text.substr(mark + 3));
+    constexpr size_t kPathMax = 107;  // sockaddr_un's
+    if (url.path.empty() || url.path.size() > kPathMax ||
+        url.path.find_first_of(std::string_view("\0,?#", 4)) != std::string::npos) {
+      return Bad(text, "the path of a socket has 1 to 107 bytes, without ',', '?' and '#'");
+    }
+    return url;
   }
   if (url.scheme != "http" && url.scheme != "https") {
-    return Bad(text, "URL scheme must be http or https");
+    return Bad(text, "URL scheme must be http, https, unix or unixs");
   }
   const std::string_view rest = text.substr(mark + 3);
   if (rest.find_first_of("/?#@") != std::string_view::npos) {
@@ -90,7 +98,9 @@ absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view text) {
   return urls;
 }
 
-bool IsBindable(const Url& url) { return url.host == "localhost" || IsAddress(url.host); }
+bool IsBindable(const Url& url) {
+  return url.is_socket() || url.host == "localhost" || IsAddress(url.host);
+}
 
 std::vector<std::string> Texts(const std::vector<Url>& urls) {
   std::vector<std::string> texts;

@@ -15,17 +15,29 @@ TEST_CASE("A URL is scheme, host and port", "[kvstore][url]") {
   CHECK(url.tls());
 }
 
+TEST_CASE("A URL may be a socket of the file system", "[kvstore][url]") {
+  KEELSON_ASSIGN_OR_FAIL(const Url url, ParseUrl("unix://etcd.unix:1"));
+  CHECK(url.HostPort() == "unix:etcd.unix:1");
+  CHECK(IsBindable(url));
+  CHECK_FALSE(url.tls());
+  KEELSON_ASSIGN_OR_FAIL(const Url secure, ParseUrl("unixs:///run/x/y.sock"));
+  CHECK(secure.HostPort() == "unix:/run/x/y.sock");
+  CHECK(secure.tls());
+}
+
 TEST_CASE("What is not exactly that is refused", "[kvstore][url]") {
   struct Row {
     std::string text;
     std::string why;
   };
   const auto row = GENERATE(values<Row>({
-      {"", "scheme must be http or https"},
-      {"localhost:2380", "scheme must be http or https"},
-      {"ftp://localhost:21", "scheme must be http or https"},
-      {"HTTP://localhost:80", "scheme must be http or https"},
-      {"unix://localhost:2379", "not supported"},
+      {"", "scheme must be http, https, unix or unixs"},
+      {"localhost:2380", "scheme must be http, https, unix or unixs"},
+      {"ftp://localhost:21", "scheme must be http, https, unix or unixs"},
+      {"HTTP://localhost:80", "scheme must be http, https, unix or unixs"},
+      {"unix://", "1 to 107 bytes"},
+      {"unixs:///a,b", "without ','"},
+      {"unix:///" + std::string(107, 'a'), "1 to 107 bytes"},
       {"http://localhost", "no port"},
       {"http://localhost:", "port must be a number"},
       {"http://localhost:http", "port must be a number"},

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "base/event_loop.h"
 #include "base/exit_code.h"
 #include "base/logging.h"
 #include "base/notify.h"
@@ -17,6 +19,8 @@
 #include "base/version.h"
 #include "kvstore/config/options.h"
 #include "kvstore/daemon/member.h"
+#include "kvstore/gateway/command.h"
+#include "kvstore/gateway/tcp_proxy.h"
 
 extern char** environ;
 
@@ -54,10 +58,11 @@ int Run(const CommandLine& line, SignalWaiter& signals) {
           {{"name", options.name}, {"version", Version()}, {"data_dir", options.data_dir}});
 
   Member::Hooks hooks;
-  hooks.on_ready = [name = options.name] {
+  hooks.on_ready = [name = options.name,
+                    version = options.etcd_version.substr(0, options.etcd_version.rfind('.'))] {
     // These words are what harnesses made for etcd wait for.
     LogInfo("published the member to the cluster", {{"name", name}});
-    LogInfo("enabled capabilities for version", {{"version", "3.6"}});
+    LogInfo("enabled capabilities for version", {{"version", version}});
     LogInfo("ready to serve client requests");
     (void)Notify("READY=1");
   };
@@ -94,6 +99,37 @@ int Run(const CommandLine& line, SignalWaiter& signals) {
   return static_cast<int>(ExitCode::kDone);
 }
 
+int RunGateway(const std::vector<std::string>& arguments, SignalWaiter& signals) {
+  absl::StatusOr<GatewayCommand> command = ParseGatewayCommand(arguments);
+  if (!command.ok()) return Fail(command.status());
+  if (command->help.has_value()) {
+    std::fputs(command->help->c_str(), stdout);
+    return static_cast<int>(ExitCode::kDone);
+  }
+  InitLogging({.component = "kvstored-gateway", .background = true});
+  for (const std::string& warning : command->warnings) LogWarning(warning);
+  command->options.on_unreachable = [](const std::string& endpoint, const absl::Status& why) {
+    LogWarning("an endpoint cannot be reached", {{"endpoint", endpoint}, {"err", why}});
+  };
+  EventLoop loop("gateway");
+  const auto proxy = TcpProxy::Start(loop, command->options);
+  if (!proxy.ok()) {
+    LogError("cannot start", {{"err", std::string(proxy.status().message())}});
+    ShutdownLogging();
+    return static_cast<int>(ExitCodeFor(proxy.status()));
+  }
+  LogInfo("ready to proxy client requests",
+          {{"address", (*proxy)->address()},
+           {"endpoints", absl::StrJoin(command->options.endpoints, ",")}});
+  (void)Notify("READY=1");
+  while (signals.Wait() == SIGHUP) {
+  }
+  LogInfo("stopping");
+  (void)Notify("STOPPING=1");
+  ShutdownLogging();
+  return static_cast<int>(ExitCode::kDone);
+}
+
 int Main(int argc, char** argv) {
   // Debian's Abseil looks for lock cycles at each lock, gRPC's included: a tenth of the CPU time.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
@@ -101,12 +137,16 @@ int Main(int argc, char** argv) {
   (void)::umask(077);
   RaiseFileLimit();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (!arguments.empty() && arguments[0] == "gateway") {
+    return RunGateway({arguments.begin() + 1, arguments.end()}, signals);
+  }
   const absl::StatusOr<CommandLine> line = ParseCommandLine(arguments, Environment());
   if (!line.ok()) return Fail(line.status());
   if (line->text.has_value()) {
-    const std::string text = line->text->empty()
-                                 ? absl::StrCat(VersionLine("kvstored"), "\netcd API: 3.6.0\n")
-                                 : *line->text;
+    const std::string text =
+        line->text->empty()
+            ? absl::StrCat(VersionLine("kvstored"), "\netcd API: ", Options().etcd_version, "\n")
+            : *line->text;
     std::fputs(text.c_str(), stdout);
     return static_cast<int>(ExitCode::kDone);
   }

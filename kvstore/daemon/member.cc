@@ -19,13 +19,16 @@
 #include "base/status.h"
 #include "base/tls_grpc.h"
 #include "base/version.h"
+#include "kvstore/auth/jwt.h"
 #include "kvstore/config/identity.h"
+#include "kvstore/daemon/founders.h"
 #include "kvstore/daemon/measured_wal.h"
 #include "kvstore/daemon/member_identity.h"
+#include "kvstore/daemon/member_tls.h"
 #include "kvstore/daemon/ports.h"
-#include "kvstore/daemon/self_signed.h"
 #include "kvstore/daemon/storage.h"
 #include "kvstore/server/grpc_services.h"
+#include "kvstore/server/http_access.h"
 #include "kvstore/server/http_endpoints.h"
 #include "kvstore/server/json_gateway.h"
 #include "kvstore/server/peer_endpoints.h"
@@ -76,6 +79,15 @@ std::map<raft::NodeId, std::string> AddressesOf(
   return addresses;
 }
 
+absl::StatusOr<std::shared_ptr<const auth::Jwt>> MakeJwt(const Options& options) {
+  KEELSON_ASSIGN_OR_RETURN(const auth::TokenSpec spec, auth::ParseTokenSpec(options.auth_token));
+  for (const std::string& name : spec.ignored) {
+    LogWarning("unknown option of --auth-token, ignoring", {{"option", name}});
+  }
+  if (!spec.jwt.has_value()) return nullptr;
+  return auth::Jwt::Create(*spec.jwt);
+}
+
 Server::Options ServerOptionsOf(const Options& options) {
   const DataDir paths = DataDirAt(options.data_dir, options.wal_dir);
   Server::Options server;
@@ -93,7 +105,9 @@ Server::Options ServerOptionsOf(const Options& options) {
   server.watch_progress_interval = options.watch_progress_interval;
   server.bcrypt_cost = options.bcrypt_cost;
   server.auth_token_ttl = options.auth_token_ttl;
-  server.client_cert_auth = options.client_tls.require_client_cert;
+  server.client_cert_auth = options.client_cert_auth;
+  server.version = options.etcd_version;
+  if (options.strict_space_alarm) server.alarm_clears_after = absl::InfiniteDuration();
   server.space.directories = {paths.member, paths.wal};
   server.space.quota_bytes = options.quota_backend_bytes;
   server.compaction.keep_time = options.compaction_period;
@@ -132,7 +146,6 @@ class MemberImpl final : public Member {
   }
 
  private:
-  absl::Status LoadTls();
   absl::Status BindPorts();
   absl::Status FindIdentity();
   void TellWhatWasFound() const;
@@ -148,7 +161,8 @@ class MemberImpl final : public Member {
   void HandOverLeadership();
 
   [[nodiscard]] std::shared_ptr<grpc::ChannelCredentials> PeerCredentials() const {
-    return peers_use_tls_ ? GrpcChannelCredentials(peer_tls_) : grpc::InsecureChannelCredentials();
+    return peers_use_tls_ ? GrpcChannelCredentials(tls_.peer_caller)
+                          : grpc::InsecureChannelCredentials();
   }
 
   Options options_;  // constant after FindIdentity
@@ -158,8 +172,7 @@ class MemberImpl final : public Member {
   bool stopped_ = false;
   bool serving_ = false;
 
-  TlsMaterial client_tls_;
-  TlsMaterial peer_tls_;
+  MemberTls tls_;
   bool peers_use_tls_ = false;
   Storage storage_;
   std::unique_ptr<MeasuredWal> wal_;
@@ -172,6 +185,7 @@ class MemberImpl final : public Member {
   http::Router router_;
   std::unique_ptr<Ports> peer_ports_;
   std::unique_ptr<Ports> client_ports_;
+  std::unique_ptr<Ports> client_http_ports_;
   std::unique_ptr<Ports> metrics_ports_;
   absl::Mutex peers_mu_;
   std::map<raft::NodeId, std::string> peers_ ABSL_GUARDED_BY(peers_mu_);  // "host:port"
@@ -182,35 +196,13 @@ class MemberImpl final : public Member {
   uint64_t last_stalls_ = 0;
 };
 
-absl::Status MemberImpl::LoadTls() {
-  const DataDir paths = DataDirAt(options_.data_dir, options_.wal_dir);
-  const auto load = [this](TlsFiles files, bool auto_tls, const std::string& directory,
-                           const std::vector<Url>& urls) -> absl::StatusOr<TlsMaterial> {
-    if (auto_tls) {
-      SelfSignedOptions own{.directory = directory, .validity = options_.auto_tls_validity};
-      for (const Url& url : urls) own.hosts.push_back(url.host);
-      KEELSON_ASSIGN_OR_RETURN(const TlsFiles made,
-                               SelfSignedCertificate(RealFileSystem(), own, RealClock().Now()));
-      files.cert_file = made.cert_file;
-      files.key_file = made.key_file;
-    }
-    if (files.cert_file.empty()) return TlsMaterial{};
-    return LoadTlsMaterial(files);
-  };
-  KEELSON_ASSIGN_OR_RETURN(
-      client_tls_, load(options_.client_tls, options_.client_auto_tls, paths.client_certificate,
-                        options_.listen_client_urls));
-  KEELSON_ASSIGN_OR_RETURN(peer_tls_, load(options_.peer_tls, options_.peer_auto_tls,
-                                           paths.peer_certificate, options_.listen_peer_urls));
-  peer_tls_.verify_peer = !options_.peer_auto_tls;
-  return absl::OkStatus();
-}
-
 absl::Status MemberImpl::BindPorts() {
-  KEELSON_RETURN_IF_ERROR(LoadTls());
-  KEELSON_ASSIGN_OR_RETURN(client_ports_, Ports::Bind(options_.listen_client_urls, client_tls_));
-  KEELSON_ASSIGN_OR_RETURN(peer_ports_, Ports::Bind(options_.listen_peer_urls, peer_tls_));
-  KEELSON_ASSIGN_OR_RETURN(metrics_ports_, Ports::Bind(options_.listen_metrics_urls, client_tls_));
+  KEELSON_ASSIGN_OR_RETURN(tls_, LoadMemberTls(RealFileSystem(), options_));
+  KEELSON_ASSIGN_OR_RETURN(client_ports_, Ports::Bind(options_.listen_client_urls, tls_.client));
+  KEELSON_ASSIGN_OR_RETURN(client_http_ports_,
+                           Ports::Bind(options_.listen_client_http_urls, tls_.client));
+  KEELSON_ASSIGN_OR_RETURN(peer_ports_, Ports::Bind(options_.listen_peer_urls, tls_.peer));
+  KEELSON_ASSIGN_OR_RETURN(metrics_ports_, Ports::Bind(options_.listen_metrics_urls, tls_.client));
   return absl::OkStatus();
 }
 
@@ -236,6 +228,7 @@ void MemberImpl::TellWhatWasFound() const {
 
 absl::Status MemberImpl::FindIdentity() {
   peers_use_tls_ = options_.advertise_peer_urls.front().tls();
+  KEELSON_RETURN_IF_ERROR(LearnFounders(RealFileSystem(), options_));
   KEELSON_RETURN_IF_ERROR(ResolveIdentity(
       RealFileSystem(),
       [this](const std::string& address) {
@@ -249,17 +242,21 @@ absl::Status MemberImpl::FindIdentity() {
 
 absl::Status MemberImpl::MakeServer() {
   peer_calls_ = MakeGrpcPeerCalls(options_.cluster_id, PeerCredentials());
+  Server::Options server_options = ServerOptionsOf(options_);
+  absl::StatusOr<std::shared_ptr<const auth::Jwt>> jwt = MakeJwt(options_);
+  if (!jwt.ok()) return Annotate(jwt.status(), "--auth-token");
+  server_options.jwt = *std::move(jwt);
   server_ = std::make_unique<Server>(
-      ServerOptionsOf(options_), Server::Env{.clock = &RealClock(),
-                                             .file_system = &RealFileSystem(),
-                                             .timers = &threads_.timers,
-                                             .delivery = &threads_.delivery,
-                                             .catch_up = &threads_.catch_up,
-                                             .readers = {&threads_.reader_1, &threads_.reader_2},
-                                             .backups = &threads_.backups,
-                                             .forwarder = peer_calls_.get(),
-                                             .peers = peer_calls_.get(),
-                                             .random = Random(Random::SeedFromSystem())});
+      server_options, Server::Env{.clock = &RealClock(),
+                                  .file_system = &RealFileSystem(),
+                                  .timers = &threads_.timers,
+                                  .delivery = &threads_.delivery,
+                                  .catch_up = &threads_.catch_up,
+                                  .readers = {&threads_.reader_1, &threads_.reader_2},
+                                  .backups = &threads_.backups,
+                                  .forwarder = peer_calls_.get(),
+                                  .peers = peer_calls_.get(),
+                                  .random = Random(Random::SeedFromSystem())});
   server_->SetPublished(hooks_.on_ready);
   server_->SetMemberHooks({.connected = [this] { return ConnectedPeers(); },
                            .on_peers = [this](const auto& peers) { SetPeers(peers); },
@@ -291,11 +288,11 @@ absl::Status MemberImpl::MakeTransport() {
   transport.cluster_id = options_.cluster_id;
   transport.snapshots = storage_.snapshots.get();
   if (peers_use_tls_) {
-    transport.tls = {.ca = peer_tls_.ca_pem,
-                     .certificate = peer_tls_.cert_pem,
-                     .key = peer_tls_.key_pem,
+    transport.tls = {.ca = tls_.peer_caller.ca_pem,
+                     .certificate = tls_.peer_caller.cert_pem,
+                     .key = tls_.peer_caller.key_pem,
                      .server_name = "",
-                     .verify_peers = peer_tls_.verify_peer};
+                     .verify_peers = tls_.peer_caller.verify_peer};
   }
   transport.on_trouble = [](raft::NodeId peer, const absl::Status& status) {
     LogWarning("trouble with a peer, trying on", {{"peer", FormatId(peer)}, {"err", status}});
@@ -306,8 +303,8 @@ absl::Status MemberImpl::MakeTransport() {
   server.max_request_bytes = transport.max_receive_bytes;
   // Members ping each other to notice a cut connection.
   server.ping_interval_min = absl::Milliseconds(500);
-  if (!peer_tls_.cert_pem.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(server.tls, TlsServerContext::Create(peer_tls_, TlsProtocol::kHttp2));
+  if (!tls_.peer.material.cert_pem.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(server.tls, tls_.peer.MakeContext(TlsProtocol::kHttp2));
   }
   KEELSON_ASSIGN_OR_RETURN(transport_, raft::PeerTransport::Create(std::move(transport)));
   peer_service_ = std::make_unique<PeerService>(server_.get(), options_.cluster_id);
@@ -374,9 +371,8 @@ absl::Status MemberImpl::Serve() {
                   .keepalive_min_time = options_.keepalive_min_time,
                   .keepalive_interval = options_.keepalive_interval,
                   .keepalive_timeout = options_.keepalive_timeout});
-  if (!client_tls_.cert_pem.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(
-        rpc_options.tls, TlsServerContext::Create(client_tls_, TlsServerContext::Protocol::kHttp2));
+  if (!tls_.client.material.cert_pem.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(rpc_options.tls, tls_.client.MakeContext(TlsProtocol::kHttp2));
   }
   std::unique_ptr<rpc::Server> rpc = rpc::Server::Create(rpc_options);
   RegisterGrpcServices(rpc.get(), server_.get(), &metrics_);
@@ -387,7 +383,15 @@ absl::Status MemberImpl::Serve() {
                    options_.max_concurrent_streams);
   }
   if (options_.enable_v2) AddV2Endpoints(client_router, server_.get(), &RealClock());
-  KEELSON_RETURN_IF_ERROR(client_ports_->Serve({.rpc = std::move(rpc), .http = client_router}));
+  http::Handler http = WithAccess({.hosts = options_.host_whitelist, .origins = options_.cors},
+                                  std::move(client_router));
+  Ports::Protocols protocols{.rpc = std::move(rpc)};
+  if (options_.listen_client_http_urls.empty()) {
+    protocols.http = std::move(http);
+  } else {
+    KEELSON_RETURN_IF_ERROR(client_http_ports_->Serve({.http = std::move(http)}));
+  }
+  KEELSON_RETURN_IF_ERROR(client_ports_->Serve(std::move(protocols)));
   if (!options_.listen_metrics_urls.empty()) {
     KEELSON_RETURN_IF_ERROR(metrics_ports_->Serve({.http = router_}));
   }
@@ -532,6 +536,7 @@ void MemberImpl::Stop() {
   if (metrics_ports_ != nullptr) metrics_ports_->Stop(absl::ZeroDuration());
   // Failing what is pending first lets the calls end within the grace.
   if (server_ != nullptr) server_->Stop();
+  if (client_http_ports_ != nullptr) client_http_ports_->Stop(kGrace);
   if (client_ports_ != nullptr) client_ports_->Stop(kGrace);
   if (transport_ != nullptr) transport_->Stop();
   if (peer_ports_ != nullptr) peer_ports_->Stop(kGrace);

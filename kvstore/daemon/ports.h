@@ -11,8 +11,8 @@
 #include "absl/time/time.h"
 #include "base/http/server.h"
 #include "base/net/shared_port.h"
-#include "base/tls.h"
 #include "kvstore/config/url.h"
+#include "kvstore/daemon/member_tls.h"
 
 namespace keelson::rpc {
 class Server;
@@ -20,7 +20,7 @@ class Server;
 
 namespace keelson::kvstore {
 
-// Some URLs, http and https mixed, on which gRPC and HTTP/1.1 are served together.
+// Some URLs, http and https mixed, also on one address, on which gRPC and HTTP/1.1 are served together.
 //
 //   KEELSON_ASSIGN_OR_RETURN(auto ports, Ports::Bind(urls, tls));
 //   KEELSON_RETURN_IF_ERROR(ports->Serve({.rpc = ..., .http = router}));
@@ -30,7 +30,7 @@ class Ports {
   // Binds and listens; accepts nothing yet. `tls` is for the https URLs.
   // Errors as net::Listen, naming the address; ALREADY_EXISTS when it is in use.
   static absl::StatusOr<std::unique_ptr<Ports>> Bind(const std::vector<Url>& urls,
-                                                     const TlsMaterial& tls);
+                                                     const ListenerTls& tls);
   // Stops at once.
   ~Ports();
 
@@ -53,8 +53,8 @@ class Ports {
   void ServeRpc(std::unique_ptr<rpc::Server> server);
   absl::Status ServeHttp(http::Handler handler);
 
-  std::vector<std::unique_ptr<Port>> ports_;  // at most two: plain, TLS
-  TlsMaterial tls_;
+  std::vector<std::unique_ptr<Port>> ports_;  // at most three: plain, TLS, both
+  ListenerTls tls_;
   std::unique_ptr<rpc::Server> rpc_server_;
   std::unique_ptr<http::Server> http_server_;
 };

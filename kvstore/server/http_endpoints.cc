@@ -31,10 +31,14 @@ std::set<std::string> ValuesOf(const std::vector<http::Header>& query, const std
 void SendHealth(Server* server, const Writer& writer, const std::string& reason) {
   const bool healthy = reason.empty();
   (healthy ? server->counters().health_successes : server->counters().health_failures).fetch_add(1);
-  // Only our own words and etcd's texts come here: nothing needs escaping.
-  writer->Send(http::JsonResponse(healthy ? 200 : 503,
-                                  absl::StrCat(R"({"health":")", healthy ? "true" : "false",
-                                               R"(","reason":")", reason, "\"}")));
+  // Only our own words and etcd's texts come here: nothing needs escaping. etcd gives reasons from
+  // 3.5 on.
+  const std::string why = server->options().version.starts_with("3.4.")
+                              ? ""
+                              : absl::StrCat(R"(,"reason":")", reason, "\"");
+  writer->Send(http::JsonResponse(
+      healthy ? 200 : 503,
+      absl::StrCat(R"({"health":")", healthy ? "true" : "false", "\"", why, "}")));
 }
 
 void ServeHealth(Server* server, const http::Request& request, const Writer& writer) {
@@ -136,15 +140,20 @@ void AddChecks(http::Router& router, Server* server, const std::string& path,
 
 }  // namespace
 
+std::string ClusterVersionOf(const std::string& version) {
+  return absl::StrCat(version.substr(0, version.rfind('.')), ".0");
+}
+
 void AddHttpEndpoints(http::Router& router, Server* server, MetricRegistry* metrics) {
   router.Handle("GET", "/health", [server](const http::Request& request, const Writer& writer) {
     ServeHealth(server, request, writer);
   });
   router.Handle("GET", "/version", [server](const http::Request&, const Writer& writer) {
     const std::string& version = server->options().version;
+    const std::string cluster = ClusterVersionOf(version);
     writer->Send(
         http::JsonResponse(200, absl::StrCat(R"({"etcdserver":")", version, R"(","etcdcluster":")",
-                                             version, R"(","storage":")", version, "\"}")));
+                                             cluster, R"(","storage":")", cluster, "\"}")));
   });
   router.Handle("GET", "/metrics", [metrics](const http::Request&, const Writer& writer) {
     http::Response response;

@@ -3,6 +3,8 @@
 #ifndef KEELSON_KVSTORE_SERVER_HTTP_ENDPOINTS_H_
 #define KEELSON_KVSTORE_SERVER_HTTP_ENDPOINTS_H_
 
+#include <string>
+
 #include "base/http/router.h"
 #include "base/metrics.h"
 #include "kvstore/server/server.h"
@@ -11,6 +13,9 @@ namespace keelson::kvstore {
 
 // Adds the handlers to `router`. `server` and `metrics` are borrowed and outlive it.
 void AddHttpEndpoints(http::Router& router, Server* server, MetricRegistry* metrics);
+
+// The version of a cluster whose members all say `version`: "3.6.0" for "3.6.4".
+std::string ClusterVersionOf(const std::string& version);
 
 // Registers etcd's metric names (kvstore.md 13.7), read from `server` when asked for.
 void RegisterServerMetrics(MetricRegistry& metrics, Server* server);

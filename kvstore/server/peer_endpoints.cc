@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "kvstore/config/identity.h"
 #include "kvstore/json_string.h"
+#include "kvstore/server/http_endpoints.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -53,8 +54,9 @@ void AddPeerEndpoints(http::Router& router, Server* server) {
       "GET", "/version",
       [server](const http::Request&, const std::shared_ptr<http::ResponseWriter>& writer) {
         const std::string& version = server->options().version;
-        writer->Send(Json(*server, absl::StrCat("{\"etcdserver\":\"", version,
-                                                "\",\"etcdcluster\":\"", version, "\"}")));
+        writer->Send(
+            Json(*server, absl::StrCat("{\"etcdserver\":\"", version, "\",\"etcdcluster\":\"",
+                                       ClusterVersionOf(version), "\"}")));
       });
 }
 

@@ -169,7 +169,7 @@ void Server::Put(const etcdserverpb::PutRequest& request, etcdserverpb::PutRespo
   if (const absl::Status status = store_->Auth()->CheckPut(who, request); !status.ok()) {
     return done(status);
   }
-  if (!space_.Allows(EstimatedBytes(request))) return done(errors::NoSpace());
+  if (!space_.Allows(EstimatedBytes(request))) return RefuseForSpace(done);
   counters_.puts.fetch_add(1, std::memory_order_relaxed);
   Propose(request, who, response, std::move(done));
 }
@@ -193,7 +193,7 @@ void Server::Txn(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnRespo
   if (!IsReadOnly(request)) {
     const absl::Status allowed = store_->Auth()->CheckTxn(who, request);
     if (!allowed.ok()) return done(allowed);
-    if (HasPut(request) && !space_.Allows(EstimatedBytes(request))) return done(errors::NoSpace());
+    if (HasPut(request) && !space_.Allows(EstimatedBytes(request))) return RefuseForSpace(done);
     return Propose(request, who, response, std::move(done));
   }
   auto read = [this, &request, response, done = std::move(done), who](const absl::Status& ready) {

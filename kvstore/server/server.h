@@ -39,6 +39,7 @@
 #include "kvstore/api/maintenance.pb.h"
 #include "kvstore/api/rpc.pb.h"
 #include "kvstore/auth/auth_store.h"
+#include "kvstore/auth/jwt.h"
 #include "kvstore/auth/rights.h"
 #include "kvstore/auth/token_table.h"
 #include "kvstore/server/auto_compactor.h"
@@ -82,7 +83,8 @@ class Server final : public ApplyListener {
     absl::Duration watch_progress_interval = absl::Minutes(10);
     int bcrypt_cost = 10;
     absl::Duration auth_token_ttl = absl::Seconds(300);
-    bool client_cert_auth = false;  // users may be known by their certificate's name
+    std::shared_ptr<const auth::Jwt> jwt;  // signs and knows tokens; null: simple ones
+    bool client_cert_auth = false;         // users may be known by their certificate's name
     SpaceGuard::Options space;
     // NOSPACE ends by itself when there has been space for this long; infinite: as with etcd,
     // somebody has to disarm it.
@@ -196,6 +198,8 @@ class Server final : public ApplyListener {
   // Runs `task`, which may take long and wait for a client, where it disturbs nobody but other
   // backups.
   void RunBackup(Executor::Task task);
+  // Runs `task`, which takes CPU time, on a reader.
+  void RunOnReader(std::function<void()> task) { RunRead(/*cheap=*/false, std::move(task)); }
   // Runs `task` soon on the timers executor.
   void RunLater(Executor::Task task) { env_.timers->Post(std::move(task)); }
   // Waits for changes on this member.
@@ -210,7 +214,7 @@ class Server final : public ApplyListener {
 
   // --- Auth ---
   // Who sends a request with this token: nobody without one or with authentication off.
-  // UNAUTHENTICATED when the token is not known.
+  // UNAUTHENTICATED when the token is not known, or not valid.
   absl::StatusOr<Origin> Identify(std::string_view token);
   // The user of a verified certificate's common name: nobody without one, with authentication off, or
   // unless the server insists on certificates.
@@ -339,6 +343,10 @@ class Server final : public ApplyListener {
   // Raises or clears this member's NOSPACE as its disks ask for it.
   void UpdateSpaceAlarm(absl::Duration now);
   void ProposeOwnAlarm(etcdserverpb::AlarmRequest::AlarmAction action);
+  // Fails a request that does not fit. Where alarms stay until they are disarmed the first one raises
+  // it, as in etcd.
+  void RefuseForSpace(const Done& done);
+  [[nodiscard]] bool HasRaisedOwnAlarm() const;
   [[nodiscard]] bool AttributesAreKnown() const;
   int64_t NewLeaseId() ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -34,7 +34,7 @@ int64_t Server::NewLeaseId() {
 void Server::LeaseGrant(const etcdserverpb::LeaseGrantRequest& request,
                         etcdserverpb::LeaseGrantResponse* response, Done done, const Origin& who) {
   if (request.ttl() > LeaseClock::kMaxTtlSeconds) return done(errors::LeaseTtlTooLarge());
-  if (!space_.Allows(kLeaseGrantBytes)) return done(errors::NoSpace());
+  if (!space_.Allows(kLeaseGrantBytes)) return RefuseForSpace(done);
   etcdserverpb::LeaseGrantRequest grant = request;
   if (grant.id() == 0) grant.set_id(NewLeaseId());
   int64_t least = 0;

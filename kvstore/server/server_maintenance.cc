@@ -74,13 +74,23 @@ void Server::Alarm(const AlarmRequest& request, etcdserverpb::AlarmResponse* res
       });
 }
 
+bool Server::HasRaisedOwnAlarm() const {
+  const std::vector<Store::RaisedAlarm> alarms = store_->Alarms();
+  return std::any_of(alarms.begin(), alarms.end(), [this](const auto& alarm) {
+    return alarm.member_id == options_.member_id && alarm.type == etcdserverpb::NOSPACE;
+  });
+}
+
+void Server::RefuseForSpace(const Done& done) {
+  const bool strict = options_.alarm_clears_after == absl::InfiniteDuration();
+  if (strict && !HasRaisedOwnAlarm()) ProposeOwnAlarm(AlarmRequest::ACTIVATE);
+  done(errors::NoSpace());
+}
+
 void Server::UpdateSpaceAlarm(absl::Duration now) {
   const bool alarmed = space_.Alarmed();
   if (alarmed) space_was_short_ = now;
-  const std::vector<Store::RaisedAlarm> alarms = store_->Alarms();
-  const bool raised = std::any_of(alarms.begin(), alarms.end(), [this](const auto& alarm) {
-    return alarm.member_id == options_.member_id && alarm.type == etcdserverpb::NOSPACE;
-  });
+  const bool raised = HasRaisedOwnAlarm();
   if (alarmed && !raised) {
     ProposeOwnAlarm(AlarmRequest::ACTIVATE);
   } else if (raised && !alarmed && now - space_was_short_ >= options_.alarm_clears_after) {

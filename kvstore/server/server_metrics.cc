@@ -62,7 +62,10 @@ void AddRaft(MetricRegistry& metrics, Server* server) {
       .GetGauge("etcd_server_version", "The version that is reported.",
                 {{"server_version", version}})
       .Set(1);
-  metrics.GetGauge("etcd_cluster_version", "The cluster's version.", {{"cluster_version", version}})
+  // Without the patch, as etcd has it here.
+  metrics
+      .GetGauge("etcd_cluster_version", "The cluster's version.",
+                {{"cluster_version", version.substr(0, version.rfind('.'))}})
       .Set(1);
   metrics
       .GetGauge("etcd_server_id", "This member's id.",

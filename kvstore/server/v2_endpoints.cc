@@ -13,6 +13,8 @@
 #include "absl/time/time.h"
 #include "kvstore/errors.h"
 #include "kvstore/json_string.h"
+#include "kvstore/server/v2_access.h"
+#include "kvstore/server/v2_auth.h"
 #include "kvstore/server/v2_members.h"
 #include "kvstore/v2/key_store.h"
 #include "kvstore/v2/keys_request.h"
@@ -39,7 +41,8 @@ http::Headers ClusterHeaders(const Server& server) {
 // Serves /v2/keys. Copies are cheap and all alike.
 class KeysHandler {
  public:
-  KeysHandler(Server* server, Clock* clock) : server_(server), clock_(clock) {}
+  KeysHandler(Server* server, Clock* clock, std::shared_ptr<V2Access> access)
+      : server_(server), clock_(clock), access_(std::move(access)) {}
 
   void operator()(const http::Request& request, const Writer& writer) const {
     if (request.method != "GET" && request.method != "HEAD" && request.method != "PUT" &&
@@ -54,7 +57,17 @@ class KeysHandler {
     }
     std::variant<KeysRequest, Error> parsed = v2::ParseKeysRequest(request, Now());
     if (const Error* error = std::get_if<Error>(&parsed)) return SendError(writer, *error);
-    Serve(std::get<KeysRequest>(std::move(parsed)), writer);
+    auto keys = std::get<KeysRequest>(std::move(parsed));
+    // As it was asked for: "/a/" is open to who may do what is below "/a".
+    std::string key = http::PercentDecode(request.Path()).value_or("");
+    key.erase(0, v2::kKeysPrefix.size());
+    const bool recursive = keys.recursive;
+    access_->CheckKey(request, std::move(key), recursive,
+                      [self = *this, keys = std::move(keys), writer](bool allowed) {
+                        if (allowed) return self.Serve(keys, writer);
+                        self.SendError(writer, {.code = ErrorCode::kUnauthorized,
+                                                .cause = "Insufficient credentials"});
+                      });
   }
 
  private:
@@ -191,6 +204,7 @@ class KeysHandler {
 
   Server* server_;
   Clock* clock_;
+  std::shared_ptr<V2Access> access_;
 };
 
 // ---- Statistics ----
@@ -215,8 +229,11 @@ std::string StoreStatsJson(const v2::Statistics& stats) {
 }  // namespace
 
 void AddV2Endpoints(http::Router& router, Server* server, Clock* clock) {
-  router.Handle("*", absl::StrCat(std::string(v2::kKeysPrefix), "/*"), KeysHandler(server, clock));
-  AddV2Members(router, server);
+  const auto access = std::make_shared<V2Access>(server);
+  router.Handle("*", absl::StrCat(std::string(v2::kKeysPrefix), "/*"),
+                KeysHandler(server, clock, access));
+  AddV2Members(router, server, access);
+  AddV2Auth(router, server, clock, access);
   router.Handle("GET", "/v2/stats/store", [server](const http::Request&, const Writer& writer) {
     writer->Send(http::JsonResponse(200, StoreStatsJson(server->store().V2()->GetStatistics())));
   });

@@ -1,5 +1,5 @@
-// etcd's version 2 API over HTTP (kvstore.md section 15): /v2/keys, and the reading half of
-// /v2/members, /v2/machines and /v2/stats.
+// etcd's version 2 API over HTTP (kvstore.md section 15): /v2/keys, /v2/auth, /v2/members,
+// /v2/machines and /v2/stats.
 #ifndef KEELSON_KVSTORE_SERVER_V2_ENDPOINTS_H_
 #define KEELSON_KVSTORE_SERVER_V2_ENDPOINTS_H_
 

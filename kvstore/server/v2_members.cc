@@ -13,6 +13,7 @@
 #include "kvstore/config/identity.h"
 #include "kvstore/errors.h"
 #include "kvstore/json_string.h"
+#include "kvstore/server/v2_auth.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -194,10 +195,16 @@ void ServeMembers(Server* server, const http::Request& request, const Writer& wr
 
 }  // namespace
 
-void AddV2Members(http::Router& router, Server* server) {
+void AddV2Members(http::Router& router, Server* server, const std::shared_ptr<V2Access>& access) {
   router.Handle("*", absl::StrCat(std::string(kMembers), "/*"),
-                [server](const http::Request& request, const Writer& writer) {
-                  ServeMembers(server, request, writer);
+                [server, access](const http::Request& request, const Writer& writer) {
+                  if (request.method == "GET" || request.method == "HEAD") {
+                    return ServeMembers(server, request, writer);
+                  }
+                  access->CheckRoot(request, [server, request, writer](bool allowed) {
+                    if (!allowed) return SendV2NoAuth(writer);
+                    ServeMembers(server, request, writer);
+                  });
                 });
   router.Handle("GET", "/v2/machines", [server](const http::Request&, const Writer& writer) {
     ServeMachines(server, writer);

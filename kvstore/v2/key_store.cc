@@ -35,9 +35,13 @@ bool HiddenBelow(std::string_view watched, std::string_view key) {
   return HasHiddenElement(key.substr(watched.size()));
 }
 
+// Whether a path is of those that no client can name (keys_request.h): what happens there is nobody's
+// business.
+bool IsOurOwn(std::string_view path) { return path.starts_with(std::string_view("/_\0", 3)); }
+
 bool Wants(const KeyStore::WatchOptions& options, const Event& event) {
   const std::string& key = event.node.key;
-  if (event.refresh) return false;
+  if (event.refresh || IsOurOwn(key)) return false;
   if (key == options.path) return true;
   if (options.recursive && key.starts_with(WithSlash(options.path))) return true;
   // A directory that went took with it what is watched.
@@ -73,7 +77,7 @@ void KeyStore::Record(const Tree::Change& change) {
     unsaved_events_.insert(history_.front().index());
     history_.pop_front();
   }
-  if (!event.refresh) Notify(event, change.removed);
+  if (!event.refresh && !IsOurOwn(event.node.key)) Notify(event, change.removed);
 }
 
 void KeyStore::Count(const V2Request& request, bool success) {

@@ -233,5 +233,31 @@ TEST_CASE("Rows that no store wrote are refused", "[kvstore][v2]") {
   }
 }
 
+TEST_CASE("What no client can name nobody hears of, and it survives a restart", "[kvstore][v2]") {
+  const std::string secret("/_\0auth/users/root", 19);
+  KeyStore store;
+  std::vector<std::string> lines;
+  const auto watch =
+      store.StartWatch({.path = "/", .recursive = true, .stream = true},
+                       [&lines](const std::string* line) { lines.push_back(*line); });
+  REQUIRE(std::holds_alternative<KeyStore::Watch>(watch));
+  const uint64_t first = std::get<KeyStore::Watch>(watch).index + 1;
+  (void)store.Apply(Set(secret, "hash"));
+  (void)store.Apply(Set("/a"));
+
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].find("hash") == std::string::npos);
+  // Nor does who asks for the past.
+  std::string past;
+  (void)store.StartWatch({.path = "/", .recursive = true, .since = first},
+                         [&past](const std::string* line) { past = *line; });
+  CHECK(past == lines[0]);
+  CHECK(Text(store.Get("/", true, kNow)).find("hash") == std::string::npos);
+
+  std::map<std::string, std::string> rows;
+  Save(store, rows);
+  CHECK(Text(Reload(rows)->Get(secret, false, kNow)).find("hash") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace keelson::kvstore::v2

@@ -119,6 +119,7 @@ std::variant<KeysRequest, Error> ParseKeysRequest(const http::Request& request, 
 
   KeysRequest keys;
   keys.path = CleanPath(std::string_view(*decoded).substr(kKeysPrefix.size()));
+  if (keys.path.starts_with(kAuthFolder)) return invalid_form("incorrect key prefix");
   // In etcd's order, for the first error counts.
   const uint64_t prev_index = fields.Number("prevIndex", ErrorCode::kIndexNotNumber);
   keys.since = fields.Number("waitIndex", ErrorCode::kIndexNotNumber);

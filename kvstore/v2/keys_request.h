@@ -29,6 +29,10 @@ struct KeysRequest {
 
 inline constexpr std::string_view kKeysPrefix = "/v2/keys";
 
+// Users and roles stand among the keys, and share their index, log and rows, in a folder that clients
+// cannot name: paths that begin so are refused. Its "_" hides it in listings and watches of the root.
+inline constexpr std::string_view kAuthFolder("/_\0auth", 7);
+
 // Reads a GET, HEAD, PUT, POST or DELETE below kKeysPrefix; `now` is nanoseconds since 1970. Fields come
 // from the body of a form and from the query; the body's count first.
 std::variant<KeysRequest, Error> ParseKeysRequest(const http::Request& request, int64_t now);

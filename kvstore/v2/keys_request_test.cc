@@ -95,5 +95,17 @@ TEST_CASE("The first thing wrong with a request is named", "[kvstore][v2]") {
   CHECK(std::get<Error>(parsed).cause == row.cause);
 }
 
+TEST_CASE("The folder of users and roles cannot be named", "[kvstore][v2]") {
+  for (const char* target : {"/v2/keys/_%00auth", "/v2/keys/_%00auth/users/root",
+                             "/v2/keys//a/../_%00auth/enabled?wait=true"}) {
+    for (const char* method : {"GET", "PUT", "POST", "DELETE"}) {
+      const auto parsed = Parse(method, target);
+      REQUIRE(std::holds_alternative<Error>(parsed));
+      CHECK(std::get<Error>(parsed).code == ErrorCode::kInvalidForm);
+    }
+  }
+  CHECK(std::holds_alternative<KeysRequest>(Parse("GET", "/v2/keys/_auth")));
+}
+
 }  // namespace
 }  // namespace keelson::kvstore::v2

@@ -1,0 +1,23 @@
+// /v2/auth: users, roles, and turning authentication on, as etcd 3.4 has them (kvstore.md 15.16).
+#ifndef KEELSON_KVSTORE_SERVER_V2_AUTH_H_
+#define KEELSON_KVSTORE_SERVER_V2_AUTH_H_
+
+#include <memory>
+
+#include "base/clock.h"
+#include "base/http/router.h"
+#include "kvstore/server/server.h"
+#include "kvstore/server/v2_access.h"
+
+namespace keelson::kvstore {
+
+// `server` and `clock` are borrowed and outlive `router`.
+void AddV2Auth(http::Router& router, Server* server, Clock* clock,
+               const std::shared_ptr<V2Access>& access);
+
+// {"message":"Insufficient credentials"} with 401.
+void SendV2NoAuth(const std::shared_ptr<http::ResponseWriter>& writer);
+
+}  // namespace keelson::kvstore
+
+#endif  // KEELSON_KVSTORE_SERVER_V2_AUTH_H_
