@@ -5,6 +5,7 @@
     include/keelson/           the public headers and what they include of ours
     lib/libkeelson.a           the code behind them
     lib/pkgconfig/keelson.pc   options for a program that uses them: pkg-config --cflags --libs keelson
+    lib/systemd/system/        units, not enabled; systemd looks there below /usr and /usr/local
     share/doc/keelson/         the documents and the licence
 """
 
@@ -47,6 +48,14 @@ def put(source, target, mode=0o644):
 def put_text(text, target):
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text)
+
+
+def install_units(prefix):
+    """The units of components, with what they name where it is installed."""
+    for unit in common.tracked_files(".service"):
+        text = pathlib.Path(unit).read_text()
+        put_text(text.replace("/usr/", f"{prefix}/"),
+                 prefix / "lib/systemd/system" / os.path.basename(unit))
 
 
 def merge_archives(archives, target):
@@ -126,6 +135,7 @@ def main(arguments):
                    for value in rule.findall("list[@name='linkopts']/string")]
         version = common.output(["tools/version"]).split()[1]
         put_text(pkg_config(prefix, version, dict.fromkeys(options)), prefix / "lib/pkgconfig/keelson.pc")
+        install_units(prefix)
         for document in common.tracked_files(".md") + ["LICENSE"]:
             put(document, prefix / "share/doc/keelson" / document)
     with common.Stage(f"check of {len(headers)} installed headers"):

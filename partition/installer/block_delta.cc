@@ -119,7 +119,7 @@ uint64_t BlocksOf(const std::vector<BlockRange>& ranges) {
 }  // namespace
 
 absl::StatusOr<DeltaSize> WriteBlockDelta(const BlockDevice& old_image, ImageSource& source,
-                                          File& out) {
+                                          File& out, const DeltaProgress& progress) {
   const ImageDescription& image = source.description();
   const VerityParams& params = image.params;
   KEELSON_ASSIGN_OR_RETURN(const TreeShape shape, ShapeOf(params));
@@ -130,7 +130,13 @@ absl::StatusOr<DeltaSize> WriteBlockDelta(const BlockDevice& old_image, ImageSou
   std::vector<bool> changed(params.data_blocks, true);
   const uint64_t old_blocks = old_image.geometry().bytes() / params.data_block_bytes;
   if (old_blocks > 0) {
-    KEELSON_ASSIGN_OR_RETURN(std::string digests, DigestsOf(old_image, params, old_blocks, {}));
+    WorkOptions work;
+    if (progress) {
+      work.progress = [&](uint64_t done, uint64_t all) {
+        progress(DeltaPhase::kOldImage, done, all);
+      };
+    }
+    KEELSON_ASSIGN_OR_RETURN(std::string digests, DigestsOf(old_image, params, old_blocks, work));
     const BlockIndex index(std::move(digests), shape.digest_bytes);
     for (uint64_t i = 0; i < params.data_blocks; ++i) {
       changed[i] =
@@ -149,14 +155,18 @@ absl::StatusOr<DeltaSize> WriteBlockDelta(const BlockDevice& old_image, ImageSou
     places[i] = at;
     at += params.data_block_bytes;
   }
+  const uint64_t total = BlocksOf(ranges) * params.data_block_bytes;
+  uint64_t written = 0;
   const auto sink = [&](uint64_t first, std::string_view bytes) {
     for (; bytes.size() >= params.data_block_bytes && first < places.size(); ++first) {
       if (places[first] != UINT64_MAX) {
         KEELSON_RETURN_IF_ERROR(
             out.WriteAt(places[first], bytes.substr(0, params.data_block_bytes)));
+        written += params.data_block_bytes;
       }
       bytes.remove_prefix(params.data_block_bytes);
     }
+    if (progress) progress(DeltaPhase::kWrite, written, total);
     return absl::OkStatus();
   };
   KEELSON_RETURN_IF_ERROR(source.Fetch(ranges, sink));

@@ -20,6 +20,7 @@
 #define KEELSON_PARTITION_INSTALLER_BLOCK_DELTA_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,9 +39,14 @@ struct DeltaSize {
   uint64_t bytes = 0;           // of the delta
 };
 
+enum class DeltaPhase : uint8_t { kOldImage, kWrite };
+// Told how many bytes of a phase are done, by one thread at a time.
+using DeltaProgress =
+    std::function<void(DeltaPhase phase, uint64_t done_bytes, uint64_t total_bytes)>;
+
 // Writes the delta from the image on `old_image` to `source` into `out`, an empty file.
 absl::StatusOr<DeltaSize> WriteBlockDelta(const BlockDevice& old_image, ImageSource& source,
-                                          File& out);
+                                          File& out, const DeltaProgress& progress = nullptr);
 
 class BlockDeltaSource final : public ImageSource {
  public:

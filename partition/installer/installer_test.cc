@@ -2,8 +2,10 @@
 
 #include <catch2/catch.hpp>
 
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/random.h"
@@ -11,6 +13,7 @@
 #include "base/testing/status_matchers.h"
 #include "partition/installer/block_delta.h"
 #include "partition/installer/device_source.h"
+#include "partition/installer/memory_source.h"
 #include "partition/installer/partition_window.h"
 #include "partition/partition_types.h"
 #include "partition/slots/slot_table.h"
@@ -309,7 +312,11 @@ struct DeltaFile {
     old_image.image() = RandomBlocks(1, kBlocks);
     auto out = fs.Open("delta", {.write = true, .create = true});
     KEELSON_REQUIRE_OK(out);
-    const auto written = WriteBlockDelta(old_image, source, **out);
+    const auto tell = [this](DeltaPhase phase, uint64_t done, uint64_t total) {
+      REQUIRE(done <= total);
+      told[phase] = {done, total};
+    };
+    const auto written = WriteBlockDelta(old_image, source, **out, tell);
     KEELSON_REQUIRE_OK(written);
     size = *written;
   }
@@ -319,7 +326,35 @@ struct DeltaFile {
 
   SimFileSystem fs{Random(1), {}};
   DeltaSize size;
+  std::map<DeltaPhase, std::pair<uint64_t, uint64_t>> told;  // done and total, the last of a phase
 };
+
+TEST_CASE("Data in memory are padded and installed with a tree of their own", "[installer]") {
+  const std::string data = RandomBlocks(3, 17) + "the end";
+  for (const std::string& bytes : {data, std::string("short"), std::string()}) {
+    FakeDisk disk = MakeDisk();
+    KEELSON_ASSIGN_OR_FAIL(const auto source, MemorySource::Make("2024.1", bytes));
+    const ImageDescription& image = source->description();
+    CHECK(image.version == "2024.1");
+    REQUIRE(image.params.data_blocks == (bytes.empty() ? 1 : bytes.size() / 4096 + 1));
+    KEELSON_ASSIGN_OR_FAIL(const InstallResult result, InstallOn(disk, *source));
+    CHECK(result.kept_blocks + result.fetched_blocks == image.params.data_blocks);
+    CHECK(BootsFrom(disk) == 2);
+    const PartitionWindow slot = *PartitionWindow::Open(disk, ReadGpt(disk)->table, 2);
+    std::string found(image.params.data_bytes(), 'x');
+    KEELSON_REQUIRE_OK(slot.Read(0, {found.data(), found.size()}));
+    CHECK(found.substr(0, bytes.size()) == bytes);
+    CHECK(found.find_first_not_of('\0', bytes.size()) == std::string::npos);
+    const VerityPlace place = {.data = &slot,
+                               .hash = &slot,
+                               .tree_offset = image.params.data_bytes() + 4096,
+                               .params = image.params};
+    KEELSON_ASSIGN_OR_FAIL(const auto report, VerifyTree(place, source->root_hash(), {}));
+    CHECK(report.ok());
+    KEELSON_ASSIGN_OR_FAIL(const auto other, MemorySource::Make("2024.1", bytes + "."));
+    CHECK(other->root_hash() != source->root_hash());
+  }
+}
 
 TEST_CASE("A delta has the changed blocks only, and gives the same system", "[installer][delta]") {
   const Image image(NewBytes(), "v2");
@@ -327,6 +362,9 @@ TEST_CASE("A delta has the changed blocks only, and gives the same system", "[in
   DeltaFile delta(full);
   CHECK(delta.size.changed_blocks == 8);
   CHECK(delta.size.bytes == *(*delta.fs.Open("delta", {}))->Size());
+  CHECK(delta.told[DeltaPhase::kOldImage] ==
+        std::pair(kBlocks * kBlockBytes, kBlocks * kBlockBytes));
+  CHECK(delta.told[DeltaPhase::kWrite] == std::pair(8 * kBlockBytes, 8 * kBlockBytes));
 
   FakeDisk disk = MakeDisk();
   KEELSON_ASSIGN_OR_FAIL(const auto source, delta.Open());

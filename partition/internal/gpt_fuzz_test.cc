@@ -1,5 +1,9 @@
 // The reader on any bytes as the two ends of a disk: it never crashes, and what it would repair is
 // sound afterwards and has the same partitions.
+//
+// The first byte of the input: bit 0 for sectors of 4096 bytes rather than 512, bit 1 for CRCs made
+// right. The ends hold arrays of up to 16 and 32 entries: with the usual 128 a run takes ten times
+// as long and reaches nothing more.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -12,7 +16,8 @@
 namespace keelson::partition {
 namespace {
 
-constexpr size_t kEndBytes = 34 * 512;
+// The MBR or nothing, a header, and an array.
+constexpr size_t EndSectors(uint32_t sector_bytes) { return sector_bytes == 512 ? 6 : 3; }
 
 // Makes the CRCs right where there is a header, so that what they cover is reached.
 void FixCrc(std::string& image, size_t header, uint32_t sector_bytes) {
@@ -37,11 +42,12 @@ void FixCrc(std::string& image, size_t header, uint32_t sector_bytes) {
 }
 
 void Check(std::string_view input, uint32_t sector_bytes, bool fix) {
-  FakeDisk disk({.sector_bytes = sector_bytes, .sectors = 2 * kEndBytes / sector_bytes + 20});
+  const size_t end_bytes = EndSectors(sector_bytes) * sector_bytes;
+  FakeDisk disk({.sector_bytes = sector_bytes, .sectors = 2 * EndSectors(sector_bytes) + 8});
   std::string& image = disk.image();
-  const std::string_view front = input.substr(0, kEndBytes);
+  const std::string_view front = input.substr(0, end_bytes);
   image.replace(0, front.size(), front);
-  const std::string_view back = input.substr(front.size()).substr(0, kEndBytes);
+  const std::string_view back = input.substr(front.size()).substr(0, end_bytes);
   image.replace(image.size() - back.size(), back.size(), back);
   if (fix) {
     FixCrc(image, sector_bytes, sector_bytes);
@@ -63,9 +69,8 @@ void Check(std::string_view input, uint32_t sector_bytes, bool fix) {
 }  // namespace keelson::partition
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  for (const uint32_t sector_bytes : {512u, 4096u}) {
-    for (const bool fix : {false, true}) keelson::partition::Check(bytes, sector_bytes, fix);
-  }
+  if (size == 0) return 0;
+  const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
+  keelson::partition::Check(bytes, (data[0] & 1) == 0 ? 512 : 4096, (data[0] & 2) != 0);
   return 0;
 }

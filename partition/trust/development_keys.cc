@@ -37,6 +37,7 @@ constexpr char kReadme[] =
     "                system partition, and systemd-boot offers to enrol them.\n"
     "db.key          signs UEFI programs: slotctl sign pe\n"
     "verity.key      signs root hashes: slotctl sign root-hash\n"
+    "verity.esl      its certificate, for shim to hand to the kernel\n"
     "release-N.key   sign manifests, two of three: slotctl sign manifest\n";
 
 using ExtensionPtr = std::unique_ptr<X509_EXTENSION, OpenSslFree<X509_EXTENSION_free>>;
@@ -91,16 +92,23 @@ absl::StatusOr<Certificate> SelfSign(EVP_PKEY* key, const std::string& common_na
   return Certificate::FromHandle(std::move(certificate));
 }
 
+// The list with the certificate of `pair` alone; returns what is in it.
+absl::StatusOr<std::string> AddList(const std::string& name, const KeyPair& pair, const Guid& owner,
+                                    std::vector<KeySetFile>& files) {
+  KEELSON_ASSIGN_OR_RETURN(std::string esl,
+                           EncodeSignatureLists(CertificateLists({{pair.certificate}}, owner)));
+  files.push_back({name + ".esl", esl});
+  return esl;
+}
+
 // `pair` as files, and how a firmware takes it in: signed by `signer`.
 absl::Status AddVariable(const std::string& variable, const KeyPair& pair, const KeyPair& signer,
                          absl::Time now, const Guid& owner, std::vector<KeySetFile>& files) {
-  KEELSON_ASSIGN_OR_RETURN(const std::string esl,
-                           EncodeSignatureLists(CertificateLists({{pair.certificate}}, owner)));
+  KEELSON_ASSIGN_OR_RETURN(const std::string esl, AddList(variable, pair, owner, files));
   KEELSON_ASSIGN_OR_RETURN(const VariableName name, SecureBootVariable(variable));
   KEELSON_ASSIGN_OR_RETURN(
       const std::string auth,
       SignVariable({.variable = name, .time = now, .data = esl}, signer.key, signer.certificate));
-  files.push_back({variable + ".esl", esl});
   files.push_back({variable + ".auth", auth});
   return absl::OkStatus();
 }
@@ -155,6 +163,7 @@ absl::StatusOr<std::vector<KeySetFile>> MakeDevelopmentKeys(const std::string& n
   AddPair("db", db, files);
   KEELSON_RETURN_IF_ERROR(AddVariable("db", db, kek, now, owner, files));
   AddPair("verity", verity, files);
+  KEELSON_RETURN_IF_ERROR(AddList("verity", verity, owner, files).status());
   KEELSON_RETURN_IF_ERROR(AddReleaseKeys(files));
   return files;
 }

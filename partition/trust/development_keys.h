@@ -36,7 +36,7 @@ absl::StatusOr<KeyPair> MakeSelfSigned(const std::string& common_name, absl::Tim
 //   PK.key .crt .esl .auth     platform key: signs changes of KEK
 //   KEK.key .crt .esl .auth    signs changes of db
 //   db.key .crt .esl .auth     signs UEFI programs
-//   verity.key .crt            signs root hashes
+//   verity.key .crt .esl       signs root hashes; the list is for shim, see docs/trust.md
 //   release-{1,2,3}.key .pub   sign manifests, two of three
 //   manifest-keys.json         that rule, for VerifyManifest
 //   README                     what this is

@@ -31,6 +31,7 @@ SLOTS = (3, 4)
 OVMF = "/usr/share/OVMF"
 LOADER = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
+SHIM = "/usr/lib/shim/shimx64.efi"
 MODULES = ("dm_verity", "vfat", "nls_cp437", "nls_ascii")
 
 # What the initial file system does: finds the slot, opens it, and runs the script of this boot in it.
@@ -209,18 +210,21 @@ class World:
 
     def make_uki(self, version, signer=(), extra=""):
         """A unified kernel image that boots `version` and nothing else; in the payload, and returned by path."""
+        path = self.path(f"packed/keelson_{version}.efi")
+        self.write_uki(path, self.machine(), BOOT, version, signer, f"usrhash={self.roots[version]} {extra}")
+        return path
+
+    def write_uki(self, path, machine, command, version="1", signer=(), extra=""):
+        """A unified kernel image at `path`, whose initial file system is `machine`'s and runs `command`."""
         os_release, initrd = self.path("os-release"), self.path("initrd")
         with open(os_release, "w", encoding="ascii") as file:
             file.write(f"ID=keelson\nNAME=Keelson\nVERSION_ID={version}\n")
-        machine = self.machine()
-        machine.write_initramfs(initrd, BOOT)
-        path = self.path(f"packed/keelson_{version}.efi")
+        machine.write_initramfs(initrd, command)
         self.slotctl("uki", "make", f"--linux={machine.kernel.image}", f"--initrd={initrd}", f"--os-release={os_release}",
-                     f"--cmdline={vm.CMDLINE} usrhash={self.roots[version]} {extra}".strip(), f"--to={path}")
+                     f"--cmdline={vm.CMDLINE} {extra}".strip(), f"--to={path}")
         if signer:
             self.slotctl("sign", "pe", path, *signer, f"--to={path}.signed")
             os.replace(path + ".signed", path)
-        return path
 
     def pack(self):
         """Puts all versions and images made so far on the disk of the payload."""
@@ -263,6 +267,16 @@ class World:
         with open(self.path("loader.conf"), "w", encoding="ascii") as file:
             file.write("timeout 0\nsecure-boot-enroll force\n")
         self.put_on_esp(self.path("loader.conf"), "loader/loader.conf")
+
+    def put_shim_first(self, image, certificates):
+        """From the next boot on the firmware starts shim, and that `image`. To the kernel shim hands `certificates`
+        (an .esl file) as keys of the machine's owner: beside shim lies a signed program with them in a section."""
+        shim, carrier = self.path("shim.efi"), self.path("shim_certificate.efi")
+        self.slotctl("sign", "pe", SHIM, *self.signer, f"--to={shim}")
+        run("objcopy", "--add-section", f".db={certificates}", "--change-section-vma", ".db=0x100000", STUB, carrier)
+        self.slotctl("sign", "pe", carrier, *self.signer)
+        for source, name in ((shim, "BOOTX64.EFI"), (image, "grubx64.efi"), (carrier, "shim_certificate.efi")):
+            self.put_on_esp(source, f"EFI/BOOT/{name}")
 
     def put_on_esp(self, source, path):
         run("mcopy", "-o", "-i", self.esp, source, f"::/{path}")

@@ -15,6 +15,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import ab_world  # noqa: E402
 import vm  # noqa: E402
 
 BLOCK = 4096
@@ -74,7 +75,8 @@ class VerityTest(unittest.TestCase):
         self.assertIn("closed 0", result.output)
 
     def test_the_kernel_judges_the_signature_of_a_root_hash(self):
-        """Debian's kernel trusts its own keys alone here: a sound signature by ours has no key, and a broken one is none."""
+        """Started without firmware, Debian's kernel trusts its own keys alone: a sound signature by ours has no key, and
+        a broken one is none."""
         keys, signature = (os.path.join(self.folder.name, name) for name in ("keys", "signature"))
         subprocess.run([OPTIONS.slotctl, "keys", keys], check=True, capture_output=True)
         subprocess.run([OPTIONS.slotctl, "sign", "root-hash", self.root, f"--key={keys}/db.key",
@@ -93,6 +95,38 @@ class VerityTest(unittest.TestCase):
         self.assertRegex(result.output, r"(?s)Required key not available.*sound 4.*Bad message.*broken 1.*"
                                         r"Required key not available.*unsigned 4", result.console)
         self.assertEqual(result.output.splitlines()[-1], "control")
+
+    def test_the_kernel_accepts_the_signature_of_a_key_that_its_owner_enrolled(self):
+        """Firmware with Secure Boot starts shim, shim our image; keys that shim has from the owner count for the kernel,
+        those of the firmware's db do not."""
+        reason = ab_world.missing(firmware=True) or (None if os.path.exists(ab_world.SHIM) else "needs the package shim-unsigned")
+        if reason:
+            print(f"SKIPPED: signatures that the kernel accepts: this machine {reason}")
+            return
+        world = ab_world.World(self.folder.name, OPTIONS.slotctl, firmware=True)
+        machine = vm.Machine(disks=[world.disk, self.data, self.tree], modules=["dm_verity"], memory_mib=768,
+                             firmware=world.firmware, timeout=600)
+        machine.image.add_program(OPTIONS.slotctl, "/bin/slotctl")
+        machine.image.add_text("/keelson/work/root", self.root + "\n")
+        for name, key, root in (("sound", "verity", self.root), ("db", "db", self.root), ("other", "verity", "0" * len(self.root))):
+            signature = world.path(name)
+            world.slotctl("sign", "root-hash", root, f"--key={world.path('keys')}/{key}.key",
+                          f"--certificate={world.path('keys')}/{key}.crt", f"--to={signature}")
+            machine.image.add_file(f"/keelson/work/{name}", signature)
+        opens = self.OPEN.replace("vdb", "vdc").replace("vda", "vdb")
+        world.write_uki(world.path("image.efi"), machine, signer=world.signer, command=(
+            f"for s in db other sound; do {opens} --root-hash-signature $s; echo $s $?; done\n"
+            "sha256sum </dev/mapper/usr; slotctl verity close usr\n"
+            "rmmod dm_verity && insmod /keelson/modules/dm-verity.ko require_signatures=1\n"
+            f"{opens}; echo unsigned $?; ls /dev/mapper\n"
+            f"{opens} --root-hash-signature sound && sha256sum </dev/mapper/usr\n"))
+        machine.run(None)  # The store of variables is empty: systemd-boot enrols our keys and resets.
+        world.put_shim_first(world.path("image.efi"), world.path("keys/verity.esl"))
+        result = machine.run(None)
+        self.assertRegex(result.output, r"(?s)Required key not available.*\ndb 4\n.*other [^0]\n.*sound 0\n.*"
+                                        r"Required key not available.*\nunsigned 4\ncontrol\n", result.console)
+        self.assertEqual(result.output.count(self.sum), 2, result.output)
+        self.assertEqual(result.exit_status, 0, result.output)
 
     OPEN = "slotctl verity open /dev/vda usr /dev/vdb --root-hash-file root "
     READ = "dd if=/dev/mapper/usr bs=4096 skip=500 count=1 2>&1 >/dev/null | tail -1"
