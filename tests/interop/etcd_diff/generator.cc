@@ -176,6 +176,9 @@ void Generator::FillWatch(const Aim& aim, WatchCreateRequest* watch) {
   if (Chance(0.5)) watch->set_start_revision(random_.Between(aim.compacted, aim.revision));
   if (Chance(0.1)) watch->set_start_revision(random_.Between(0, aim.compacted + 1));
   watch->set_prev_kv(Chance(0.4));
+  watch->set_progress_notify(Chance(0.2));
+  watch->set_fragment(Chance(0.2));
+  if (Chance(0.05)) watch->set_watch_id(random_.Between(1, 60));  // perhaps one that is in use
   if (Chance(0.1)) watch->add_filters(WatchCreateRequest::NOPUT);
   if (Chance(0.1)) watch->add_filters(WatchCreateRequest::NODELETE);
 }
@@ -215,7 +218,13 @@ Operation Generator::LeaseOperation() {
     revoke->set_id(LeaseId());
     return std::move(operation);
   }
-  if (kind < 90) {
+  if (kind < 70) {
+    auto [operation, keep] =
+        Make<LeaseKeepAliveRequest, LeaseKeepAliveResponse>("Lease/LeaseKeepAlive");
+    keep->set_id(LeaseId());
+    return std::move(operation);
+  }
+  if (kind < 93) {
     auto [operation, ttl] =
         Make<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>("Lease/LeaseTimeToLive");
     ttl->set_id(LeaseId());

@@ -3,6 +3,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <deque>
 #include <thread>
 #include <utility>
 
@@ -50,23 +51,35 @@ class GrpcPeer final : public Peer {
   }
 
   void Begin(const Operation& operation, const std::string& user) override {
-    context_ = std::make_unique<grpc::ClientContext>();
-    context_->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-    if (!user.empty()) context_->AddMetadata("token", tokens_[user]);
-    call_ =
-        stub_->PrepareUnaryCall(context_.get(), absl::StrCat("/etcdserverpb.", operation.method),
-                                Serialize(*operation.request), &queue_);
-    call_->StartCall();
-    call_->Finish(&buffer_, &status_, Tag(kFinished));
+    calls_.push_back(std::make_unique<Call>());
+    Call& call = *calls_.back();
+    call.context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    if (!user.empty()) call.context.AddMetadata("token", tokens_[user]);
+    const std::string method = absl::StrCat("/etcdserverpb.", operation.method);
+    ++call.pending;
+    if (operation.method == "Lease/LeaseKeepAlive") {
+      call.request = Serialize(*operation.request);
+      call.stream = stub_->PrepareCall(&call.context, method, &queue_);
+      call.stream->StartCall(&call);
+      return;
+    }
+    call.unary =
+        stub_->PrepareUnaryCall(&call.context, method, Serialize(*operation.request), &queue_);
+    call.unary->StartCall();
+    call.unary->Finish(&call.buffer, &call.status, &call);
   }
 
   absl::Status End(google::protobuf::Message* response) override {
-    KEELSON_CHECK(Next(queue_) == kFinished);
+    const std::unique_ptr<Call> call = std::move(calls_.front());
+    calls_.pop_front();
+    Await(*call);
+    if (call->stream != nullptr) Exchange(*call);
     response->Clear();
-    if (!status_.ok()) {
-      return {static_cast<absl::StatusCode>(status_.error_code()), status_.error_message()};
+    if (!call->status.ok()) {
+      return {static_cast<absl::StatusCode>(call->status.error_code()),
+              call->status.error_message()};
     }
-    KEELSON_CHECK(response->ParseFromString(Bytes(buffer_)));
+    KEELSON_CHECK(response->ParseFromString(Bytes(call->buffer)));
     response->DiscardUnknownFields();
     return absl::OkStatus();
   }
@@ -92,17 +105,56 @@ class GrpcPeer final : public Peer {
     absl::MutexLock lock(&mu_);
     return watched_[watch_id].events.size();
   }
-  void ForgetEvents() override {
+  void Forget(const std::vector<int64_t>& ended) override {
     absl::MutexLock lock(&mu_);
+    for (const int64_t id : ended) watched_.erase(id);
     for (auto& [id, watched] : watched_) watched.events.clear();
   }
   size_t watch_answers() override {
     absl::MutexLock lock(&mu_);
     return answers_;
   }
+  std::pair<int64_t, size_t> progress() override {
+    absl::MutexLock lock(&mu_);
+    return progress_;
+  }
 
  private:
-  enum : intptr_t { kFailed, kStarted, kRead, kWritten, kFinished };
+  struct Call {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::GenericClientAsyncResponseReader> unary;
+    std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream;  // instead: a stream of one
+    grpc::ByteBuffer request;
+    grpc::ByteBuffer buffer;
+    grpc::Status status;
+    int pending = 0;
+  };
+
+  // Until nothing of `call` is under way.
+  void Await(const Call& call) {
+    while (call.pending > 0) {
+      void* tag = nullptr;
+      bool ok = false;
+      KEELSON_CHECK(queue_.Next(&tag, &ok));
+      --static_cast<Call*>(tag)->pending;
+    }
+  }
+
+  // One request and one answer on a stream that has been started.
+  void Exchange(Call& call) {
+    call.stream->Write(call.request, &call);
+    ++call.pending;
+    Await(call);
+    call.stream->Read(&call.buffer, &call);
+    ++call.pending;
+    Await(call);
+    call.stream->WritesDone(&call);
+    call.stream->Finish(&call.status, &call);
+    call.pending += 2;
+    Await(call);
+  }
+
+  enum : intptr_t { kFailed, kStarted, kRead, kWritten };
   static void* Tag(intptr_t tag) { return reinterpret_cast<void*>(tag); }
 
   static intptr_t Next(grpc::CompletionQueue& queue) {
@@ -129,6 +181,10 @@ class GrpcPeer final : public Peer {
   }
 
   void Keep(etcdserverpb::WatchResponse& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (response.watch_id() == -1 && !response.created() && !response.canceled()) {
+      progress_ = {response.header().revision(), progress_.second + 1};
+      return;
+    }
     Watched& watched = watched_[response.watch_id()];
     for (const mvccpb::Event& event : response.events()) {
       watched.events.push_back(event.ShortDebugString());
@@ -148,10 +204,7 @@ class GrpcPeer final : public Peer {
   std::map<std::string, std::string> tokens_;
 
   grpc::CompletionQueue queue_;
-  std::unique_ptr<grpc::ClientContext> context_;
-  std::unique_ptr<grpc::GenericClientAsyncResponseReader> call_;
-  grpc::ByteBuffer buffer_;
-  grpc::Status status_;
+  std::deque<std::unique_ptr<Call>> calls_;  // under way, oldest first
 
   grpc::CompletionQueue watch_queue_;
   grpc::ClientContext watch_context_;
@@ -162,6 +215,7 @@ class GrpcPeer final : public Peer {
   absl::Mutex mu_;
   bool can_write_ ABSL_GUARDED_BY(mu_) = true;
   size_t answers_ ABSL_GUARDED_BY(mu_) = 0;
+  std::pair<int64_t, size_t> progress_ ABSL_GUARDED_BY(mu_);
   std::map<int64_t, Watched> watched_ ABSL_GUARDED_BY(mu_);
 };
 

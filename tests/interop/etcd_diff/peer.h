@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,9 +22,9 @@ class Peer {
   static std::unique_ptr<Peer> Connect(const std::string& endpoint);
   virtual ~Peer() = default;
 
-  // Begins a call; `user` says whose token goes with it ("": none).
+  // Begins a call; `user` says whose token goes with it ("": none). Several may be under way.
   virtual void Begin(const Operation& operation, const std::string& user) = 0;
-  // Waits for its end and fills in `response`.
+  // Waits for the end of the one that began first, and fills in `response`.
   virtual absl::Status End(google::protobuf::Message* response) = 0;
   virtual void SetToken(const std::string& user, const std::string& token) = 0;
 
@@ -35,10 +36,12 @@ class Peer {
   // What has come so far, by watch id. A copy.
   virtual std::map<int64_t, Watched> watched() = 0;
   virtual size_t events_of(int64_t watch_id) = 0;
-  // Drops the events gathered so far.
-  virtual void ForgetEvents() = 0;
+  // Drops the events gathered so far, and all of the watches that have ended.
+  virtual void Forget(const std::vector<int64_t>& ended) = 0;
   // Responses that create or cancel a watch.
   virtual size_t watch_answers() = 0;
+  // The revision of the last answer to a request for progress, and how many there were.
+  virtual std::pair<int64_t, size_t> progress() = 0;
 };
 
 }  // namespace keelson::etcd_diff
