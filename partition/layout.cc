@@ -133,9 +133,16 @@ uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / un
 absl::StatusOr<Layout> ParseLayout(std::string_view json) {
   const Json root = Json::parse(json, nullptr, /*allow_exceptions=*/false);
   if (root.is_discarded()) return absl::InvalidArgumentError("the layout is not JSON");
-  KEELSON_RETURN_IF_ERROR(CheckKeys(root, "layout", {"disk_guid", "alignment", "partitions"}));
+  KEELSON_RETURN_IF_ERROR(
+      CheckKeys(root, "layout", {"disk_guid", "disk_size", "alignment", "partitions"}));
   Layout layout;
   KEELSON_ASSIGN_OR_RETURN(layout.disk_guid, OptionalGuid(root, "disk_guid", "layout"));
+  KEELSON_ASSIGN_OR_RETURN(const auto disk_size, Text(root, "disk_size", "layout"));
+  if (disk_size.has_value()) {
+    const absl::StatusOr<uint64_t> bytes = ParseSize(*disk_size);
+    if (!bytes.ok()) return Annotate(bytes.status(), "layout.disk_size");
+    layout.disk_bytes = *bytes;
+  }
   KEELSON_ASSIGN_OR_RETURN(const auto alignment, Text(root, "alignment", "layout"));
   if (alignment.has_value()) {
     const absl::StatusOr<uint64_t> bytes = ParseSize(*alignment);

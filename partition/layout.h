@@ -1,6 +1,7 @@
 // Layout files: which partitions a new disk gets.
 //
 //   {
+//     "disk_size": "8GiB",
 //     "alignment": "2MiB",
 //     "partitions": [
 //       {"number": 1, "label": "EFI-SYSTEM", "type": "esp", "size": "128MiB",
@@ -13,7 +14,8 @@
 //
 // Partitions lie on the disk in the order of the file, each on the next multiple of `alignment`.
 // "size" is a number with B, KiB, MiB, GiB or TiB, rounded up to sectors, or "rest" for the last
-// one (a multiple of 4096 bytes). "guid", "disk_guid" and "attributes" may be left out; "type" and "attributes" take the names
+// one (a multiple of 4096 bytes). "disk_size" is that of a disk that is made for the layout and nothing
+// else was said. It, "guid", "disk_guid" and "attributes" may be left out; "type" and "attributes" take the names
 // of partition_types.h and gpt.h, or a GUID and bit numbers. A key that is not one of these is an
 // error. The tables of Container Linux and Flatcar are in partition/layouts/.
 //
@@ -44,6 +46,7 @@ struct LayoutPartition {
 
 struct Layout {
   std::optional<Guid> disk_guid;
+  std::optional<uint64_t> disk_bytes;
   uint64_t alignment_bytes = uint64_t{1} << 20;
   std::vector<LayoutPartition> partitions;
 };

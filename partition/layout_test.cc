@@ -72,6 +72,19 @@ TEST_CASE("Flatcar's layout makes a sound table for both sector sizes", "[partit
   CHECK(table.entries[2].sectors() * sector == uint64_t{2} << 30);
 }
 
+TEST_CASE("A layout may say how large a disk it is made for", "[partition][layout]") {
+  const char kOne[] = R"("partitions": [{"number": 1, "type": "linux", "size": "rest"}]})";
+  CHECK(!ParseLayout(std::string("{") + kOne)->disk_bytes.has_value());
+  CHECK(ParseLayout(std::string(R"({"disk_size": "3MiB", )") + kOne)->disk_bytes == 3 << 20);
+  for (const char* layout : {"container_linux", "flatcar"}) {
+    const std::string path = std::string("partition/layouts/") + layout + ".json";
+    KEELSON_ASSIGN_OR_FAIL(const std::string text, ReadFile(RealFileSystem(), path, 1 << 20));
+    KEELSON_ASSIGN_OR_FAIL(const Layout shipped, ParseLayout(text));
+    REQUIRE(shipped.disk_bytes.has_value());
+    KEELSON_REQUIRE_OK(MakeTable(shipped, {.sectors = *shipped.disk_bytes / 512}, Counting()));
+  }
+}
+
 TEST_CASE("What does not fit says how much it needed", "[partition][layout]") {
   KEELSON_ASSIGN_OR_FAIL(const Layout layout, ParseLayout(OnePartition("")));
   const Geometry small = {.sector_bytes = 512, .sectors = 4000};
@@ -119,6 +132,8 @@ TEST_CASE("A bad layout is refused with the place", "[partition][layout]") {
       {R"({"partitions": [{"number": 1, "type": "esp", "size": "big"}]})",
        "partitions[0].size: 'big' is no size"},
       {R"({"partitions": [{"number": 1, "type": "esp", "size": "0B"}]})", "more than nothing"},
+      {R"({"disk_size": 5, "partitions": []})", "layout.disk_size"},
+      {R"({"disk_size": "5", "partitions": []})", "layout.disk_size: '5' is no size"},
       {OnePartition(R"(, "name": "x")"), "partitions[0]: unknown key 'name'"},
       {OnePartition(R"(, "guid": "1")"), "partitions[0].guid: '1' is no GUID"},
       {OnePartition(R"(, "label": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")"),

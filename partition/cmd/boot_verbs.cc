@@ -303,6 +303,7 @@ absl::Status Load(const Context& context, const BootOptions& options, BootContro
                   FileSystem& fs, const std::string& image) {
   if (context.dry_run) {
     KEELSON_RETURN_IF_ERROR(ParseUki(image));
+    if (context.json()) return absl::OkStatus();
     std::fprintf(stderr, "would load '%s'%s\n", options.id.c_str(),
                  options.now ? " and start it" : "");
     return absl::OkStatus();
@@ -327,6 +328,10 @@ absl::StatusOr<ExitCode> KexecSlot(const Context& context, const BootOptions& op
   GptBootControl control(*slots.disk);
   AnnouncingFileSystem fs(RealFileSystem(), context);
   KEELSON_RETURN_IF_ERROR(Load(context, options, control, fs, image));
+  if (context.json()) {
+    const Json answer = {{"dry_run", context.dry_run}, {"changes", fs.changes()}};
+    std::printf("%s\n", answer.dump(2).c_str());
+  }
   return ExitCode::kDone;
 }
 
@@ -371,7 +376,8 @@ absl::StatusOr<ExitCode> NoteStart(const Context& context, const BootOptions& op
   KEELSON_ASSIGN_OR_RETURN(const ColdBoot cold, activation.NoteStart(cmdline));
   KEELSON_RETURN_IF_ERROR(NoteFailures(options, control));
   if (context.json()) {
-    const Json answer = {{"cold_boot_owed", cold.owed}, {"entry", cold.id}};
+    const Json answer = {
+        {"dry_run", context.dry_run}, {"cold_boot_owed", cold.owed}, {"entry", cold.id}};
     std::printf("%s\n", answer.dump(2).c_str());
   } else if (cold.owed) {
     absl::PrintF("'%s' was started by kexec: a start from cold is owed\n", cold.id);

@@ -124,7 +124,7 @@ class BootVerbsTest(unittest.TestCase):
         owed = write(os.path.join(self.root, "owed"), b"quiet keelson.kexec=1\n")
         cold = write(os.path.join(self.root, "cold"), b"quiet\n")
         _, out, _ = self.boot("started", f"--record={record}", f"--cmdline={owed}", "--output=json")
-        self.assertEqual(json.loads(out), {"cold_boot_owed": True, "entry": "os_2.efi"})
+        self.assertEqual(json.loads(out), {"dry_run": False, "cold_boot_owed": True, "entry": "os_2.efi"})
         _, out, _ = self.boot("started", f"--record={record}", f"--cmdline={cold}")
         self.assertEqual(out, "no start from cold is owed\n")
         self.assertFalse(os.path.exists(record))

@@ -20,7 +20,8 @@ absl::StatusOr<std::unique_ptr<BlockDevice>> Context::OpenForReading(
 
 absl::Status CarryWrites(const Context& context, const std::string& name,
                          std::span<const DiskWrite> writes,
-                         const std::function<absl::Status(const WriteObserver& say)>& carry_out) {
+                         const std::function<absl::Status(const WriteObserver& say)>& carry_out,
+                         std::optional<int> next) {
   nlohmann::ordered_json done = nlohmann::ordered_json::array();
   const WriteObserver say = [&](const DiskWrite& write) {
     done.push_back({{"what", write.what}, {"offset", write.offset}, {"bytes", write.data.size()}});
@@ -39,8 +40,9 @@ absl::Status CarryWrites(const Context& context, const std::string& name,
     absl::FPrintF(stderr, "'%s': nothing to write\n", name);
   }
   if (context.json()) {
-    const nlohmann::ordered_json answer = {
-        {"disk", name}, {"dry_run", context.dry_run}, {"writes", done}};
+    nlohmann::ordered_json answer = {{"disk", name}, {"dry_run", context.dry_run}};
+    if (next.has_value()) answer["next"] = *next;
+    answer["writes"] = done;
     std::printf("%s\n", answer.dump(2).c_str());
   }
   return status;

@@ -63,8 +63,7 @@ def make(*arguments):
 
 
 class DryRunTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
+    def setUp(self):
         shutil.rmtree(TMP, ignore_errors=True)
         os.makedirs(TMP)
         layout = {"alignment": "4KiB", "partitions": [
@@ -78,7 +77,7 @@ class DryRunTest(unittest.TestCase):
         for name, byte in (("old", b"o"), ("new", b"n")):
             with open(path(name), "wb") as file:
                 file.write(byte * 40960)
-        cls.root = json.loads(make("verity", "format", path("new"), path("new.hash"), f"--fec-device={path('fec')}",
+        self.root = json.loads(make("verity", "format", path("new"), path("new.hash"), f"--fec-device={path('fec')}",
                                    "--output=json"))["root_hash"]
         shutil.copy(path("new"), path("damaged"))
         with open(path("damaged"), "r+b") as file:
@@ -86,16 +85,16 @@ class DryRunTest(unittest.TestCase):
         make("keys", path("keys"))
         make("manifest", "--product=p", "--release=1", "--expires=2040-01-01T00:00:00Z", f"--artifact=usr={path('new')}",
              f"--to={path('release.json')}")
-        cls.has_uki = os.path.exists(UKI_STUB)
+        self.has_uki = os.path.exists(UKI_STUB)
         os.makedirs(path("esp/EFI/Linux"))
         os.makedirs(path("esp/loader/entries"))
         for version in ("1", "2"):
             with open(path("os-release"), "w") as file:
                 file.write(f"ID=k\nNAME=K\nVERSION_ID={version}\n")
-            if cls.has_uki:
+            if self.has_uki:
                 make("uki", "make", f"--linux={UKI_STUB}", f"--os-release={path('os-release')}",
                      f"--to={path(f'k_{version}.efi')}")
-        if cls.has_uki:
+        if self.has_uki:
             make("boot", "commit", path("k_1.efi"), "--good", f"--esp={path('esp')}")
             make("boot", "commit", path("k_2.efi"), f"--esp={path('esp')}")
         with open(path("esp/EFI/Linux/.0.keelson-tmp"), "w") as file:
@@ -152,6 +151,44 @@ class DryRunTest(unittest.TestCase):
                 self.assertEqual(state(), before)
                 # It says what it would do, or the mapping that it would make.
                 self.assertRegex(out + error, r"0 80 verity 1 " if verb == "verity open" else r"would|could be")
+
+    def test_every_verb_answers_programs_with_one_document(self):
+        """With --output=json: one document on standard output and nothing beside it, in a dry run and when it acts."""
+        reading = {
+            "show": (path("disk"),), "verify": (path("disk"),), "slots list": (path("disk"),), "slots why": (path("disk"),),
+            "verity verify": (path("new"), path("new.hash"), self.root), "verity dump": (path("new.hash"),),
+            "verify-signature root-hash": (self.root, path("signature"), f"--trusted={path('keys/db.crt')}"),
+            "verify-signature variable": ("db", path("keys/db.auth"), f"--trusted={path('keys/KEK.crt')}"),
+            "verify-signature manifest": (path("signed.json"), f"--trusted={path('keys/manifest-keys.json')}", "--product=p"),
+        }
+        if self.has_uki:
+            reading |= {"uki show": (path("k_1.efi"),), "boot list": (f"--esp={path('esp')}",),
+                        "verify-signature pe": (path("signed.efi"), f"--trusted={path('keys/db.crt')}")}
+        with open(path("record"), "w") as file:
+            file.write("k_2.efi\n")
+        make("sign", "root-hash", self.root, f"--key={path('keys/db.key')}", f"--certificate={path('keys/db.crt')}",
+             f"--to={path('signature')}")
+        make("sign", "manifest", path("release.json"), f"--key={path('keys/release-1.key')}", f"--to={path('signed.json')}")
+        make("sign", "manifest", path("signed.json"), f"--key={path('keys/release-2.key')}", f"--to={path('signed.json')}")
+        if self.has_uki:
+            make("sign", "pe", path("k_1.efi"), f"--key={path('keys/db.key')}", f"--certificate={path('keys/db.crt')}",
+                 f"--to={path('signed.efi')}")
+        calls = [(verb, (*arguments, "--dry-run")) for verb, arguments in self.verbs().items()] + list(reading.items())
+        # Those that need a kernel of their own act in tests/vm.
+        calls += [(verb, arguments) for verb, arguments in self.verbs().items() if verb not in ("verity open", "kexec")]
+        kept = TMP + ".kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(TMP, kept)
+        for verb, arguments in calls:
+            shutil.rmtree(TMP)
+            shutil.copytree(kept, TMP)
+            with self.subTest(verb=verb, dry_run="--dry-run" in arguments):
+                code, out, error = slotctl(*verb.split(), *arguments, "--output=json")
+                self.assertIn(code, (0, 1), out + error)
+                self.assertIsInstance(json.loads(out), dict)
+                self.assertEqual(error, "")
+                if "--dry-run" in arguments:
+                    self.assertIs(json.loads(out)["dry_run"], True)
 
 
 if __name__ == "__main__":

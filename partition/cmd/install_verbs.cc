@@ -174,29 +174,20 @@ absl::StatusOr<ExitCode> DoInstall(const Context& context, const InstallOptions&
   if (options.hash_partition != 0) {
     KEELSON_ASSIGN_OR_RETURN(held_tree, HoldPartition(options.disk, options.hash_partition));
   }
-  std::unique_ptr<Progress> line;
-  std::optional<InstallPhase> shown;
+  ProgressOfPhases progress;
   const InstallObserver observer = {
-      .progress =
-          [&](InstallPhase phase, uint64_t done, uint64_t total) {
-            if (shown != phase) {
-              line.reset();  // Removes the line of the phase before.
-              line = std::make_unique<Progress>(PhaseName(phase));
-              shown = phase;
-            }
-            line->Update(done, total);
-          },
+      .progress = [&](InstallPhase phase, uint64_t done,
+                      uint64_t total) { progress.Update(PhaseName(phase), done, total); },
       .table_write =
           [&](const DiskWrite& write) {
-            line.reset();
-            shown.reset();
+            progress.End();
             if (context.json()) return;
             absl::FPrintF(stderr, "writing '%s': %s, %d bytes at byte %d\n", options.disk,
                           write.what, write.data.size(), write.offset);
           }};
   KEELSON_ASSIGN_OR_RETURN(const InstallResult result,
                            Install(target, *open.source, request, observer));
-  line.reset();
+  progress.End();
   KEELSON_RETURN_IF_ERROR(boot_image.Commit());
   if (context.json()) {
     const Json answer = {{"disk", options.disk},
@@ -221,14 +212,25 @@ absl::StatusOr<ExitCode> DoDelta(const Context& context, const InstallOptions& o
   KEELSON_ASSIGN_OR_RETURN(const auto old_image,
                            OpenBlockDevice(options.old_data, {.sector_bytes = 512}));
   if (context.dry_run) {
-    absl::FPrintF(stderr, "would write '%s'\n", options.out);
+    if (context.json()) {
+      std::printf("%s\n", Json{{"delta", options.out}, {"dry_run", true}}.dump(2).c_str());
+    } else {
+      absl::FPrintF(stderr, "would write '%s'\n", options.out);
+    }
     return ExitCode::kDone;
   }
   const std::string temporary = options.out + ".tmp";
   FileSystem& fs = RealFileSystem();
   KEELSON_ASSIGN_OR_RETURN(const auto out,
                            fs.Open(temporary, {.write = true, .create = true, .truncate = true}));
-  KEELSON_ASSIGN_OR_RETURN(const DeltaSize size, WriteBlockDelta(*old_image, *open.source, *out));
+  ProgressOfPhases progress;
+  const DeltaProgress tell = [&](DeltaPhase phase, uint64_t done, uint64_t total) {
+    progress.Update(phase == DeltaPhase::kOldImage ? "looking at the old image" : "writing", done,
+                    total);
+  };
+  KEELSON_ASSIGN_OR_RETURN(const DeltaSize size,
+                           WriteBlockDelta(*old_image, *open.source, *out, tell));
+  progress.End();
   KEELSON_RETURN_IF_ERROR(out->SyncData());
   KEELSON_RETURN_IF_ERROR(fs.Rename(temporary, options.out));
   if (context.json()) {

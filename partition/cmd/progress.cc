@@ -46,4 +46,15 @@ void Progress::Update(uint64_t done, uint64_t total) {
   absl::FPrintF(stderr, "\r%s %s\033[K", what_, ProgressText(done, total, now - start_));
 }
 
+void ProgressOfPhases::Update(std::string_view phase, uint64_t done, uint64_t total) {
+  if (!line_.has_value() || phase != phase_) {
+    phase_ = phase;
+    line_.reset();  // Removes the line of the phase before.
+    line_.emplace(phase_);
+  }
+  line_->Update(done, total);
+}
+
+void ProgressOfPhases::End() { line_.reset(); }
+
 }  // namespace keelson::partition

@@ -4,7 +4,9 @@
 #define KEELSON_PARTITION_CMD_PROGRESS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/time/time.h"
 
@@ -28,6 +30,19 @@ class Progress {
   absl::Time start_;
   absl::Time shown_;
   bool visible_ = false;
+};
+
+// Such a line for work in phases, each with a rate and an end of its own.
+class ProgressOfPhases {
+ public:
+  // The first call with another `phase` starts its line.
+  void Update(std::string_view phase, uint64_t done, uint64_t total);
+  // Removes the line, so that something else can be said.
+  void End();
+
+ private:
+  std::string phase_;
+  std::optional<Progress> line_;
 };
 
 // "[########............]  43 %  812 MiB/s  2 s left"

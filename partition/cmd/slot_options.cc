@@ -87,7 +87,7 @@ absl::StatusOr<OpenSlots> OpenSlotsOf(const Context& context, const SlotOptions&
 }
 
 absl::Status CarrySlotChange(const Context& context, const SlotOptions& options, OpenSlots& slots,
-                             const SlotChange& change) {
+                             const SlotChange& change, std::optional<int> next) {
   const bool ledger = change.ledger_changes && !options.failed_versions.empty();
   if (!context.json() && !change.step.what.empty()) {
     absl::FPrintF(stderr, "'%s': %s%s\n", options.disk, context.dry_run ? "would be: " : "",
@@ -97,8 +97,9 @@ absl::Status CarrySlotChange(const Context& context, const SlotOptions& options,
     absl::FPrintF(stderr, "%s '%s'\n", context.dry_run ? "would write" : "writing",
                   options.failed_versions);
   }
-  return CarryWrites(context, options.disk, change.writes,
-                     [&](const WriteObserver& say) { return slots.disk->CarryOut(change, say); });
+  return CarryWrites(
+      context, options.disk, change.writes,
+      [&](const WriteObserver& say) { return slots.disk->CarryOut(change, say); }, next);
 }
 
 }  // namespace keelson::partition

@@ -32,9 +32,9 @@ void AddSlotOptions(CLI::App& verb, SlotOptions& options);
 absl::StatusOr<OpenSlots> OpenSlotsOf(const Context& context, const SlotOptions& options,
                                       bool for_change);
 
-// Says a change and, unless this is a dry run, carries it out.
+// Says a change and, unless this is a dry run, carries it out. `next`: as in CarryWrites.
 absl::Status CarrySlotChange(const Context& context, const SlotOptions& options, OpenSlots& slots,
-                             const SlotChange& change);
+                             const SlotChange& change, std::optional<int> next = std::nullopt);
 
 }  // namespace keelson::partition
 

@@ -94,7 +94,7 @@ absl::StatusOr<ExitCode> Next(const Context& context, const SlotVerbOptions& opt
   }
   if (options.take) {
     KEELSON_ASSIGN_OR_RETURN(const SlotChange change, slots.disk->Plan(TakeTry{.slot = *next}));
-    KEELSON_RETURN_IF_ERROR(CarrySlotChange(context, options, slots, change));
+    KEELSON_RETURN_IF_ERROR(CarrySlotChange(context, options, slots, change, next));
     if (context.json()) return ExitCode::kDone;
   }
   if (context.json()) {

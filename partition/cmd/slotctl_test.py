@@ -84,9 +84,21 @@ class SlotctlTest(unittest.TestCase):
 
     def test_a_dry_run_makes_no_file(self):
         path = os.path.join(TMP, "not_made.img")
-        self.assertEqual(slotctl("create", path, f"--layout={LAYOUT}", "--size=4GiB", "--dry-run"),
-                         (0, "", f"would make '{path}': 4294967296 bytes\n"))
+        code, out, error = slotctl("create", path, f"--layout={LAYOUT}", "--size=4GiB", "--dry-run")
+        first, *writes = error.splitlines()
+        self.assertEqual((code, out, first), (0, "", f"would make '{path}': 4294967296 bytes"))
+        self.assertEqual(len(writes), 5)
+        for write in writes:
+            self.assertTrue(write.startswith(f"would write '{path}': "), write)
         self.assertFalse(os.path.exists(path))
+
+    def test_a_new_disk_is_as_large_as_its_layout_says(self):
+        path = os.path.join(TMP, "by_layout.img")
+        self.assertEqual(slotctl("create", path, f"--layout={LAYOUT}")[0], 0)
+        self.assertEqual(os.path.getsize(path), 4536 << 20)
+        os.truncate(path, 5 << 30)  # What is there keeps its size.
+        self.assertEqual(slotctl("create", path, f"--layout={LAYOUT}", "--force")[0], 0)
+        self.assertEqual(os.path.getsize(path), 5 << 30)
 
     def test_writes_for_programs(self):
         disk = new_disk("json.img")

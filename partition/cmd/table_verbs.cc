@@ -294,12 +294,24 @@ absl::StatusOr<ExitCode> Create(const Context& context, const CreateOptions& opt
                            ReadFile(RealFileSystem(), options.layout, kLayoutBytesMax));
   absl::StatusOr<Layout> layout = ParseLayout(text);
   if (!layout.ok()) return Annotate(layout.status(), absl::StrCat("'", options.layout, "'"));
+  std::optional<uint64_t> make_bytes;
   if (!options.size.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize(options.size));
+    KEELSON_ASSIGN_OR_RETURN(make_bytes, ParseSize(options.size));
+  } else {
+    KEELSON_ASSIGN_OR_RETURN(const bool exists, RealFileSystem().Exists(options.path));
+    if (!exists) make_bytes = layout->disk_bytes;
+  }
+  if (make_bytes.has_value()) {
+    const uint64_t bytes = *make_bytes;
     KEELSON_ASSIGN_OR_RETURN(const Geometry geometry, GeometryOf(context, bytes));
     KEELSON_ASSIGN_OR_RETURN(const GptTable table, MakeTable(*layout, geometry, RandomGuid));
     if (context.dry_run) {
-      absl::FPrintF(stderr, "would make '%s': %d bytes\n", options.path, bytes);
+      if (!context.json()) {
+        absl::FPrintF(stderr, "would make '%s': %d bytes\n", options.path, bytes);
+      }
+      KEELSON_ASSIGN_OR_RETURN(
+          const auto writes, PlanCreate(geometry, std::string(geometry.sector_bytes, '\0'), table));
+      KEELSON_RETURN_IF_ERROR(CarryWrites(context, options.path, writes, nullptr));
       return ExitCode::kDone;
     }
     KEELSON_RETURN_IF_ERROR(MakeFile(options.path, bytes));
@@ -340,7 +352,9 @@ void AddTableVerbs(CLI::App& app, Context& context) {
       "create", "Put the partitions of a layout file on a disk (form: partition/layout.h).");
   verb->add_option("DISK", create->path, "Block device or file.")->required();
   verb->add_option("--layout", create->layout, "The layout file.")->required();
-  verb->add_option("--size", create->size, "Make DISK, a sparse file of this size: 10GiB.");
+  verb->add_option(
+      "--size", create->size,
+      "Make DISK, a sparse file of this size: 10GiB. Default where there is none: the layout's.");
   verb->add_flag("--force", create->force, "Also on a disk that is not empty.");
   verb->callback([&context, create] {
     context.run = [&context, create] { return Create(context, *create); };

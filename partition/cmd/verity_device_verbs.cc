@@ -103,7 +103,15 @@ absl::StatusOr<ExitCode> Open(const Context& context, const VerityOptions& optio
   KEELSON_ASSIGN_OR_RETURN(VerityActivation activation, ActivationOf(options, area));
   KEELSON_ASSIGN_OR_RETURN(const std::string text, VerityTableText(activation.table));
   if (context.dry_run) {
-    absl::PrintF("0 %d %s %s\n", activation.table.sectors(), kType, text);
+    if (context.json()) {
+      const Json answer = {{"device", absl::StrCat("/dev/mapper/", options.name)},
+                           {"dry_run", true},
+                           {"sectors", activation.table.sectors()},
+                           {"table", text}};
+      std::printf("%s\n", answer.dump(2).c_str());
+    } else {
+      absl::PrintF("0 %d %s %s\n", activation.table.sectors(), kType, text);
+    }
     return ExitCode::kDone;
   }
   KEELSON_ASSIGN_OR_RETURN(const auto control, OpenDmControl());
@@ -138,11 +146,16 @@ absl::StatusOr<ExitCode> Close(const Context& context, const VerityOptions& opti
   DeviceMapper mapper(*control);
   if (context.dry_run) {
     KEELSON_RETURN_IF_ERROR(mapper.Info(options.name).status());
-    absl::FPrintF(stderr, "would remove '/dev/mapper/%s'\n", options.name);
+    if (!context.json()) absl::FPrintF(stderr, "would remove '/dev/mapper/%s'\n", options.name);
   } else if (options.cancel_deferred) {
     KEELSON_RETURN_IF_ERROR(mapper.CancelRemoval(options.name));
   } else {
     KEELSON_RETURN_IF_ERROR(mapper.Remove(options.name, options.deferred));
+  }
+  if (context.json()) {
+    const Json answer = {{"device", absl::StrCat("/dev/mapper/", options.name)},
+                         {"dry_run", context.dry_run}};
+    std::printf("%s\n", answer.dump(2).c_str());
   }
   return ExitCode::kDone;
 }

@@ -167,8 +167,17 @@ absl::StatusOr<ExitCode> Format(const Context& context, const VerityOptions& opt
   if (context.dry_run) {
     const VerityDevices probe = {.data = data.get()};
     KEELSON_ASSIGN_OR_RETURN(const VerityAreas areas, AreasOf(summary.format, probe));
-    absl::FPrintF(stderr, "would write '%s': %d bytes at byte %d\n", options.hash,
-                  areas.hash_end - options.hash_offset, options.hash_offset);
+    const uint64_t bytes = areas.hash_end - options.hash_offset;
+    if (context.json()) {
+      const Json answer = {{"hash_device", options.hash},
+                           {"dry_run", true},
+                           {"offset", options.hash_offset},
+                           {"bytes", bytes}};
+      std::printf("%s\n", answer.dump(2).c_str());
+    } else {
+      absl::FPrintF(stderr, "would write '%s': %d bytes at byte %d\n", options.hash, bytes,
+                    options.hash_offset);
+    }
     return ExitCode::kDone;
   }
   KEELSON_ASSIGN_OR_RETURN(const OpenVerity area, OpenForFormat(options, summary.format, summary));
