@@ -49,7 +49,7 @@ BatchApplier::BatchApplier(Generation& generation, ApplyListener& listener)
       compacted_(generation.compacted.load(std::memory_order_relaxed)),
       alarms_(generation.tables.Alarms()) {}
 
-absl::Status BatchApplier::Add(uint64_t index, std::string_view command) {
+absl::Status BatchApplier::Add(uint64_t index, uint64_t term, std::string_view command) {
   index_ = index;
   command_.Clear();
   const bool readable = command_.ParseFromArray(command.data(), static_cast<int>(command.size()));
@@ -63,6 +63,8 @@ absl::Status BatchApplier::Add(uint64_t index, std::string_view command) {
   absl::Status status;
   if (!readable) {
     status = absl::InvalidArgumentError("the command cannot be decoded");
+  } else if (command_.origin().term() != 0 && command_.origin().term() != term) {
+    status = absl::FailedPreconditionError("another term has begun");
   } else {
     status = CheckRights(command_);
     if (status.ok()) {

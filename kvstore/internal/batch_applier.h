@@ -41,9 +41,9 @@ class BatchApplier {
   // Both are borrowed.
   BatchApplier(Generation& generation, ApplyListener& listener);
 
-  // Applies one encoded Command, the entry `index` of the log. A command that fails, or that cannot be read, changes
+  // Applies one encoded Command, the entry `index` of the log, proposed in `term`. A command that fails, or that cannot be read, changes
   // nothing and gets an error as its result. An error returned is the engine's.
-  absl::Status Add(uint64_t index, std::string_view command);
+  absl::Status Add(uint64_t index, uint64_t term, std::string_view command);
 
   // Adds the rows of `members`, but for those that this batch changes itself.
   void KeepMembers(const MemberMap& members);

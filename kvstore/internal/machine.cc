@@ -84,7 +84,7 @@ absl::Status Machine::Apply(std::span<const raft::Entry> entries,
   BatchApplier batch(*generation, *listener_);
   for (const raft::Entry& entry : entries) {
     if (entry.type != raft::EntryType::kNormal || entry.data.empty()) continue;
-    KEELSON_RETURN_IF_ERROR(batch.Add(entry.index, entry.data.view()));
+    KEELSON_RETURN_IF_ERROR(batch.Add(entry.index, entry.term, entry.data.view()));
   }
   batch.KeepMembers(unwritten_members_);
   WriteBatch& writes = batch.Seal(after);

@@ -72,10 +72,11 @@ void Server::OnRoleChange(const raft::SoftState& soft_state, raft::Term term) {
   }
   const bool leads = soft_state.role == raft::Role::kLeader;
   // Reading all leases may take a while, which the caller's loop has not got.
-  env_.timers->Post([this, leads] {
+  env_.timers->Post([this, leads, term] {
     absl::MutexLock lock(&mu_);
-    if (leads == leases_.leading()) return;
+    if (leads == leases_.leading() && (!leads || term == lease_term_)) return;
     if (leads) {
+      lease_term_ = term;
       // Under the lock: a grant that is applied meanwhile is counted after this.
       leases_.Promote(env_.clock->Monotonic(), store_->Leases());
     } else {

@@ -371,6 +371,7 @@ class Server final : public ApplyListener {
 
   absl::Mutex mu_;
   LeaseClock leases_ ABSL_GUARDED_BY(mu_);
+  raft::Term lease_term_ ABSL_GUARDED_BY(mu_) = 0;  // in which this member counts their time
   Random random_ ABSL_GUARDED_BY(mu_);
 
   mutable absl::Mutex members_mu_;

@@ -134,9 +134,13 @@ void Server::LeaseLeases(etcdserverpb::LeaseLeasesResponse* response) {
 
 void Server::ExpireLeases() {
   std::vector<int64_t> expired;
+  Origin who = Itself();
   {
     absl::MutexLock lock(&mu_);
     expired = leases_.TakeExpired(env_.clock->Monotonic());
+    // This member may have been stopped for a while: then another one leads, whose clients have kept
+    // the leases alive, and what is proposed here is passed on to it.
+    who.set_term(lease_term_);
   }
   counters_.leases_expired.fetch_add(expired.size(), std::memory_order_relaxed);
   for (const int64_t id : expired) {
@@ -144,7 +148,7 @@ void Server::ExpireLeases() {
     revoke.set_id(id);
     // Nobody waits: a revocation that gets lost is handed out again by the clock.
     node_.load()->Propose(
-        raft::Payload(EncodeCommand(pending_.NextId(), revoke) + EncodeOrigin(Itself())), nullptr);
+        raft::Payload(EncodeCommand(pending_.NextId(), revoke) + EncodeOrigin(who)), nullptr);
   }
 }
 

@@ -458,6 +458,15 @@ TEST_CASE("A leader revokes ended leases, a follower does not", "[kvstore][serve
     REQUIRE(f.node.proposals.size() == 1);
     CHECK(f.Proposed().lease_revoke().id() == 7);
     CHECK_FALSE(f.server->IsWaiting(f.Proposed().request_id()));
+    // Void when another leader's log takes it in.
+    CHECK(f.Proposed().origin().term() == 5);
+  }
+  SECTION("leader of a later term, that was none in between") {
+    f.store.SetLeases({{.id = 7, .granted_ttl_seconds = 3}});
+    f.server->OnRoleChange({.leader = kSelf, .role = keelson::raft::Role::kLeader}, 6);
+    f.Advance(absl::Seconds(10));
+    REQUIRE(f.node.proposals.size() >= 1);
+    CHECK(f.Proposed().origin().term() == 6);
   }
   SECTION("follower") {
     f.Lead(kOther);
