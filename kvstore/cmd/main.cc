@@ -14,8 +14,10 @@ namespace {
 
 // The order of the help text.
 constexpr void (*kVerbs[])(CLI::App&, Context&) = {
-    AddGet,  AddPut,    AddDelete,   AddTxn,   AddWatch,  AddCompaction, AddLease,
-    AddAuth, AddMember, AddEndpoint, AddAlarm, AddDefrag, AddMoveLeader, AddVersion,
+    AddGet,    AddPut,        AddDelete,     AddTxn,     AddWatch,      AddCompaction,
+    AddLease,  AddLock,       AddElect,      AddAuth,    AddMember,     AddEndpoint,
+    AddTop,    AddAlarm,      AddSnapshot,   AddMigrate, AddMakeMirror, AddCheck,
+    AddDefrag, AddMoveLeader, AddCompletion, AddVersion,
 };
 
 void AddGlobalFlags(CLI::App& root, GlobalFlags& flags) {
@@ -130,12 +132,13 @@ void Parse(CLI::App& root, const std::vector<std::string>& given) {
   root.parse(std::move(words));
 }
 
-// Parses the command line. Behind a "--", `watch` has a command; elsewhere it only ends the flags.
+// Parses the command line. Behind a "--", `watch` and `lock` have a command; elsewhere it only ends
+// the flags.
 void ParseCommandLine(CLI::App& root, const std::vector<std::string>& words, Context& context) {
   const auto dashes = std::find(words.begin(), words.end(), "--");
   if (dashes != words.end()) {
     Parse(root, {words.begin(), dashes});
-    if (root.got_subcommand("watch")) {
+    if (root.got_subcommand("watch") || root.got_subcommand("lock")) {
       context.command.assign(dashes + 1, words.end());
       return;
     }
@@ -174,6 +177,9 @@ int Main(int argc, char** argv) {
     return root.exit(help);
   } catch (const CLI::Error& error) {
     return Finish(Fail(Exit::kBadArguments, error.what()));
+  }
+  for (const CLI::Option* option : root.get_options()) {
+    if (option->count() > 0) context.given.insert("--" + option->get_single_name());
   }
   const Outcome outcome = CheckLeftOver(root);
   if (outcome.exit != Exit::kOk) return Finish(outcome);

@@ -1,6 +1,7 @@
-// member list, add, remove, update, promote.
+// member list, add, remove, update, promote, replace.
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -9,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "kvstore/cmd/format.h"
 #include "kvstore/cmd/kv_requests.h"
 #include "kvstore/cmd/verbs.h"
@@ -20,6 +23,7 @@ struct MemberArguments {
   std::vector<std::string> words;
   std::string peer_urls;
   bool learner = false;
+  std::string timeout = "10m";
 };
 
 // The URLs of --peer-urls. What is wrong with one is told in etcdctl's words, which asks no server.
@@ -138,6 +142,96 @@ Outcome RunPromote(Context& context, const MemberArguments& arguments) {
   return session.printer->MemberPromote(*answer, id);
 }
 
+// ---- replace ----
+
+constexpr absl::Duration kPromotionPause = absl::Milliseconds(500);
+
+bool HasUrls(const etcdserverpb::Member& member, std::vector<std::string> urls) {
+  std::vector<std::string> theirs(member.peerurls().begin(), member.peerurls().end());
+  std::sort(theirs.begin(), theirs.end());
+  std::sort(urls.begin(), urls.end());
+  return theirs == urls;
+}
+
+// Adds the successor as a learner, or finds the one that an earlier try added.
+Outcome AddSuccessor(Context& context, Session& session, const std::string& name,
+                     const std::vector<std::string>& urls, etcdserverpb::Member* successor) {
+  const auto members = session.client->MemberList();
+  if (!members.ok()) return Fail(members.status());
+  etcdserverpb::MemberAddResponse answer;
+  *answer.mutable_header() = members->header();
+  *answer.mutable_members() = members->members();
+  for (const etcdserverpb::Member& member : members->members()) {
+    if (HasUrls(member, urls)) *answer.mutable_member() = member;
+  }
+  if (!answer.has_member()) {
+    etcdserverpb::MemberAddRequest request;
+    for (const std::string& url : urls) request.add_peerurls(url);
+    request.set_islearner(true);
+    auto added = session.client->MemberAdd(request);
+    if (!added.ok()) return Fail(added.status());
+    answer = *std::move(added);
+    Outcome outcome = session.printer->MemberAdd(answer);
+    if (outcome.exit != Exit::kOk) return outcome;
+  }
+  *successor = answer.member();
+  if (successor->name().empty()) PrintVariables(answer, name, context.out);
+  context.out.flush();
+  return Done();
+}
+
+// Waits until the successor runs and has caught up: only then can it be promoted.
+Outcome Promote(Session& session, const etcdserverpb::Member& successor, absl::Time deadline) {
+  if (!successor.islearner()) return Done();
+  while (true) {
+    const auto promoted = session.client->MemberPromote(successor.id());
+    if (promoted.ok()) return session.printer->MemberPromote(*promoted, successor.id());
+    const absl::Status& status = promoted.status();
+    if (status.message() == "etcdserver: can only promote a learner member") return Done();
+    const bool later = absl::IsFailedPrecondition(status) || absl::IsUnavailable(status) ||
+                       absl::IsDeadlineExceeded(status);
+    if (!later || absl::Now() > deadline) {
+      return Fail(Exit::kError,
+                  absl::StrCat("member ", IdText(successor.id()),
+                               " was not promoted, and the old one is still there; the same "
+                               "command goes on from here: ",
+                               TextOf(status)));
+    }
+    absl::SleepFor(kPromotionPause);
+  }
+}
+
+Outcome RunReplace(Context& context, const MemberArguments& arguments) {
+  if (arguments.words.size() != 2) {
+    return Fail(Exit::kBadArguments,
+                "member replace needs the ID of the old member and the name of the new one");
+  }
+  MemberArguments old = arguments;
+  old.words.resize(1);
+  uint64_t id = 0;
+  std::vector<std::string> urls;
+  absl::Duration timeout;
+  Session session;
+  Outcome outcome = ReadId(old, &id);
+  if (outcome.exit == Exit::kOk) outcome = ReadUrls(arguments, &urls);
+  if (outcome.exit == Exit::kOk && !absl::ParseDuration(arguments.timeout, &timeout)) {
+    outcome = Fail(Exit::kBadArguments, "--timeout needs a duration such as 10m");
+  }
+  if (outcome.exit == Exit::kOk) outcome = context.Open(&session);
+  etcdserverpb::Member successor;
+  if (outcome.exit == Exit::kOk) {
+    outcome = AddSuccessor(context, session, arguments.words[1], urls, &successor);
+  }
+  if (outcome.exit == Exit::kOk && successor.id() == id) {
+    outcome = Fail(Exit::kBadArguments, "the old member has these peer URLs itself");
+  }
+  if (outcome.exit == Exit::kOk) outcome = Promote(session, successor, absl::Now() + timeout);
+  if (outcome.exit != Exit::kOk) return outcome;
+  const auto removed = session.client->MemberRemove(id);
+  if (!removed.ok()) return Fail(removed.status());
+  return session.printer->MemberRemove(*removed, id);
+}
+
 using Run = Outcome (*)(Context&, const MemberArguments&);
 
 CLI::App* AddVerb(CLI::App& parent, Context& context, const char* name, const char* what,
@@ -193,6 +287,19 @@ void AddMember(CLI::App& root, Context& context) {
       ->footer(
           "Examples:\n"
           "  kvctl member promote 8211f1d0f64f3269");
+  CLI::App* replace = AddVerb(member, context, "replace", "Puts a new member in an old one's place",
+                              "memberID-and-name", RunReplace, arguments);
+  replace->add_option("--peer-urls", arguments->peer_urls, "The new member's peer URLs");
+  replace->add_option("--timeout", arguments->timeout, "How long the new one may take to catch up")
+      ->capture_default_str();
+  replace->footer(
+      "Adds a learner and prints the variables to start it with, waits until it runs and has "
+      "caught\n"
+      "up, promotes it and removes the old member. What was done stays done: the same command "
+      "goes\n"
+      "on where it was interrupted.\n\n"
+      "Examples:\n"
+      "  kvctl member replace 8211f1d0f64f3269 m4 --peer-urls=http://10.0.0.4:2380");
 }
 
 }  // namespace keelson::kvctl

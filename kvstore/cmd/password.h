@@ -10,7 +10,8 @@
 
 namespace keelson::kvctl {
 
-// Writes `prompt`, reads a line with the terminal's echo off, if standard input is one, and ends the
+// Writes `prompt`, reads a line with the terminal's echo off, if standard input is one, and ends
+// the
 // line. Space around the password does not count. Empty at the end of the input.
 std::string AskPassword(const std::string& prompt, std::istream& in, std::ostream& out);
 

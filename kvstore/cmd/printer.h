@@ -101,7 +101,8 @@ class Printer {
   }
 };
 
-// `form` is simple, fields, json, protobuf or table; nullptr for any other. The streams outlive the printer.
+// `form` is simple, fields, json, protobuf or table; nullptr for any other. The streams outlive
+// the printer.
 std::unique_ptr<Printer> MakePrinter(const std::string& form, const PrinterOptions& options,
                                      std::ostream& out, std::ostream& err);
 

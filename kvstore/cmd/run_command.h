@@ -15,6 +15,10 @@ namespace keelson::kvctl {
 absl::Status RunCommand(const std::vector<std::string>& command,
                         const std::map<std::string, std::string>& environment);
 
+// The same, with an error that only says how it ended: "exit status 3".
+absl::Status RunProgram(const std::vector<std::string>& command,
+                        const std::map<std::string, std::string>& environment);
+
 }  // namespace keelson::kvctl
 
 #endif  // KEELSON_KVSTORE_CMD_RUN_COMMAND_H_

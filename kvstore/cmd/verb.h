@@ -20,7 +20,8 @@ struct VerbText {
   const char* examples;  // below the flags
 };
 
-// Arguments has a std::vector<std::string> words, which `run` checks. Flags are added to the result.
+// Arguments has a std::vector<std::string> words, which `run` checks. Flags are added to the
+// result.
 template <typename Arguments, typename Run>
 CLI::App* AddVerb(CLI::App& parent, Context& context, const VerbText& text,
                   const std::shared_ptr<Arguments>& arguments, Run run) {
