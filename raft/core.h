@@ -63,8 +63,8 @@ struct Options {
   // or pre_vote: without, a group whose leader alone can win may stay apart for ever.
   bool answer_old_leaders = true;
   bool forward_proposals = true;  // a follower passes proposals on to the leader
-  // Also membership changes. Who decides on one by looking at the membership turns it off: passed on,
-  // or late, it would meet a membership that another leader has changed since.
+  // Also membership changes. Who decides on one by looking at the membership turns it off: passed
+  // on, or late, it would meet a membership that another leader has changed since.
   bool forward_conf_changes = true;
   bool step_down_on_removal = true;   // a leader that leaves the voters becomes a follower
   bool validate_conf_changes = true;  // refuse changes that cannot apply; only tests turn it off
@@ -194,10 +194,10 @@ class Core {
   absl::Status ProposeConfChange(const ConfChange& change);
 
   // Must be called for each committed conf-change entry, with its index, in log order, before its
-  // ApplyWork is answered. Returns the membership now in force; a change that cannot apply (possible
-  // only with validate_conf_changes off) leaves it as it was. nullopt: nothing was done, since the
-  // core has the membership of a later index: of a snapshot that came while the entry waited to be
-  // applied. The state machine's own membership moves on by ApplyToConfState then.
+  // ApplyWork is answered. Returns the membership now in force; a change that cannot apply
+  // (possible only with validate_conf_changes off) leaves it as it was. nullopt: nothing was done,
+  // since the core has the membership of a later index: of a snapshot that came while the entry
+  // waited to be applied. The state machine's own membership moves on by ApplyToConfState then.
   std::optional<ConfState> ApplyConfChange(Index index, const ConfChange& change);
 
   // Asks for a read position. The answer with the same `context` comes in Ready::reads, on

@@ -94,8 +94,8 @@ class Node : public MessageSink {
   // (UNAVAILABLE, RESOURCE_EXHAUSTED). Otherwise the entry is seen by StateMachine::Apply, or,
   // after a change of leader, perhaps never: use a timeout.
   virtual void Propose(Payload payload, std::function<void(absl::Status)> refused) = 0;
-  // The same for a membership change. With forward_conf_changes off it never waits: FAILED_PRECONDITION
-  // comes when this node does not lead.
+  // The same for a membership change. With forward_conf_changes off it never waits:
+  // FAILED_PRECONDITION comes when this node does not lead.
   virtual void ProposeConfChange(ConfChange change, std::function<void(absl::Status)> refused) = 0;
 
   // A linearizable read position: `done` runs when the state machine has applied everything

@@ -179,7 +179,8 @@ struct SnapshotIgnored {
 
 // --- Membership, proposals, transfer, reads ---
 
-// The state machine applied this change, but the core has the membership of a snapshot from behind it.
+// The state machine applied this change, but the core has the membership of a snapshot from behind
+// it.
 struct ConfChangeOvertaken {
   Index index = 0;
 };

@@ -1,5 +1,5 @@
-// Finds a planted defect, and says how many seeds that took. What is found is tried once more without
-// the defect: a run that fails then as well has found something else, in the product.
+// Finds a planted defect, and says how many seeds that took. What is found is tried once more
+// without the defect: a run that fails then as well has found something else, in the product.
 //
 //   const Caught caught = CatchMutation(*FindMutation("vote-twice"), {.max_seeds = 2000});
 //   if (caught.seeds == 0) Print("nothing found it");

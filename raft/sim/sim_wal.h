@@ -19,8 +19,8 @@ class SimWal final : public Wal {
   SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
          Invariants& invariants, std::function<void()> on_compacted);
 
-  // From now on there is no room for the entry (index, term) as long as another one is at its place: as
-  // if the segment ended just there.
+  // From now on there is no room for the entry (index, term) as long as another one is at its place:
+  // as if the segment ended just there.
   void LeaveNoRoomFor(Index index, Term term) { no_room_for_ = {index, term}; }
   void LeaveRoom() { no_room_for_ = {}; }
 
