@@ -46,9 +46,14 @@ class Limits(CradleTest):
         self.assertIn("status 0", self.run_shell(script).stdout)
 
     def test_an_update_of_the_memory_limit_kills(self):
-        self.detached("run", "while :; do head -c 60m /dev/zero | tail >/dev/null || exit; done")
-        self.assertEqual(self.cradle("update", "--memory", "24m", "--memory-swap", "24m", self.id).returncode, 0)
-        self.wait_until(lambda: self.cradle.state(self.id)["status"] == "stopped")
+        # Not before the update: v1 refuses a limit below what is in use.
+        self.detached("run", "until test -e /tmp/go; do sleep 0.05; done;"
+                             "while :; do head -c 60m /dev/zero | tail >/dev/null || exit; done")
+        reply = self.cradle("update", "--memory", "24m", "--memory-swap", "24m", self.id)
+        self.assertEqual(reply.returncode, 0, reply.stderr)
+        with open(os.path.join(self.rootfs, "tmp/go"), "w"):
+            pass
+        self.wait_for_status("stopped")
 
     def test_the_pids_limit_fails_fork(self):
         self.resources["pids"] = {"limit": 5}
