@@ -132,12 +132,11 @@ void V2Access::Identify(const http::Request& request,
   auto found = User(said->user);
   const StoredUser* const stored = std::get_if<StoredUser>(&found);
   if (stored == nullptr) return then(std::nullopt, true);
-  server_->RunOnReader(
-      [self = shared_from_this(), user = stored->user, password = said->password,
-       then = std::move(then)] {
-        if (!self->Matches(user, password)) return then(std::nullopt, true);
-        then(user, false);
-      });
+  server_->RunOnReader([self = shared_from_this(), user = stored->user, password = said->password,
+                        then = std::move(then)] {
+    if (!self->Matches(user, password)) return then(std::nullopt, true);
+    then(user, false);
+  });
 }
 
 void V2Access::CheckKey(const http::Request& request, std::string key, bool recursive, Then then) {

@@ -83,7 +83,7 @@ def flags_of(name, client, peer, client_scheme="http", peer_scheme="http", clust
 def jwt_chapter(story, server, folder):
     openssl("genrsa", "-out", os.path.join(folder, "jwt.key"), "2048")
     openssl("rsa", "-in", os.path.join(folder, "jwt.key"), "-pubout", "-out", os.path.join(folder, "jwt.pub"))
-    spec = f"--auth-token=jwt,pub-key={folder}/jwt.pub,priv-key={folder}/jwt.key,sign-method=PS256,ttl=2s"
+    spec = f"--auth-token=jwt,pub-key={folder}/jwt.pub,priv-key={folder}/jwt.key,sign-method=PS256,ttl=8s"
     with started_cluster(server, "etcdctl", members=1, extra_flags=[spec, "--bcrypt-cost=4"]) as (cluster, ctl):
         with story.step("a JSON Web Token lets its user in until it ends, and a user whose rights change not"):
             for words in (["user", "add", "root:pw"], ["user", "grant-role", "root", "root"], ["auth", "enable"]):
@@ -93,10 +93,11 @@ def jwt_chapter(story, server, folder):
             token = json.loads(curl(f"{url}/auth/authenticate", "-d", '{"name":"root","password":"pw"}').stdout)["token"]
             expect_equal(token.count("."), 2, "dots in " + token)
             ask = ["-H", f"Authorization: {token}", f"{url}/kv/range", "-d", '{"key":"YQ=="}']
-            expect("\"value\":\"MQ==\"" in curl(*ask).stdout.replace(" ", ""), curl(*ask).stdout)
+            answer = curl(*ask).stdout
+            expect("\"value\":\"MQ==\"" in answer.replace(" ", ""), answer)
             broken = ["-H", f"Authorization: {token[:-6]}AAAAAA", f"{url}/kv/range", "-d", '{"key":"YQ=="}']
             expect("invalid auth token" in curl(*broken).stdout, curl(*broken).stdout)
-            wait_for("the token has ended", lambda: "invalid auth token" in curl(*ask).stdout, 10)
+            wait_for("the token has ended", lambda: "invalid auth token" in curl(*ask).stdout, 60)
             token = json.loads(curl(f"{url}/auth/authenticate", "-d", '{"name":"root","password":"pw"}').stdout)["token"]
             ctl.run("--user=root:pw", "user", "add", "u:pw")
             ask[1] = f"Authorization: {token}"
@@ -157,7 +158,7 @@ def certificate_chapter(story, server, folder):
         servers = []
         for i, name in enumerate((own, own, good)):
             tls = [f"--peer-cert-file={name}.crt", f"--peer-key-file={name}.key", f"--peer-trusted-ca-file={ca}.crt",
-                   "--peer-client-cert-auth", "--peer-cert-allowed-cn=localhost"]
+                   "--peer-client-cert-auth", "--peer-cert-allowed-cn=localhost", "--heartbeat-interval=300", "--election-timeout=3000"]
             servers.append(Server(server, folder, f"m{i}",
                                   flags_of(f"m{i}", peers[i], peers[3 + i], "http", "https", cluster) + tls))
             stack.callback(servers[-1].stop)
