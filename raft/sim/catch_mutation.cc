@@ -4,6 +4,8 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include <fcntl.h>
@@ -43,8 +45,10 @@ bool RunOne(const RunOptions& options, Report& report) {
   return true;
 }
 
-[[noreturn]] void RunChild(const MutationInfo& mutation, const CatchOptions& options,
-                           Report& report) {
+// The run that a seed stands for.
+using RunOf = std::function<RunOptions(uint64_t seed)>;
+
+[[noreturn]] void RunChild(const RunOf& run_of, const CatchOptions& options, Report& report) {
   (void)::signal(SIGABRT, SIG_DFL);
   // A failed check prints; here it is a result.
   if (const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC); null >= 0) {
@@ -53,14 +57,12 @@ bool RunOne(const RunOptions& options, Report& report) {
   for (uint64_t i = 0; i < options.max_seeds; ++i) {
     report.seed = options.first_seed + i;
     (void)::alarm(kSecondsPerSeed);
-    if (RunOne(MixedRun(report.seed, mutation.mutation), report)) break;
+    if (RunOne(run_of(report.seed), report)) break;
   }
   ::_exit(0);
 }
 
-}  // namespace
-
-Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options) {
+Caught Catch(const RunOf& run_of, const CatchOptions& options) {
   void* shared =
       ::mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   KEELSON_CHECK(shared != MAP_FAILED) << "no memory for the report";
@@ -68,7 +70,7 @@ Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options) 
   (void)std::fflush(nullptr);
   const pid_t child = ::fork();
   KEELSON_CHECK(child >= 0) << "fork failed";
-  if (child == 0) RunChild(mutation, options, report);
+  if (child == 0) RunChild(run_of, options, report);
   int status = 0;
   KEELSON_CHECK(::waitpid(child, &status, 0) == child) << "the child is gone";
 
@@ -85,27 +87,64 @@ Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options) 
   return caught;
 }
 
+// One line of the table. `kind`: the class, or what stands in its place.
+void PrintRow(const char* name, const std::string& kind, const Caught& caught,
+              const CatchOptions& options) {
+  if (caught.seeds == 0) {
+    std::printf("%-32s %5s      -  nothing in %" PRIu64 " seeds\n", name, kind.c_str(),
+                options.max_seeds);
+  } else {
+    std::printf("%-32s %5s %6" PRIu64 "  %s: %s\n", name, kind.c_str(), caught.seeds,
+                caught.invariant.c_str(), caught.text.c_str());
+  }
+  (void)std::fflush(stdout);
+}
+
+// The last line. The median.
+uint64_t PrintSummary(std::vector<uint64_t> seeds, size_t count) {
+  std::sort(seeds.begin(), seeds.end());
+  const uint64_t median = seeds.empty() ? 0 : seeds[seeds.size() / 2];
+  std::printf("%zu mutations, %zu caught, median %" PRIu64 " seeds, worst %" PRIu64 " seeds\n",
+              count, seeds.size(), median, seeds.empty() ? 0 : seeds.back());
+  return median;
+}
+
+}  // namespace
+
+Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options) {
+  return Catch([&mutation](uint64_t seed) { return MixedRun(seed, mutation.mutation); }, options);
+}
+
+Caught CatchHostMutation(const HostMutationInfo& mutation, const CatchOptions& options) {
+  return Catch(
+      [&mutation](uint64_t seed) {
+        return RunOptions{.seed = seed, .profile = "host", .host_mutation = mutation.mutation};
+      },
+      options);
+}
+
 bool CatchAllMutations(const CatchOptions& options) {
   std::printf("%-32s %5s %6s  %s\n", "mutation", "class", "seeds", "found by");
   std::vector<uint64_t> seeds;
   for (const MutationInfo& mutation : Mutations()) {
     const Caught caught = CatchMutation(mutation, options);
-    if (caught.seeds == 0) {
-      std::printf("%-32s %5d      -  nothing in %" PRIu64 " seeds\n", mutation.name,
-                  mutation.of_class, options.max_seeds);
-    } else {
-      std::printf("%-32s %5d %6" PRIu64 "  %s: %s\n", mutation.name, mutation.of_class,
-                  caught.seeds, caught.invariant.c_str(), caught.text.c_str());
-      seeds.push_back(caught.seeds);
-    }
-    (void)std::fflush(stdout);
+    PrintRow(mutation.name, std::to_string(mutation.of_class), caught, options);
+    if (caught.seeds > 0) seeds.push_back(caught.seeds);
   }
-  std::sort(seeds.begin(), seeds.end());
-  const uint64_t median = seeds.empty() ? 0 : seeds[seeds.size() / 2];
   const size_t count = Mutations().size();
-  std::printf("%zu mutations, %zu caught, median %" PRIu64 " seeds, worst %" PRIu64 " seeds\n",
-              count, seeds.size(), median, seeds.empty() ? 0 : seeds.back());
-  return seeds.size() == count && median <= kMedianSeeds;
+  return PrintSummary(seeds, count) <= kMedianSeeds && seeds.size() == count;
+}
+
+bool CatchAllHostMutations(const CatchOptions& options) {
+  std::printf("%-32s %5s %6s  %s\n", "mutation", "", "seeds", "found by");
+  std::vector<uint64_t> seeds;
+  for (const HostMutationInfo& mutation : HostMutations()) {
+    const Caught caught = CatchHostMutation(mutation, options);
+    PrintRow(mutation.name, "host", caught, options);
+    if (caught.seeds > 0) seeds.push_back(caught.seeds);
+  }
+  PrintSummary(seeds, HostMutations().size());
+  return seeds.size() == HostMutations().size();
 }
 
 }  // namespace keelson::raft::sim

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "raft/sim/host_mutations.h"
 #include "raft/sim/mutations.h"
 
 namespace keelson::raft::sim {
@@ -32,11 +33,15 @@ struct Caught {
 // Runs seeds in a process of its own, since the code under test may abort, until something
 // breaks.
 Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options);
+// The same with profile `host`.
+Caught CatchHostMutation(const HostMutationInfo& mutation, const CatchOptions& options);
 
 // Tries every mutation, prints a line for each and one about all to standard output. True when all
 // were found within the seeds given, half of them within kMedianSeeds.
 inline constexpr uint64_t kMedianSeeds = 50;
 bool CatchAllMutations(const CatchOptions& options);
+// The same of those of hosts, without a demand on the half.
+bool CatchAllHostMutations(const CatchOptions& options);
 
 }  // namespace keelson::raft::sim
 

@@ -19,8 +19,13 @@ class SimWal final : public Wal {
   SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
          Invariants& invariants, std::function<void()> on_compacted);
 
+  // The log is now as `recovered`, durably.
+  void Begin(const Recovered& recovered);
+
   absl::Status Append(const Batch& batch) override;
   absl::StatusOr<SyncToken> Sync() override;
+  // All that was written is durable now.
+  void NoteSync();
   absl::Status Compact(const SnapshotMetadata& start) override;
   Stats GetStats() const override { return wal_->GetStats(); }
 
