@@ -88,6 +88,21 @@ TEST_CASE("A damaged entry of one group is fetched again, and the other groups n
   CHECK(kept);
 }
 
+TEST_CASE("Groups that sleep are woken by a member that has lost its data",
+          "[raft][host][repair]") {
+  VirtualHosts hosts;
+  Fill(hosts);
+  hosts.RunUntil([&] { return hosts.AllAsleep(); });
+  // Long enough to lose data, and too short for the others to miss it.
+  hosts.Kill(3);
+  const size_t place = PlaceOf(hosts.At(3), ValueOf(5, 2));
+  KEELSON_REQUIRE_OK(hosts.At(3).fs.FlipBit(kSegment, place - 24 - 32 + 9, 2));
+  hosts.Start(3);
+  REQUIRE(hosts.At(3).host->GetStats().recovering == kGroups);
+
+  hosts.RunUntil([&] { return Sound(hosts) && hosts.AllAsleep(); }, absl::Seconds(20));
+}
+
 TEST_CASE("A record header that is damaged makes all groups recover", "[raft][host][repair]") {
   VirtualHosts hosts;
   Fill(hosts);

@@ -5,6 +5,7 @@
 #include "absl/time/time.h"
 #include "base/burst.h"
 #include "base/status.h"
+#include "raft/internal/host_mutation.h"
 #include "raft/internal/mutation.h"
 
 namespace keelson::raft {
@@ -66,6 +67,7 @@ void AppendLoop::Drain() {
   if (failed_) return;
   bool must_sync = false;
   for (AppendSource* source : draining_) {
+    if (Mutated(HostMutation::kSyncOfLastGroup)) must_sync = false;
     if (absl::Status written = source->Write(&must_sync); !written.ok()) return Fail(written);
   }
   if (must_sync && !Mutated(Mutation::kAckBeforeSync)) {

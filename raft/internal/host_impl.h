@@ -34,7 +34,7 @@
 
 namespace keelson::raft {
 
-// Messages of this group are between hosts: "I live".
+// Messages of this group are between hosts: "I live", and with an index: "wake that group".
 inline constexpr GroupId kHostGroup = std::numeric_limits<GroupId>::max();
 
 struct HostLoop;
@@ -57,6 +57,7 @@ struct HostedGroup {
   std::unique_ptr<NodeImpl> node;  // set before anyone else sees the group
   bool ticking = false;            // on the loop: it is in HostLoop::ticking
   bool removed = false;            // on the loop
+  int forlorn_ticks = 0;           // on the loop; see HostImpl::CallForHelp
 };
 
 using GroupPtr = std::shared_ptr<HostedGroup>;
@@ -172,6 +173,11 @@ class HostImpl final : public Host {
   // On the loop of the group.
   void WantTicks(HostedGroup& group);
   void Tick(HostLoop& loop);
+  // A group here that has lost data waits for its leader to say something. Its members may sleep, so
+  // their hosts are asked to wake it, once an election timeout.
+  void CallForHelp(HostedGroup& group);
+  [[nodiscard]] Message PingTo(NodeId peer) const;
+  void Wake(GroupId id) ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   // On the first loop.
   void SchedulePing();

@@ -38,7 +38,10 @@ void HostImpl::Receive(std::vector<Message> messages) {
       for (; i < messages.size() && messages[i].group == id; ++i) {
         run.push_back(std::move(messages[i]));
       }
-      if (id == kHostGroup) continue;
+      if (id == kHostGroup) {
+        for (const Message& message : run) Wake(message.index);
+        continue;
+      }
       if (const auto found = groups_.find(id); found != groups_.end()) {
         found->second->node->Receive(std::move(run));
       } else if (!recovered_.contains(id) && !gone_.Contains(id)) {
@@ -76,11 +79,43 @@ void HostImpl::Tick(HostLoop& loop) {
   size_t kept = 0;
   for (HostedGroup* group : loop.ticking) {
     group->ticking = group->node->Tick();
+    CallForHelp(*group);
     if (group->ticking) loop.ticking[kept++] = group;
   }
   loop.ticking.resize(kept);
   loop.timer = kept > 0 && !Stopped();
   if (loop.timer) loop.executor.PostAfter(tick_interval_, [this, &loop] { Tick(loop); });
+}
+
+void HostImpl::CallForHelp(HostedGroup& group) {
+  if (!group.node->forlorn()) {
+    group.forlorn_ticks = 0;
+    return;
+  }
+  if (++group.forlorn_ticks % options_.node.core.election_ticks != 0) return;
+  std::vector<Message> calls;
+  {
+    absl::MutexLock lock(&peers_mu_);
+    for (const NodeId peer : liveness_.peers()) calls.push_back(PingTo(peer));
+  }
+  for (Message& call : calls) call.index = group.id;
+  if (!calls.empty()) group.loop.outbox.Put(kHostGroup, std::move(calls));
+}
+
+void HostImpl::Wake(GroupId id) {
+  const auto found = groups_.find(id);
+  if (found == groups_.end()) return;
+  found->second->loop.executor.Post([group = found->second] {
+    if (!group->removed) group->node->WakeUp();
+  });
+}
+
+Message HostImpl::PingTo(NodeId peer) const {
+  Message ping;
+  ping.type = MessageType::kHeartbeat;
+  ping.from = options_.id;
+  ping.to = peer;
+  return ping;
 }
 
 void HostImpl::SchedulePing() {
@@ -95,12 +130,7 @@ void HostImpl::Ping() {
   {
     absl::MutexLock lock(&peers_mu_);
     silent = liveness_.Check(env_.clock->Monotonic());
-    for (const NodeId peer : liveness_.peers()) {
-      Message& ping = pings.emplace_back();
-      ping.type = MessageType::kHeartbeat;
-      ping.from = options_.id;
-      ping.to = peer;
-    }
+    for (const NodeId peer : liveness_.peers()) pings.push_back(PingTo(peer));
   }
   if (!pings.empty()) loops_.front()->outbox.Put(kHostGroup, std::move(pings));
   for (const NodeId peer : silent) Suspect(peer);

@@ -5,6 +5,7 @@
 
 #include "base/burst.h"
 #include "base/status.h"
+#include "raft/internal/host_mutation.h"
 
 namespace keelson::raft {
 namespace {
@@ -73,7 +74,9 @@ void NodeImpl::Run() {
   StepReads();
   HandleReady();
   UpdatePeek();
-  if (sharing_.want_ticks && NeedsTicks()) sharing_.want_ticks();
+  if (sharing_.want_ticks && NeedsTicks() && !Mutated(HostMutation::kWokenWithoutTicks)) {
+    sharing_.want_ticks();
+  }
 }
 
 // A process that stands still gets no ticks, but its leases age. Called when the inbox has been
@@ -374,6 +377,14 @@ void NodeImpl::SuspectLeader(NodeId peer) {
   core_->Wake();
   core_->ForgetLeader();
   HurryElection("suspicion");
+  HandleReady();
+  UpdatePeek();
+  sharing_.want_ticks();
+}
+
+void NodeImpl::WakeUp() {
+  if (!core_->asleep()) return;
+  core_->Wake();
   HandleReady();
   UpdatePeek();
   sharing_.want_ticks();

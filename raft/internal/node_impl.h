@@ -154,6 +154,12 @@ class NodeImpl final : public Node {
   // The process of `peer` may be dead. If this group sleeps and has its leader there, it wakes
   // and soon elects another.
   void SuspectLeader(NodeId peer);
+  // Somebody needs this group to be awake.
+  void WakeUp();
+  // It has lost data and knows no leader to bring it back; it cannot campaign for one.
+  [[nodiscard]] bool forlorn() const {
+    return core_->hard_state().recovering && core_->soft_state().leader == kNoNode;
+  }
   // Flushes the state machine and drops all of the log that it covers.
   void CompactAll();
   // On the append executor: no append is written any more.

@@ -26,6 +26,11 @@ class SegmentPins {
   // The log of `group` now starts after `start` and is empty; or the group is gone.
   void Clear(GroupId group);
 
+  // The oldest segment that `group` pins; nullopt when it pins none.
+  [[nodiscard]] std::optional<uint64_t> Of(GroupId group) const {
+    const auto found = groups_.find(group);
+    return found == groups_.end() ? std::nullopt : PinOf(found->second);
+  }
   // The oldest segment that some group pins; nullopt when none does.
   [[nodiscard]] std::optional<uint64_t> Oldest() const;
   // At most `limit` of the groups that pin segments before `sequence`, those of the oldest first.

@@ -1,15 +1,16 @@
 #include "raft/internal/shared_wal.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <span>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/status.h"
 #include "raft/internal/group_ids.h"
+#include "raft/internal/host_mutation.h"
 #include "raft/internal/segment_pins.h"
 #include "raft/internal/shared_replay.h"
 #include "raft/internal/shared_salvage.h"
@@ -119,17 +120,21 @@ class SharedWalImpl final : public SharedWal, public wal::HeadSource {
   [[nodiscard]] uint64_t sequence() const { return writer_.segments().back().sequence; }
   absl::Status WriteRecord(GroupId group, RecordType type, std::string_view payload,
                            uint64_t reserve);
-  // Deletes the segments that nobody needs.
-  absl::Status RemoveOldSegments();
+  // Deletes the segments that nobody needs, now that `group` needs less.
+  absl::Status RemoveOldSegments(GroupId group);
 
  private:
+  // Whether a segment begins with the ids of removed groups.
+  [[nodiscard]] bool RepeatsRemoved() const {
+    return !removed_.empty() && !Mutated(HostMutation::kRemovedForgotten);
+  }
   // Why `group` cannot begin now; OK: it can.
   [[nodiscard]] absl::Status CheckId(GroupId group) const;
 
   // Guards all below, and the state of the groups. The compiler is not told: the writer calls back
   // for the head of a segment.
   mutable absl::Mutex mu_;
-  absl::flat_hash_map<GroupId, std::unique_ptr<GroupLog>> groups_;
+  std::map<GroupId, std::unique_ptr<GroupLog>> groups_;  // segments begin with them in order
   wal::GroupIds removed_;
   wal::SegmentPins pins_;
   wal::SegmentWriter writer_;
@@ -176,7 +181,7 @@ absl::Status GroupLog::Compact(const SnapshotMetadata& start) {
     state_.RememberStart(start);
     shared_.pins().StartAt(group_, start.index);
   }
-  return shared_.RemoveOldSegments();
+  return shared_.RemoveOldSegments(group_);
 }
 
 absl::Status SharedWalImpl::WriteRecord(GroupId group, RecordType type, std::string_view payload,
@@ -248,7 +253,7 @@ absl::Status SharedWalImpl::RemoveGroup(GroupId group) {
   removed_.Add(group, group);
   pins_.Clear(group);
   groups_.erase(group);
-  return RemoveOldSegments();
+  return RemoveOldSegments(group);
 }
 
 absl::StatusOr<SyncToken> SharedWalImpl::Sync() {
@@ -258,8 +263,9 @@ absl::StatusOr<SyncToken> SharedWalImpl::Sync() {
   return GroupLog::Token();
 }
 
-absl::Status SharedWalImpl::RemoveOldSegments() {
-  const std::optional<uint64_t> pinned = pins_.Oldest();
+absl::Status SharedWalImpl::RemoveOldSegments(GroupId group) {
+  const std::optional<uint64_t> pinned =
+      Mutated(HostMutation::kTrimByOneGroup) ? pins_.Of(group) : pins_.Oldest();
   const auto unneeded = [&] {
     return writer_.segments().size() > 1 &&
            (!pinned.has_value() || writer_.segments().front().sequence < *pinned);
@@ -281,13 +287,13 @@ std::vector<GroupId> SharedWalImpl::GroupsPinning(size_t keep_segments, size_t l
 
 uint64_t SharedWalImpl::HeadBytes() const {
   uint64_t bytes = 0;
-  if (!removed_.empty()) bytes += RecordBytes(wal::EncodeGroupRanges(removed_.ranges()).size());
+  if (RepeatsRemoved()) bytes += RecordBytes(wal::EncodeGroupRanges(removed_.ranges()).size());
   for (const auto& [group, log] : groups_) bytes += RecordBytes(EncodedHead(log->state()).size());
   return bytes;
 }
 
 void SharedWalImpl::EncodeHead(BatchEncoder& encoder) const {
-  if (!removed_.empty()) {
+  if (RepeatsRemoved()) {
     encoder.AddEncoded(RecordType::kGroupsRemoved, wal::EncodeGroupRanges(removed_.ranges()));
   }
   for (const auto& [group, log] : groups_) {
@@ -351,7 +357,7 @@ absl::StatusOr<SharedWal::Loss> Repair(FileSystem& fs, const std::string& dir,
       restart.hard_state = group.rest->hard_state;
     }
     if (!group.lost) continue;
-    wal::BeginLife(restart, {}, incarnation);
+    if (!Mutated(HostMutation::kDamageUnsaid)) wal::BeginLife(restart, {}, incarnation);
     const Index kept = restart.start.index + restart.entries.size();
     loss.groups[id] = {.kept = kept, .known = std::max(kept, group.highest_entry)};
   }

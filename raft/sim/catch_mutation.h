@@ -10,6 +10,7 @@
 #include <functional>
 #include <string>
 
+#include "raft/sim/host_mutations.h"
 #include "raft/sim/mutations.h"
 #include "raft/sim/sim_cluster.h"
 
@@ -41,11 +42,15 @@ struct Caught {
 // Runs seeds in a process of its own, since the code under test may abort, until something
 // breaks.
 Caught CatchMutation(const MutationInfo& mutation, const CatchOptions& options);
+// The same with profile `host`.
+Caught CatchHostMutation(const HostMutationInfo& mutation, const CatchOptions& options);
 
 // Tries every mutation, prints a line for each and one about all to standard output. True when all
 // were found within the seeds given, half of them within kMedianSeeds, and no control broke.
 inline constexpr uint64_t kMedianSeeds = 50;
 bool CatchAllMutations(const CatchOptions& options);
+// The same of those of hosts, without a demand on the half.
+bool CatchAllHostMutations(const CatchOptions& options);
 
 }  // namespace keelson::raft::sim
 

@@ -68,6 +68,8 @@ constexpr std::array<const char*, kFaults> kNames = {
     "replace node",
     "joint left open",
     "conflicting change",
+    "group added",
+    "group removed",
     "burst",
     "huge entry",
     "idle",

@@ -79,6 +79,9 @@ enum class Fault : uint8_t {
   kReplaceNode,    // a node leaves and comes back under a new id
   kJointLeftOpen,  // a joint membership that waits for someone to leave it
   kConflictingChange,
+  // Groups of a host.
+  kGroupAdded,
+  kGroupRemoved,
   // Load.
   kBurst,
   kHugeEntry,

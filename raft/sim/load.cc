@@ -1,23 +1,29 @@
 #include "raft/sim/load.h"
 
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
 namespace keelson::raft::sim {
 namespace {
 
-constexpr uint64_t kFirstOfBursts = 10'000;  // client ids below belong to those that stay
+constexpr uint64_t kClients = 100'000;       // client ids of one load
+constexpr uint64_t kFirstOfBursts = 10'000;  // those below belong to those that stay
 
 }  // namespace
 
-Load::Load(SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
-           ClientLog& log, const Swarm& swarm)
+Load::Load(SimWorld& world, std::vector<SimMember*> members, History& history, ClientLog& log,
+           const Swarm& swarm, uint64_t number)
     : world_(world),
-      nodes_(nodes),
+      nodes_(std::move(members)),
       history_(history),
       log_(log),
       swarm_(swarm),
-      random_(world.Stream("load")) {
+      first_client_(number * kClients),
+      random_(world.Stream(number == 0 ? "load" : absl::StrCat("load ", number))) {
   for (int i = 0; i < swarm.clients; ++i) {
-    clients_.push_back(std::make_unique<SimClient>(static_cast<uint64_t>(i + 1), world, nodes,
-                                                   history, log, swarm));
+    clients_.push_back(std::make_unique<SimClient>(first_client_ + static_cast<uint64_t>(i + 1),
+                                                   world, nodes_, history, log, swarm));
   }
 }
 
@@ -42,10 +48,10 @@ void Load::ScheduleBurst() {
   world_.After(Exponential(swarm_.burst_interval), [this] {
     if (stopped_ || world_.now() > swarm_.safety_time) return;
     counts_.Add(Fault::kBurst);
-    SimNode& node = *nodes_[random_.Below(nodes_.size())];
+    SimMember& node = *nodes_[random_.Below(nodes_.size())];
     for (uint64_t i = 0; i < swarm_.burst_size; ++i) {
-      once_.push_back(std::make_unique<SimClient>(kFirstOfBursts + once_.size(), world_, nodes_,
-                                                  history_, log_, swarm_));
+      once_.push_back(std::make_unique<SimClient>(first_client_ + kFirstOfBursts + once_.size(),
+                                                  world_, nodes_, history_, log_, swarm_));
       once_.back()->WriteOnce(node, [](Index) {});
     }
     ScheduleBurst();

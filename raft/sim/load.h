@@ -11,7 +11,7 @@
 #include "raft/sim/fault_counts.h"
 #include "raft/sim/history.h"
 #include "raft/sim/sim_client.h"
-#include "raft/sim/sim_node.h"
+#include "raft/sim/sim_member.h"
 #include "raft/sim/sim_world.h"
 #include "raft/sim/swarm.h"
 
@@ -19,9 +19,10 @@ namespace keelson::raft::sim {
 
 class Load {
  public:
-  // All borrowed; they outlive the load.
-  Load(SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
-       ClientLog& log, const Swarm& swarm);
+  // All borrowed; they outlive the load. `number`: of this load in its world; each has clients of its
+  // own.
+  Load(SimWorld& world, std::vector<SimMember*> members, History& history, ClientLog& log,
+       const Swarm& swarm, uint64_t number = 0);
 
   void Start();
   // No new operations from here on.
@@ -35,10 +36,11 @@ class Load {
   absl::Duration Exponential(absl::Duration mean);
 
   SimWorld& world_;
-  const std::vector<std::unique_ptr<SimNode>>& nodes_;
+  const std::vector<SimMember*> nodes_;
   History& history_;
   ClientLog& log_;
   const Swarm& swarm_;
+  const uint64_t first_client_;
   Random random_;
   std::vector<std::unique_ptr<SimClient>> clients_;
   std::vector<std::unique_ptr<SimClient>> once_;  // those of bursts, one write each

@@ -59,6 +59,22 @@ TEST_CASE("While none is planted the code runs as the product's does", "[raft][s
   CHECK(::pclose(product) == 0);
 }
 
+TEST_CASE("Every defect of hosts is in its catalogue once, and in the document",
+          "[raft][sim][mutation][host]") {
+  std::ifstream file("raft/docs/mutations.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  int next = 1;
+  for (const HostMutationInfo& info : HostMutations()) {
+    CHECK(static_cast<int>(info.mutation) == next++);
+    CHECK(FindHostMutation(info.name) == &info);
+    const std::string row = std::string("| ") + info.name + " | " + info.breaks + " | ";
+    INFO(row);
+    CHECK(text.str().find(row) != std::string::npos);
+  }
+  CHECK(next == static_cast<int>(HostMutation::kCount));
+}
+
 #ifndef KEELSON_SANITIZED  // Takes minutes there, and finds the same.
 // These take more seeds, or have not been found yet; docs/mutations.md says which.
 const std::set<std::string> kHard = {
@@ -90,6 +106,13 @@ TEST_CASE("Every defect but the hard ones is found within 60 seeds", "[raft][sim
     if (kHard.contains(info.name)) continue;
     INFO(info.name);
     CHECK(CatchMutation(info, {.max_seeds = 60}).seeds > 0);
+  }
+}
+
+TEST_CASE("Every defect of hosts is found within 60 seeds", "[raft][sim][mutation][host]") {
+  for (const HostMutationInfo& info : HostMutations()) {
+    INFO(info.name);
+    CHECK(CatchHostMutation(info, {.max_seeds = 60}).seeds > 0);
   }
 }
 #endif

@@ -21,7 +21,13 @@ Nemesis::Nemesis(const Env& env)
       churn_(IdsOf(env.nodes), env.swarm.damage_interval > absl::ZeroDuration() ||
                                        env.swarm.wipe_interval > absl::ZeroDuration()
                                    ? MembershipChurn::Care::kKeepVoters
-                                   : MembershipChurn::Care::kNone) {}
+                                   : MembershipChurn::Care::kNone),
+      network_({.world = env.world,
+                .network = env.network,
+                .swarm = env.swarm,
+                .random = random_,
+                .counts = counts_},
+               IdsOf(env.nodes)) {}
 
 std::vector<NodeId> Nemesis::Ids() const { return IdsOf(env_.nodes); }
 
@@ -48,9 +54,9 @@ void Nemesis::Start() {
   Repeat(swarm.crash_interval, [this] { CrashOne(); });
   Repeat(swarm.cluster_crash_interval, [this] { CrashAll(); });
   Repeat(swarm.pause_interval, [this] { PauseOne(); });
-  Repeat(swarm.partition_interval, [this] { CutLinks(); });
-  Repeat(swarm.clog_interval, [this] { ClogLink(); });
-  Repeat(swarm.swizzle_interval, [this] { Swizzle(); });
+  Repeat(swarm.partition_interval, [this] { network_.CutLinks(Leader()); });
+  Repeat(swarm.clog_interval, [this] { network_.ClogLink(); });
+  Repeat(swarm.swizzle_interval, [this] { network_.Swizzle(); });
   Repeat(swarm.transfer_interval, [this] { AskForLeadership(); });
   Repeat(swarm.membership_interval, [this] { ChangeMembership(); });
   if (swarm.private_leaders > 0) {
@@ -278,10 +284,7 @@ void Nemesis::ChangeMembership() {
 void Nemesis::Heal() {
   env_.world.Trace("heal", {});
   on_ = false;
-  ++partitions_;
-  env_.network.HealLinks();
-  env_.network.UnclogAll();
-  env_.network.SetFaults({});
+  network_.Heal();
   for (const auto& node : env_.nodes) {
     node->Calm();
     if (env_.swarm.wild_clocks) node->SetClockRate(1);

@@ -15,6 +15,7 @@
 #include "raft/sim/fault_counts.h"
 #include "raft/sim/invariants.h"
 #include "raft/sim/membership_churn.h"
+#include "raft/sim/network_faults.h"
 #include "raft/sim/sim_network.h"
 #include "raft/sim/sim_node.h"
 #include "raft/sim/sim_world.h"
@@ -55,7 +56,7 @@ class Nemesis {
   // election timeouts (Options::election_ticks).
   [[nodiscard]] const std::vector<double>& failovers() const { return failovers_; }
   [[nodiscard]] uint64_t crashes() const { return crashes_; }
-  [[nodiscard]] uint64_t partitions() const { return partitions_; }
+  [[nodiscard]] uint64_t partitions() const { return network_.partitions(); }
 
  private:
   void Repeat(absl::Duration mean, std::function<void()> fault);
@@ -87,11 +88,6 @@ class Nemesis {
   // are a majority of every half of every membership that may be in force, now or later.
   [[nodiscard]] bool MayImpair(const SimNode& node) const;
 
-  // --- nemesis_network.cc ---
-  void CutLinks();
-  void ClogLink();
-  void Swizzle();
-
   // --- nemesis_ambush.cc ---
   void Ambush(std::function<void()> fault);
   [[nodiscard]] bool ComesBack(const Message& message, const SimNode& receiver) const;
@@ -120,6 +116,7 @@ class Nemesis {
   Random random_;
   MembershipChurn churn_;
   FaultCounts counts_;
+  NetworkFaults network_;
   bool on_ = true;
   absl::Duration quiet_until_;     // no ambush before
   NodeId last_private_ = kNoNode;  // the last leader that was kept private
@@ -130,7 +127,6 @@ class Nemesis {
   std::optional<absl::Duration> leader_crashed_at_;  // and there is no other one yet
   std::vector<double> failovers_;
   uint64_t crashes_ = 0;
-  uint64_t partitions_ = 0;
 };
 
 }  // namespace keelson::raft::sim

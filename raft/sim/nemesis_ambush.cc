@@ -155,7 +155,7 @@ void Nemesis::AtMembershipChange(NodeId id, bool joint) {
       // The leader goes, and a part of the members must elect among themselves.
       const NodeId leader = Leader() == kNoNode ? id : Leader();
       LosePower(NodeOf(leader));
-      CutLinks();
+      network_.CutLinks(Leader());
       if (Node* rival = RandomNode().node(); rival != nullptr) rival->Campaign();
     }
   }

@@ -187,6 +187,28 @@ void SlowMachines(Random& random, Swarm& swarm) {
   swarm.ambush = random.Unit() * 0.2;
 }
 
+// Hosts of several groups, which are idle often enough to sleep.
+void Hosts(Random& random, Swarm& swarm) {
+  swarm.groups = static_cast<int>(3 + random.Below(3));
+  swarm.spares = 0;
+  Options& core = swarm.node.core;
+  core.quiesce_ticks = static_cast<int>(3 + random.Below(18));
+  // Sleeping groups rely on both (Host's defaults).
+  core.pre_vote = true;
+  core.check_quorum = true;
+  swarm.segment_bytes = 4 << 10 << random.Below(4);
+  swarm.clients = static_cast<int>(1 + random.Below(2));
+  swarm.think_time = Ms(int64_t{5} << random.Below(6));
+  swarm.idle_interval = Ms(static_cast<int64_t>(200 + random.Below(600)));
+  swarm.idle_time = Ms(static_cast<int64_t>(100 + random.Below(900)));
+  if (random.Bernoulli(0.6))
+    swarm.groups_interval = Ms(static_cast<int64_t>(50 + random.Below(500)));
+  if (random.Bernoulli(0.4))
+    swarm.damage_interval = Ms(static_cast<int64_t>(100 + random.Below(600)));
+  if (random.Bernoulli(0.2))
+    swarm.wipe_interval = Ms(static_cast<int64_t>(200 + random.Below(800)));
+}
+
 constexpr std::array kProfiles = {
     Profile{.name = "default",
             .what = "any mix of faults; one run in six without",
@@ -281,6 +303,14 @@ constexpr std::array kProfiles = {
             .machines = true,
             .membership = true,
             .tune = SlowMachines},
+    Profile{.name = "host",
+            .what = "hosts of several groups over one log, which sleep, come and go",
+            .network = true,
+            .machines = true,
+            .disks = true,
+            .load = true,
+            .certain = false,
+            .tune = Hosts},
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 //
 //   raft_sim --seeds=1000 --first-seed=1
 //   raft_sim --seeds=1 --first-seed=4711 --trace
+//   raft_sim --profile=host --seeds=1000    # hosts of several groups each
 //   raft_sim --profile=list
 //
 // Exit codes: 0 nothing found, 1 an invariant broke, 2 bad arguments.
@@ -23,6 +24,7 @@
 #include "absl/time/time.h"
 #include "raft/sim/campaign.h"
 #include "raft/sim/catch_mutation.h"
+#include "raft/sim/host_mutations.h"
 #include "raft/sim/mutations.h"
 #include "raft/sim/run_diagram.h"
 #include "raft/sim/sim_cluster.h"
@@ -62,6 +64,11 @@ void NoteRun(const RunOptions& options) {
 Mutation MutationOf(const std::string& name) {
   const MutationInfo* info = FindMutation(name);
   return info == nullptr ? Mutation::kNone : info->mutation;
+}
+
+HostMutation HostMutationOf(const std::string& name) {
+  const HostMutationInfo* info = FindHostMutation(name);
+  return info == nullptr ? HostMutation::kNone : info->mutation;
 }
 
 void PrintText(const RunOptions& options, const RunResult& result) {
@@ -123,7 +130,8 @@ int Run(const Flags& flags) {
     RunOptions options{.seed = flags.first_seed + i,
                        .nodes = flags.nodes,
                        .profile = flags.profile,
-                       .mutation = MutationOf(flags.mutation)};
+                       .mutation = MutationOf(flags.mutation),
+                       .host_mutation = HostMutationOf(flags.mutation)};
     if (flags.profile == "mix") options = MixedRun(options.seed, options.mutation);
     options.trace = flags.trace;
     options.coverage = &campaign.coverage();
@@ -178,10 +186,13 @@ int Main(int argc, char** argv) {
   bool failover = false;
   app.add_flag("--failover", failover,
                "Crash at least 10,000 leaders of a healthy group, print how long none led");
-  std::vector<std::string> mutations = {"none", "all"};
+  std::vector<std::string> mutations = {"none", "all", "hosts"};
   for (const MutationInfo& info : Mutations()) mutations.emplace_back(info.name);
-  app.add_option("--mutation", flags.mutation,
-                 "Plant this defect, to see it found; all: find each, print how many seeds it took")
+  for (const HostMutationInfo& info : HostMutations()) mutations.emplace_back(info.name);
+  app.add_option(
+         "--mutation", flags.mutation,
+         "Plant this defect, to see it found; all: find each, print how many seeds it took; "
+         "hosts: the same of those of hosts (host-...), which need --profile=host")
       ->capture_default_str()
       ->check(CLI::IsMember(mutations));
   try {
@@ -190,7 +201,8 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (flags.profile == "list") return ListProfiles();
-  const bool all = flags.mutation == "all";
+  const bool hosts = flags.mutation == "hosts";
+  const bool all = flags.mutation == "all" || hosts;
   if (failover) {
     flags.profile = "failover";
     // Each sees some eighty crashes.
@@ -200,7 +212,7 @@ int Main(int argc, char** argv) {
   if (all) {
     const CatchOptions options{
         .first_seed = flags.first_seed, .max_seeds = flags.seeds, .json = flags.json};
-    return CatchAllMutations(options) ? 0 : 1;
+    return (hosts ? CatchAllHostMutations(options) : CatchAllMutations(options)) ? 0 : 1;
   }
   return Run(flags);
 }

@@ -8,12 +8,11 @@
 
 namespace keelson::raft::sim {
 
-SimClient::SimClient(uint64_t id, SimWorld& world,
-                     const std::vector<std::unique_ptr<SimNode>>& nodes, History& history,
-                     ClientLog& log, const Swarm& swarm)
+SimClient::SimClient(uint64_t id, SimWorld& world, std::vector<SimMember*> members,
+                     History& history, ClientLog& log, const Swarm& swarm)
     : id_(id),
       world_(world),
-      nodes_(nodes),
+      nodes_(std::move(members)),
       history_(history),
       log_(log),
       swarm_(swarm),
@@ -63,7 +62,7 @@ void SimClient::BeginWrite() {
 
 void SimClient::TryWrite(const Began& began, const KvCommand& command, bool first_try) {
   const uint64_t attempt = ++operation_;
-  SimNode& node = RandomNode();
+  SimMember& node = RandomNode();
   world_.Trace("write", {id_, command.sequence, node.id(), first_try});
   node.Write(
       command,
@@ -103,7 +102,7 @@ void SimClient::TryWrite(const Began& began, const KvCommand& command, bool firs
 
 void SimClient::BeginRead() {
   const uint64_t attempt = ++operation_;
-  SimNode& node = RandomNode();
+  SimMember& node = RandomNode();
   const std::string key = RandomKey();
   const Began began{.revision = history_.Begin(), .call = log_.BeginRead(key)};
   world_.Trace("read", {id_, node.id()});
@@ -120,7 +119,7 @@ void SimClient::BeginRead() {
   });
 }
 
-void SimClient::WriteOnce(SimNode& node, std::function<void(Index)> done) {
+void SimClient::WriteOnce(SimMember& node, std::function<void(Index)> done) {
   ++sequence_;
   const KvCommand command{.client = id_,
                           .sequence = sequence_,

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,7 +12,7 @@
 #include "base/random.h"
 #include "raft/sim/client_log.h"
 #include "raft/sim/history.h"
-#include "raft/sim/sim_node.h"
+#include "raft/sim/sim_member.h"
 #include "raft/sim/sim_world.h"
 #include "raft/sim/swarm.h"
 
@@ -22,8 +21,8 @@ namespace keelson::raft::sim {
 class SimClient {
  public:
   // All borrowed; they outlive the client.
-  SimClient(uint64_t id, SimWorld& world, const std::vector<std::unique_ptr<SimNode>>& nodes,
-            History& history, ClientLog& log, const Swarm& swarm);
+  SimClient(uint64_t id, SimWorld& world, std::vector<SimMember*> members, History& history,
+            ClientLog& log, const Swarm& swarm);
 
   // Works until Stop.
   void Start() { NextOperation(); }
@@ -38,7 +37,7 @@ class SimClient {
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
   // A write through `node` that calls `done` when it succeeded; once.
-  void WriteOnce(SimNode& node, std::function<void(Index)> done);
+  void WriteOnce(SimMember& node, std::function<void(Index)> done);
 
  private:
   void NextOperation();
@@ -53,11 +52,11 @@ class SimClient {
   void BeginRead();
   void Finish();  // the operation is over, whatever came of it
   std::string RandomKey();
-  SimNode& RandomNode() { return *nodes_[random_.Below(nodes_.size())]; }
+  SimMember& RandomNode() { return *nodes_[random_.Below(nodes_.size())]; }
 
   const uint64_t id_;
   SimWorld& world_;
-  const std::vector<std::unique_ptr<SimNode>>& nodes_;
+  const std::vector<SimMember*> nodes_;
   History& history_;
   ClientLog& log_;
   const Swarm& swarm_;

@@ -6,6 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/check.h"
+#include "raft/sim/counted_faults.h"
+#include "raft/sim/host_cluster.h"
+#include "raft/sim/host_mutations.h"
 #include "raft/sim/mutations.h"
 
 namespace keelson::raft::sim {
@@ -46,6 +49,10 @@ std::string ReplayCommand(const RunOptions& options) {
       options.mutation == Mutation::kNone
           ? ""
           : absl::StrCat(" --mutation=", FindMutation(options.mutation).name),
+      options.host_mutation == HostMutation::kNone
+          ? ""
+          : absl::StrCat(" --mutation=",
+                         HostMutations()[static_cast<size_t>(options.host_mutation) - 1].name),
       " --trace");
 }
 
@@ -60,7 +67,16 @@ RunOptions MixedRun(uint64_t seed, Mutation mutation) {
 
 RunResult RunSeed(const RunOptions& options) {
   PlantMutation(options.mutation);
+  PlantMutation(options.host_mutation);
+  const Swarm swarm = SwarmOf(options);
+  if (swarm.groups > 0) return HostCluster(options, swarm, StickinessOf(swarm)).Run();
   return SimCluster(options).Run();
+}
+
+std::vector<SimMember*> SimCluster::AllMembers() const {
+  std::vector<SimMember*> members;
+  for (const auto& node : nodes_) members.push_back(node.get());
+  return members;
 }
 
 SimCluster::SimCluster(const RunOptions& options)
@@ -119,7 +135,7 @@ SimCluster::SimCluster(const RunOptions& options)
                                                     .nodes = nodes_,
                                                     .swarm = swarm_});
   Connect();
-  load_ = std::make_unique<Load>(world_, nodes_, history_, client_log_, swarm_);
+  load_ = std::make_unique<Load>(world_, AllMembers(), history_, client_log_, swarm_);
 }
 
 SimCluster::~SimCluster() = default;
@@ -265,7 +281,7 @@ void SimCluster::CheckLiveness() {
     return invariants_.Fail("LIVE", "an entry stays uncommitted, or a peer is probed for ever");
   }
   // The write may be lost with a leadership that ends just now: as any client, try again.
-  SimClient probe(1000, world_, nodes_, history_, client_log_, swarm_);
+  SimClient probe(1000, world_, AllMembers(), history_, client_log_, swarm_);
   Index revision = 0;
   for (size_t i = 0; i < 10 && revision == 0; ++i) {
     const std::vector<NodeId> members = Members();
@@ -346,32 +362,8 @@ void SimCluster::AskForStatus() {
 FaultCounts SimCluster::Faults() const {
   FaultCounts faults = nemesis_->counts();
   faults.Merge(load_->counts());
-  const SimNetwork::Counters& network = network_.counters();
-  faults.Add(Fault::kDrop, network.dropped);
-  faults.Add(Fault::kBurstLoss, network.burst_lost);
-  faults.Add(Fault::kDuplicate, network.duplicated);
-  faults.Add(Fault::kOvertaking, network.overtakings);
-  faults.Add(Fault::kReplay, network.replayed);
-  faults.Add(Fault::kCorruption, network.corrupted);
-  faults.Add(Fault::kReset, network.resets);
-  faults.Add(Fault::kBandwidth, network.queued);
-  faults.Add(Fault::kSnapshotFailure, network.snapshots_failed);
-  for (const auto& node : nodes_) {
-    const SimFileSystem::Counters disk = node->disk().counters();
-    const auto errors = [&disk](SimOperation operation) {
-      return disk.injected_errors[static_cast<size_t>(operation)];
-    };
-    faults.Add(Fault::kReadError, errors(SimOperation::kRead));
-    faults.Add(Fault::kWriteError, errors(SimOperation::kWrite));
-    faults.Add(Fault::kSyncError, errors(SimOperation::kSync));
-    faults.Add(Fault::kDirectorySyncError, errors(SimOperation::kSyncDirectory));
-    faults.Add(Fault::kNoSpace, disk.no_space);
-    faults.Add(Fault::kSlowDisk, disk.slow_operations);
-    faults.Add(Fault::kLostWrite, disk.writes_lost);
-    faults.Add(Fault::kTornWrite, disk.writes_torn);
-    faults.Add(Fault::kLostName, disk.names_lost);
-    faults.Add(Fault::kBitRot, disk.bits_flipped);
-  }
+  AddNetworkFaults(network_.counters(), faults);
+  for (const auto& node : nodes_) AddDiskFaults(node->disk().counters(), faults);
   return faults;
 }
 

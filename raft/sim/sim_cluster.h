@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "raft/internal/host_mutation.h"
 #include "raft/internal/mutation.h"
 #include "raft/sim/client_log.h"
 #include "raft/sim/conduct.h"
@@ -41,10 +42,12 @@ struct RunOptions {
   int nodes = 3;
   std::string profile = "default";
   bool trace = false;
-  Mutation mutation = Mutation::kNone;  // a planted defect; needs a program with defects in it
-  std::optional<Swarm> swarm = {};      // else drawn from the seed
-  Coverage* coverage = nullptr;         // may be null; hears of the run
-  RunDiagram* diagram = nullptr;        // the same
+  // A planted defect; needs a program with defects in it.
+  Mutation mutation = Mutation::kNone;
+  HostMutation host_mutation = HostMutation::kNone;
+  std::optional<Swarm> swarm = {};  // else drawn from the seed
+  Coverage* coverage = nullptr;     // may be null; hears of the run
+  RunDiagram* diagram = nullptr;    // the same
 };
 
 struct RunResult {
@@ -61,6 +64,8 @@ struct RunResult {
   uint64_t crashes = 0;
   uint64_t partitions = 0;
   uint64_t losses = 0;            // of durable data, that a node found out
+  uint64_t groups = 1;            // there have been
+  uint64_t sleeps = 0;            // how often a member of one fell asleep
   std::vector<double> failovers;  // see Nemesis
   FaultCounts faults;
   uint64_t keys_checked = 0;   // for linearizability, without revisions
@@ -108,6 +113,7 @@ class SimCluster {
   void AskForStatus();
   // `id` is, for some time.
   void WatchClosely(NodeId id);
+  [[nodiscard]] std::vector<SimMember*> AllMembers() const;
   [[nodiscard]] FaultCounts Faults() const;
   [[nodiscard]] uint64_t Losses() const;
   RunResult Result() const;

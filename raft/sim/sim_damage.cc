@@ -131,6 +131,23 @@ bool DamageSnapshot(SimFileSystem& disk, const std::string& dir, Random& random,
   return true;
 }
 
+void WipeFolder(SimFileSystem& disk, const std::string& dir) {
+  const auto must = [](const absl::Status& status) {
+    KEELSON_CHECK(status.ok()) << status.ToString();
+  };
+  const absl::StatusOr<std::vector<std::string>> names = disk.List(dir);
+  must(names.status());
+  for (const std::string& name : *names) {
+    const std::string path = dir.empty() ? name : JoinPath(dir, name);
+    if (disk.List(path).ok()) {
+      WipeFolder(disk, path);
+    } else {
+      must(disk.Remove(path));
+    }
+  }
+  must(disk.SyncDirectory(dir));
+}
+
 }  // namespace
 
 bool DamageDisk(SimFileSystem& disk, const std::string& wal_dir, const std::string& snapshot_dir,
@@ -140,22 +157,6 @@ bool DamageDisk(SimFileSystem& disk, const std::string& wal_dir, const std::stri
   return DamageLog(disk, wal_dir, random, counts);
 }
 
-void WipeDisk(SimFileSystem& disk) {
-  const auto must = [](const absl::Status& status) {
-    KEELSON_CHECK(status.ok()) << status.ToString();
-  };
-  const absl::StatusOr<std::vector<std::string>> names = disk.List("");
-  must(names.status());
-  for (const std::string& name : *names) {
-    const absl::StatusOr<std::vector<std::string>> files = disk.List(name);
-    if (files.ok()) {
-      for (const std::string& file : *files) must(disk.Remove(JoinPath(name, file)));
-      must(disk.SyncDirectory(name));
-    } else {
-      must(disk.Remove(name));
-    }
-  }
-  must(disk.SyncDirectory(""));
-}
+void WipeDisk(SimFileSystem& disk) { WipeFolder(disk, ""); }
 
 }  // namespace keelson::raft::sim

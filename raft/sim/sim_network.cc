@@ -100,6 +100,7 @@ void SimNetwork::Send(NodeId from, uint64_t incarnation, std::vector<Message> me
                  {next_packet_, message.from, message.to, static_cast<uint64_t>(message.type),
                   message.term, message.log_term, message.index, message.entries.size(),
                   message.commit, message.reject, message.reject_hint});
+    if (message.group != 0) world_.Trace("of group", {next_packet_, message.group});
     if (message.type == MessageType::kSnap) {
       SendSnapshot(from, incarnation, std::move(message));
     } else {
@@ -253,7 +254,8 @@ void SimNetwork::SendSnapshot(NodeId from, uint64_t incarnation, Message message
   absl::Duration delay = Delay(links_[{from, message.to}], 0);
   delay += Exponential(random_, faults_.snapshot_delay);
   const uint64_t id = next_transfer_++;
-  transfers_[id] = {.from = from, .incarnation = incarnation, .to = message.to};
+  transfers_[id] = {
+      .from = from, .incarnation = incarnation, .to = message.to, .group = message.group};
   if (random_.Bernoulli(faults_.snapshot_failure)) {
     world_.After(delay, [this, id] { EndTransfer(id, false); });
     return;
@@ -276,10 +278,7 @@ void SimNetwork::DeliverSnapshot(uint64_t id, const Message& message) {
   // The stream breaks with its sender.
   const bool connected = sender.attached && sender.incarnation == transfer->second.incarnation &&
                          LinkUp(message.from, message.to);
-  const bool ok =
-      connected && CopySnapshot(*sender.endpoint.snapshots, *receiver.endpoint.snapshots,
-                                message.snapshot->metadata.index, message.snapshot->metadata.term)
-                       .ok();
+  const bool ok = connected && CopySnapshotOf(message, sender.endpoint, receiver.endpoint).ok();
   world_.Trace("snapshot", {message.from, message.to, message.snapshot->metadata.index, ok});
   if (ok) {
     // Through the world, so that the time the disk took has passed when it arrives.
@@ -299,9 +298,8 @@ void SimNetwork::EndTransfer(uint64_t id, bool ok) {
   const Transfer transfer = found->second;
   transfers_.erase(found);
   ++(ok ? counters_.snapshots_delivered : counters_.snapshots_failed);
-  world_.After(Delay(links_[{transfer.to, transfer.from}], 0), [this, transfer, ok] {
-    ReportSnapshot(transfer.from, transfer.incarnation, transfer.to, ok);
-  });
+  world_.After(Delay(links_[{transfer.to, transfer.from}], 0),
+               [this, transfer, ok] { ReportSnapshot(transfer, ok); });
 }
 
 void SimNetwork::ReportUnreachable(NodeId node, uint64_t incarnation, NodeId peer) {
@@ -310,10 +308,23 @@ void SimNetwork::ReportUnreachable(NodeId node, uint64_t incarnation, NodeId pee
   state.endpoint.sink->ReportUnreachable(peer);
 }
 
-void SimNetwork::ReportSnapshot(NodeId node, uint64_t incarnation, NodeId peer, bool ok) {
-  const NodeState& state = nodes_[node];
-  if (!state.attached || state.incarnation != incarnation || state.endpoint.sink == nullptr) return;
-  state.endpoint.sink->ReportSnapshot(peer, ok);
+void SimNetwork::ReportSnapshot(const Transfer& transfer, bool ok) {
+  const NodeState& state = nodes_[transfer.from];
+  if (!state.attached || state.incarnation != transfer.incarnation) return;
+  if (state.endpoint.sink == nullptr) return;
+  state.endpoint.sink->ReportGroupSnapshot(transfer.group, transfer.to, ok);
+}
+
+absl::Status SimNetwork::CopySnapshotOf(const Message& message, const Endpoint& from,
+                                        const Endpoint& to) {
+  const SnapshotMetadata& metadata = message.snapshot->metadata;
+  if (!from.snapshots_of) {
+    return CopySnapshot(*from.snapshots, *to.snapshots, metadata.index, metadata.term);
+  }
+  const auto source = from.snapshots_of(message.group);
+  const auto target = to.snapshots_of(message.group);
+  if (source == nullptr || target == nullptr) return absl::NotFoundError("no such group");
+  return CopySnapshot(*source, *target, metadata.index, metadata.term);
 }
 
 }  // namespace keelson::raft::sim

@@ -48,6 +48,8 @@ class SimNetwork {
   struct Endpoint {
     MessageSink* sink = nullptr;
     SnapshotStore* snapshots = nullptr;
+    // In its place on a host of many groups; null when there is none of that group.
+    std::function<std::shared_ptr<SnapshotStore>(GroupId)> snapshots_of = {};
     Executor* background = nullptr;  // stores received snapshots
     // False when the process can do nothing any more though it is still attached (its power
     // has just been cut): what it sends is not sent.
@@ -142,6 +144,7 @@ class SimNetwork {
     NodeId from = kNoNode;
     uint64_t incarnation = 0;  // of the sender
     NodeId to = kNoNode;
+    GroupId group = 0;
   };
 
   void Send(NodeId from, uint64_t incarnation, std::vector<Message> messages);
@@ -160,7 +163,9 @@ class SimNetwork {
   bool Arrives(NodeId from, NodeId to, uint64_t incarnation, absl::Duration sent);
   absl::Duration Delay(Link& link, uint64_t bytes);
   void ReportUnreachable(NodeId node, uint64_t incarnation, NodeId peer);
-  void ReportSnapshot(NodeId node, uint64_t incarnation, NodeId peer, bool ok);
+  void ReportSnapshot(const Transfer& transfer, bool ok);
+  // Copies the snapshot that `message` is about to its receiver.
+  absl::Status CopySnapshotOf(const Message& message, const Endpoint& from, const Endpoint& to);
 
   SimWorld& world_;
   Random random_;

@@ -26,6 +26,7 @@
 #include "raft/sim/kv_machine.h"
 #include "raft/sim/log_view.h"
 #include "raft/sim/sim_executor.h"
+#include "raft/sim/sim_member.h"
 #include "raft/sim/sim_network.h"
 #include "raft/sim/sim_wal.h"
 #include "raft/sim/sim_world.h"
@@ -44,7 +45,7 @@ enum class CrashKind : uint8_t {
 // What was done to a node's log.
 enum class DiskStep : uint8_t { kRecovered = 0, kCompacted = 1 };
 
-class SimNode final : public Observer {
+class SimNode final : public SimMember, public Observer {
  public:
   struct Options {
     NodeId id = kNoNode;
@@ -124,19 +125,17 @@ class SimNode final : public Observer {
   // Asks the node for its whole status, which goes to the checker when the loop answers.
   void RequestStatus();
 
-  // Proposes. `done` with the revision when the command has taken effect here; `refused` when
-  // it certainly never will. Neither is called after a crash, or when nothing is known.
   void Write(const KvCommand& command, std::function<void(Index)> done,
-             std::function<void()> refused);
-  // A linearizable read: `done` with the value (null: no such key) and the revision seen.
+             std::function<void()> refused) override;
   void Read(const std::string& key, absl::Duration timeout,
-            std::function<void(const KvValue*, Index)> done);
+            std::function<void(const KvValue*, Index)> done) override;
 
-  // Null unless running.
-  [[nodiscard]] Node* node() const { return process_ == nullptr ? nullptr : process_->node.get(); }
-  [[nodiscard]] const KvState& state() const { return process_->machine->state(); }
+  [[nodiscard]] Node* node() const override {
+    return process_ == nullptr ? nullptr : process_->node.get();
+  }
+  [[nodiscard]] const KvState& state() const override { return process_->machine->state(); }
   [[nodiscard]] SimFileSystem& disk() { return disk_; }
-  [[nodiscard]] NodeId id() const { return options_.id; }
+  [[nodiscard]] NodeId id() const override { return options_.id; }
   // From here on its disk and threads are without faults.
   void Calm();
   // When what its threads do now, or the pause, will be over.

@@ -12,6 +12,10 @@ SimWal::SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered
       disk_(disk),
       invariants_(invariants),
       on_compacted_(std::move(on_compacted)) {
+  Begin(recovered);
+}
+
+void SimWal::Begin(const Recovered& recovered) {
   ResetTo(recovered.start);
   (void)disk_.written.Append(recovered.entries);  // Consecutive: Wal::Open promises it.
   disk_.written_state = recovered.hard_state;
@@ -68,10 +72,13 @@ absl::Status SimWal::Append(const Batch& batch) {
 
 absl::StatusOr<SyncToken> SimWal::Sync() {
   absl::StatusOr<SyncToken> token = wal_->Sync();
-  if (!token.ok()) return token;
+  if (token.ok()) NoteSync();
+  return token;
+}
+
+void SimWal::NoteSync() {
   invariants_.OnSync(node_);
   disk_.MarkSynced();
-  return token;
 }
 
 absl::Status SimWal::Compact(const SnapshotMetadata& start) {

@@ -23,9 +23,13 @@ class SimWal final : public Wal {
   // as if the segment ended just there.
   void LeaveNoRoomFor(Index index, Term term) { no_room_for_ = {index, term}; }
   void LeaveRoom() { no_room_for_ = {}; }
+  // The log is now as `recovered`, durably.
+  void Begin(const Recovered& recovered);
 
   absl::Status Append(const Batch& batch) override;
   absl::StatusOr<SyncToken> Sync() override;
+  // All that was written is durable now.
+  void NoteSync();
   absl::Status Compact(const SnapshotMetadata& start) override;
   Stats GetStats() const override { return wal_->GetStats(); }
 

@@ -218,7 +218,11 @@ Swarm DrawSwarm(Random random, int nodes, const Profile& profile) {
   swarm.nodes = nodes;
   Random sizes = random.Stream("sizes");
   DrawSizes(sizes, swarm);
-  if (!profile.certain && random.Below(6) == 0) return swarm;
+  Random tuning = random.Stream("tuning");
+  if (!profile.certain && random.Below(6) == 0) {
+    if (profile.tune != nullptr) profile.tune(tuning, swarm);
+    return swarm;
+  }
   swarm.safety_time = absl::Milliseconds(random.Between(1500, 4000));
   const auto draw = [&](bool wanted, const char* label, void (*group)(Chance&, Swarm&)) {
     if (!wanted) return;
@@ -233,7 +237,6 @@ Swarm DrawSwarm(Random random, int nodes, const Profile& profile) {
   draw(profile.load, "load", DrawLoad);
   // Clients ask members; a leader on its way out of the membership is none that they know.
   if (swarm.membership_interval > absl::ZeroDuration()) swarm.node.core.forward_proposals = true;
-  Random tuning = random.Stream("tuning");
   if (profile.tune != nullptr) profile.tune(tuning, swarm);
   if (swarm.wild_clocks) swarm.node.core.heartbeat_ticks = 1;
   return swarm;
@@ -245,10 +248,11 @@ std::string Describe(const Swarm& swarm) {
   };
   const SimNetwork::Faults& network = swarm.network;
   return absl::StrCat(
-      "nodes=", swarm.nodes, "+", swarm.spares, " safety=", time(swarm.safety_time),
-      " drop=", network.drop, " duplicate=", network.duplicate, " reorder=", network.reorder,
-      " tail=", time(network.mean_tail), " burst=", network.burst, " reset=", network.reset,
-      " replay=", network.replay, " bandwidth=", network.bytes_per_second,
+      "nodes=", swarm.nodes, "+", swarm.spares,
+      swarm.groups == 0 ? "" : absl::StrCat(" groups=", swarm.groups),
+      " safety=", time(swarm.safety_time), " drop=", network.drop, " duplicate=", network.duplicate,
+      " reorder=", network.reorder, " tail=", time(network.mean_tail), " burst=", network.burst,
+      " reset=", network.reset, " replay=", network.replay, " bandwidth=", network.bytes_per_second,
       " partitions=", time(swarm.partition_interval), " clogs=", time(swarm.clog_interval),
       " crashes=", time(swarm.crash_interval), " power=", swarm.power_share,
       " cuts=", swarm.cut_share, " ambush=", swarm.ambush, " private=", swarm.private_leaders,

@@ -22,7 +22,9 @@ namespace keelson::raft::sim {
 // Mean times between faults; zero switches a fault off.
 struct Swarm {
   int nodes = 3;
-  int spares = 0;                                 // machines that are no members at first
+  int spares = 0;  // machines that are no members at first
+  // Groups at first on hosts of many (HostCluster); 0: one group, of members that have a machine each.
+  int groups = 0;
   absl::Duration safety_time = absl::Seconds(3);  // with faults; then everything heals
 
   Node::Options node;
@@ -65,6 +67,7 @@ struct Swarm {
   absl::Duration swizzle_interval;     // links clog one by one, and open in another order
   absl::Duration transfer_interval;    // leadership is asked to move, or a node to campaign
   absl::Duration membership_interval;  // a change of the membership is proposed
+  absl::Duration groups_interval;      // with `groups`: a group comes or goes
   absl::Duration bad_sync_interval;    // a sync of a random node fails, and power soon after
   absl::Duration full_disk_interval;   // a random node's disk fills up for a while
   absl::Duration full_disk_time = absl::Milliseconds(500);
