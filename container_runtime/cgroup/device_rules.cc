@@ -241,8 +241,8 @@ absl::StatusOr<std::vector<DeviceWrite>> DeviceWrites(const DevicePolicy& presen
   KEELSON_ASSIGN_OR_RETURN(const V1State to, StateOf(wanted));
   std::vector<DeviceWrite> writes;
   if (from.allow_by_default || to.allow_by_default) {
-    // A cgroup that allows by default lists its exceptions nowhere, so start afresh.
-    if (to.allow_by_default && to.exceptions.empty() && from.allow_by_default) return writes;
+    // A cgroup that allows by default lists its exceptions nowhere, so start afresh, also from what looks
+    // like the same.
     writes.push_back({to.allow_by_default, "a"});
     from = {.allow_by_default = to.allow_by_default};
   }

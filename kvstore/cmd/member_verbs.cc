@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -153,9 +154,21 @@ bool HasUrls(const etcdserverpb::Member& member, std::vector<std::string> urls) 
   return theirs == urls;
 }
 
+// After an election the members must have been connected for some seconds before one may be added.
+absl::StatusOr<etcdserverpb::MemberAddResponse> AddWhenHealthy(
+    Session& session, const etcdserverpb::MemberAddRequest& request, absl::Time deadline) {
+  while (true) {
+    auto added = session.client->MemberAdd(request);
+    const bool later = added.status().message() == "etcdserver: unhealthy cluster";
+    if (!later || absl::Now() > deadline) return added;
+    absl::SleepFor(kPromotionPause);
+  }
+}
+
 // Adds the successor as a learner, or finds the one that an earlier try added.
 Outcome AddSuccessor(Context& context, Session& session, const std::string& name,
-                     const std::vector<std::string>& urls, etcdserverpb::Member* successor) {
+                     const std::vector<std::string>& urls, absl::Time deadline,
+                     etcdserverpb::Member* successor) {
   const auto members = session.client->MemberList();
   if (!members.ok()) return Fail(members.status());
   etcdserverpb::MemberAddResponse answer;
@@ -168,7 +181,7 @@ Outcome AddSuccessor(Context& context, Session& session, const std::string& name
     etcdserverpb::MemberAddRequest request;
     for (const std::string& url : urls) request.add_peerurls(url);
     request.set_islearner(true);
-    auto added = session.client->MemberAdd(request);
+    auto added = AddWhenHealthy(session, request, deadline);
     if (!added.ok()) return Fail(added.status());
     answer = *std::move(added);
     Outcome outcome = session.printer->MemberAdd(answer);
@@ -218,14 +231,15 @@ Outcome RunReplace(Context& context, const MemberArguments& arguments) {
     outcome = Fail(Exit::kBadArguments, "--timeout needs a duration such as 10m");
   }
   if (outcome.exit == Exit::kOk) outcome = context.Open(&session);
+  const absl::Time deadline = absl::Now() + timeout;
   etcdserverpb::Member successor;
   if (outcome.exit == Exit::kOk) {
-    outcome = AddSuccessor(context, session, arguments.words[1], urls, &successor);
+    outcome = AddSuccessor(context, session, arguments.words[1], urls, deadline, &successor);
   }
   if (outcome.exit == Exit::kOk && successor.id() == id) {
     outcome = Fail(Exit::kBadArguments, "the old member has these peer URLs itself");
   }
-  if (outcome.exit == Exit::kOk) outcome = Promote(session, successor, absl::Now() + timeout);
+  if (outcome.exit == Exit::kOk) outcome = Promote(session, successor, deadline);
   if (outcome.exit != Exit::kOk) return outcome;
   const auto removed = session.client->MemberRemove(id);
   if (!removed.ok()) return Fail(removed.status());

@@ -19,7 +19,7 @@ INIT = os.path.abspath("partition/boot/testing/init")
 MISSING = vm.missing()
 if MISSING:
     print(f"SKIPPED ALL: needs the packages {', '.join(MISSING)}")
-KERNEL = None if MISSING else vm.kernel(TMP)
+KERNEL = None if MISSING else vm.kernel()
 
 
 def slotctl(*arguments):

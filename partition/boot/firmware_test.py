@@ -21,7 +21,7 @@ REFUSED = "No bootable option or device was found"
 MISSING = vm.missing()
 if MISSING:
     print(f"SKIPPED ALL: needs the packages {', '.join(MISSING)}")
-KERNEL = None if MISSING else vm.kernel(TMP)
+KERNEL = None if MISSING else vm.kernel()
 
 
 def slotctl(*arguments):

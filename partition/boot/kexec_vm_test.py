@@ -17,7 +17,7 @@ INIT = os.path.abspath("partition/boot/testing/kexec_init")
 MISSING = vm.missing()
 if MISSING:
     print(f"SKIPPED ALL: needs the packages {', '.join(MISSING)}")
-KERNEL = None if MISSING else vm.kernel(TMP)
+KERNEL = None if MISSING else vm.kernel()
 
 
 @unittest.skipIf(KERNEL is None, "something is missing")

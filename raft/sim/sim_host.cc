@@ -57,6 +57,7 @@ class SimHost::Listener final : public Observer {
  public:
   Listener(SimHost& host, GroupId group) : host_(host), group_(group) {}
   void On(NodeId self, const Event& event) override { host_.OnEvent(group_, self, event); }
+  void OnTrace(NodeId self, const TraceEvent& step) override { host_.OnTrace(group_, self, step); }
 
  private:
   SimHost& host_;
@@ -499,10 +500,18 @@ void SimHost::RequestStatus(GroupId group) {
 
 void SimHost::OnEvent(GroupId group, NodeId self, const Event& event) {
   // A view of its own for each member: there are at most nine hosts.
+  sleeps_ += std::holds_alternative<event::FellAsleep>(event) ? 1 : 0;
+  env_.group_of(group).invariants.OnEvent(self, event);
+  Spread(group, self, event);
+}
+
+void SimHost::OnTrace(GroupId group, NodeId self, const TraceEvent& step) {
+  Spread(group, self, step);
+}
+
+void SimHost::Spread(GroupId group, NodeId self, const AnyEvent& event) {
   env_.world.Trace("event", {group * 10 + self, event.index()});
   SimGroup& known = env_.group_of(group);
-  sleeps_ += std::holds_alternative<event::FellAsleep>(event) ? 1 : 0;
-  known.invariants.OnEvent(self, event);
   known.conduct.OnEvent(self, event);
   known.wire.OnEvent(self, event, env_.world.now());
 }

@@ -19,6 +19,7 @@
 #include "base/testing/sim_file_system.h"
 #include "raft/host.h"
 #include "raft/internal/shared_wal.h"
+#include "raft/internal/trace.h"
 #include "raft/observer.h"
 #include "raft/sim/client_log.h"
 #include "raft/sim/conduct.h"
@@ -137,6 +138,8 @@ class SimHost {
   void OnFound(Process& process, GroupId group, const Wal::Recovered& log);
   void OnBeganAnew(Process& process, GroupId group, const Wal::Recovered& now);
   void OnEvent(GroupId group, NodeId self, const Event& event);
+  void OnTrace(GroupId group, NodeId self, const TraceEvent& step);
+  void Spread(GroupId group, NodeId self, const AnyEvent& event);
   // Makes what is missing, and removes what is too much, now and again.
   void Reconcile();
   void Create(GroupId group);

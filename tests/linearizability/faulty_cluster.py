@@ -20,6 +20,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cluster"))
 from cluster import Cluster, ClusterError, Member  # noqa: E402
 
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # where mkfs.ext4 is, also for tests with a narrow path
+
 MARK = "KEELSON_PRIVATE_WORLD"
 SUBNET = "10.86.0"
 DISK_MIB = 768

@@ -393,8 +393,7 @@ void ClientConnection::OnReadable() {
 bool ClientConnection::Flush() {
   if (!failed_) {
     const Output::Result result = output_.Write(session_, *socket_, context_->output);
-    // Before the end of the handshake TLS takes nothing.
-    begun_ |= result != Output::Result::kClogged || !socket_->write_wants_read();
+    begun_ |= socket_->takes_bytes();
     if (result == Output::Result::kFailed) Fail(socket_->Why());
   }
   if (!output_.clogged()) kept_.clear();

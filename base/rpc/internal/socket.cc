@@ -70,6 +70,7 @@ class TlsSocket final : public Socket {
   }
   bool read_wants_write() const override { return read_wants_write_; }
   bool write_wants_read() const override { return write_wants_read_; }
+  bool takes_bytes() const override { return greeted_; }
   int fd() const override { return fd_.get(); }
   std::string Why() const override { return why_; }
   std::shared_ptr<const PeerCertificate> Certificate() const override {

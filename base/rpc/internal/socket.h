@@ -34,6 +34,8 @@ class Socket {
   [[nodiscard]] virtual bool read_wants_write() const { return false; }
   // Whether the last Write waits for something to read; TLS does until the handshake is done.
   [[nodiscard]] virtual bool write_wants_read() const { return false; }
+  // Whether what is written may reach the other side; TLS holds it back until the handshake is done.
+  [[nodiscard]] virtual bool takes_bytes() const { return true; }
   // Why it is closed, for people; "" while it is not.
   [[nodiscard]] virtual std::string Why() const = 0;
   // That of the other side, if it was verified.

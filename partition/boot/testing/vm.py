@@ -3,22 +3,23 @@
 Everything is a file of the test's own folder; no privilege is needed.
 """
 
-import glob
 import os
-import pwd
 import re
 import shutil
 import struct
 import subprocess
+import sys
 import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/vm"))
+from kernel import Kernel, Unavailable  # noqa: E402
 
 OVMF = "/usr/share/OVMF"
 LOADER = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 ESP_OFFSET = 1 << 20
-PEERS = {"qemu-system-x86_64": "qemu-system-x86", "mformat": "mtools", "dpkg-deb": "dpkg", "apt-get": "apt"}
+PEERS = {"qemu-system-x86_64": "qemu-system-x86", "mformat": "mtools"}
 FILES = {f"{OVMF}/OVMF_CODE_4M.fd": "ovmf", LOADER: "systemd-boot-efi"}
-KERNEL_PACKAGE = "linux-image-cloud-amd64"
 
 
 def missing():
@@ -34,31 +35,16 @@ def run(*command, **options):
     return result.stdout
 
 
-def kernel(folder):
-    """Debian's cloud kernel, unpacked and never installed; None, said aloud, where it cannot be had.
-
-    $KEELSON_TEST_KERNEL names another one. Packages in ~/.cache/keelson/vm save the download.
-    """
+def kernel():
+    """Debian's cloud kernel, from a cache; None, said aloud, where it cannot be had. $KEELSON_TEST_KERNEL names
+    another one."""
     if os.environ.get("KEELSON_TEST_KERNEL"):
         return os.environ["KEELSON_TEST_KERNEL"]
-    cache = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".cache/keelson/vm")
-    packages = sorted(glob.glob(f"{cache}/linux-image-*-cloud-amd64_*.deb"))
-    if not packages:
-        depends = subprocess.run(["apt-cache", "depends", KERNEL_PACKAGE], capture_output=True, text=True).stdout
-        name = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends)
-        if name is None or subprocess.run(["apt-get", "-q", "download", name.group(1)], cwd=folder,
-                                          capture_output=True).returncode != 0:
-            print(f"SKIPPED ALL: the package {KERNEL_PACKAGE} cannot be fetched; $KEELSON_TEST_KERNEL may name a kernel")
-            return None
-        packages = glob.glob(f"{folder}/linux-image-*.deb")
-        try:  # The next test need not fetch it again.
-            os.makedirs(cache, exist_ok=True)
-            packages = [shutil.copy(packages[0], cache)]
-        except OSError:
-            pass
-    unpacked = os.path.join(folder, "kernel")
-    run("dpkg-deb", "-x", packages[-1], unpacked)
-    return glob.glob(f"{unpacked}/boot/vmlinuz-*")[0]
+    try:
+        return Kernel.get().image
+    except Unavailable as error:
+        print(f"SKIPPED ALL: {error}; $KEELSON_TEST_KERNEL may name a kernel")
+        return None
 
 
 def initramfs(init, path, files=None):
