@@ -145,6 +145,8 @@ Outcome RunPromote(Context& context, const MemberArguments& arguments) {
 
 // ---- replace ----
 
+// Healthy members are connected long enough after this.
+constexpr absl::Duration kHealthyWithin = absl::Seconds(8);
 constexpr absl::Duration kPromotionPause = absl::Milliseconds(500);
 
 bool HasUrls(const etcdserverpb::Member& member, std::vector<std::string> urls) {
@@ -154,21 +156,25 @@ bool HasUrls(const etcdserverpb::Member& member, std::vector<std::string> urls) 
   return theirs == urls;
 }
 
-// After an election the members must have been connected for some seconds before one may be added.
+// A member may be added only while all others are there and have been for some seconds.
+bool IsUnhealthy(const absl::Status& status) {
+  return status.message() == "etcdserver: unhealthy cluster";
+}
+
 absl::StatusOr<etcdserverpb::MemberAddResponse> AddWhenHealthy(
     Session& session, const etcdserverpb::MemberAddRequest& request, absl::Time deadline) {
   while (true) {
     auto added = session.client->MemberAdd(request);
-    const bool later = added.status().message() == "etcdserver: unhealthy cluster";
-    if (!later || absl::Now() > deadline) return added;
+    if (!IsUnhealthy(added.status()) || absl::Now() > deadline) return added;
     absl::SleepFor(kPromotionPause);
   }
 }
 
-// Adds the successor as a learner, or finds the one that an earlier try added.
+// Adds the successor as a learner, or finds the one that an earlier try added. `refused` gets the
+// server's error.
 Outcome AddSuccessor(Context& context, Session& session, const std::string& name,
                      const std::vector<std::string>& urls, absl::Time deadline,
-                     etcdserverpb::Member* successor) {
+                     etcdserverpb::Member* successor, absl::Status* refused) {
   const auto members = session.client->MemberList();
   if (!members.ok()) return Fail(members.status());
   etcdserverpb::MemberAddResponse answer;
@@ -182,6 +188,7 @@ Outcome AddSuccessor(Context& context, Session& session, const std::string& name
     for (const std::string& url : urls) request.add_peerurls(url);
     request.set_islearner(true);
     auto added = AddWhenHealthy(session, request, deadline);
+    *refused = added.status();
     if (!added.ok()) return Fail(added.status());
     answer = *std::move(added);
     Outcome outcome = session.printer->MemberAdd(answer);
@@ -233,17 +240,28 @@ Outcome RunReplace(Context& context, const MemberArguments& arguments) {
   if (outcome.exit == Exit::kOk) outcome = context.Open(&session);
   const absl::Time deadline = absl::Now() + timeout;
   etcdserverpb::Member successor;
-  if (outcome.exit == Exit::kOk) {
-    outcome = AddSuccessor(context, session, arguments.words[1], urls, deadline, &successor);
+  if (outcome.exit != Exit::kOk) return outcome;
+  const auto add = [&](absl::Time until) {
+    absl::Status refused;
+    outcome = AddSuccessor(context, session, arguments.words[1], urls, until, &successor, &refused);
+    return refused;
+  };
+  const auto remove = [&] {
+    const auto removed = session.client->MemberRemove(id);
+    return removed.ok() ? session.printer->MemberRemove(*removed, id) : Fail(removed.status());
+  };
+  bool old_is_gone = false;
+  if (IsUnhealthy(add(std::min(deadline, absl::Now() + kHealthyWithin)))) {
+    // Somebody is away, the old one as it seems: then it has to go first.
+    if (Outcome removed = remove(); removed.exit != Exit::kOk) return removed;
+    old_is_gone = true;
+    (void)add(deadline);  // `outcome` says the same.
   }
   if (outcome.exit == Exit::kOk && successor.id() == id) {
     outcome = Fail(Exit::kBadArguments, "the old member has these peer URLs itself");
   }
   if (outcome.exit == Exit::kOk) outcome = Promote(session, successor, deadline);
-  if (outcome.exit != Exit::kOk) return outcome;
-  const auto removed = session.client->MemberRemove(id);
-  if (!removed.ok()) return Fail(removed.status());
-  return session.printer->MemberRemove(*removed, id);
+  return outcome.exit != Exit::kOk || old_is_gone ? outcome : remove();
 }
 
 using Run = Outcome (*)(Context&, const MemberArguments&);

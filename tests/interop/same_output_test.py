@@ -260,7 +260,7 @@ def mask(text, lease):
         text = text.replace("%d" % int(lease, 16), "LEASE").replace(lease, "LEASE")
     text = re.sub(r"\d+(\.\d+)?(ms|\u00b5s|s)\b(?!\))", "TIME", text)
     text = re.sub(r'("dbSize(InUse)?":|"DBSize" : )\d+', r"\1SIZE", text)
-    text = re.sub(r"\d+ kB", "SIZE", text)
+    text = re.sub(r"\d+(\.\d+)? (kB|MB)", "SIZE", text)
     text = re.sub(r"remaining\(\d+s\)", "remaining(TIME)", text)
     text = re.sub(r'("ttl":|"TTL" : )(4\d\d|500)\b', r"\1TTL", text)
     # The width of a health table follows the time.
