@@ -132,8 +132,10 @@ class Client {
   // A method of etcd's that has no function here, with one message each way: `request` and the
   // answer are protobuf's bytes. InvokeMethod (below) is this with types. `may_repeat`: it does no
   // harm twice.
-  virtual absl::StatusOr<std::string> Invoke(const std::string& /*path*/, std::string /*request*/,
-                                             bool /*may_repeat*/) {
+  virtual absl::StatusOr<std::string> Invoke(
+      const std::string& /*path*/,
+      std::string /*request*/,  // NOLINT(performance-unnecessary-value-param): others keep it
+      bool /*may_repeat*/) {
     return NoCluster();
   }
 

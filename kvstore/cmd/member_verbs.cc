@@ -54,7 +54,7 @@ Outcome ReadUrls(const MemberArguments& arguments, std::vector<std::string>* url
 // The one word of a verb, an id in hexadecimal.
 Outcome ReadId(const MemberArguments& arguments, uint64_t* id) {
   if (arguments.words.size() != 1) return Fail(Exit::kBadArguments, "member ID is not provided");
-  const Outcome outcome = ParseHexId(arguments.words.front(), id);
+  Outcome outcome = ParseHexId(arguments.words.front(), id);
   if (outcome.exit == Exit::kOk) return outcome;
   return Fail(Exit::kBadArguments,
               absl::StrCat("bad member ID arg (", outcome.error, "), expecting ID in Hex"));
