@@ -1,7 +1,5 @@
 #include "kvstore/server/maintenance_service.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -13,6 +11,7 @@
 #include "kvstore/api/maintenance.pb.h"
 #include "kvstore/bbolt/format.h"
 #include "kvstore/bbolt/writer.h"
+#include "kvstore/migrate/digest.h"
 #include "kvstore/migrate/etcd_database.h"
 #include "kvstore/store_image.h"
 
@@ -22,21 +21,6 @@ namespace {
 using etcdserverpb::SnapshotResponse;
 
 constexpr size_t kChunkBytes = 32 * 1024;  // etcd's
-
-class Sha256 {
- public:
-  Sha256() { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
-  void Add(std::string_view bytes) { EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()); }
-  std::string Take() {
-    std::string digest(32, '\0');
-    EVP_DigestFinal_ex(context_.get(), reinterpret_cast<unsigned char*>(digest.data()), nullptr);
-    return digest;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_{EVP_MD_CTX_new(),
-                                                                   &EVP_MD_CTX_free};
-};
 
 // Streams the store as a bbolt database, which is made while it is sent (kvstore.md 10.5). What a
 // slow client does not take holds up other backups, and nothing else.
