@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/openssl_free.h"
 #include "base/status.h"
 
 namespace keelson {
@@ -28,16 +29,9 @@ constexpr unsigned char kHttp2[] = {2, 'h', '2'};
 
 constexpr size_t kFileBytesMax = 1024 * 1024;
 
-template <auto kFree>
-struct Free {
-  template <typename T>
-  void operator()(T* pointer) const {
-    kFree(pointer);
-  }
-};
-using BioPtr = std::unique_ptr<BIO, Free<BIO_free_all>>;
-using X509Ptr = std::unique_ptr<X509, Free<X509_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using BioPtr = std::unique_ptr<BIO, OpenSslFree<BIO_free_all>>;
+using X509Ptr = std::unique_ptr<X509, OpenSslFree<X509_free>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, OpenSslFree<EVP_PKEY_free>>;
 
 absl::Status Invalid(std::string_view what) {
   const std::string errors = TakeTlsErrors();
@@ -172,8 +166,9 @@ std::shared_ptr<const PeerCertificate> ReadPeerCertificate(SSL* ssl) {
   for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, NID_commonName, at)) >= 0;) {
     peer->common_name = Asn1Text(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
   }
-  const std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>> names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
+  const std::unique_ptr<GENERAL_NAMES, OpenSslFree<GENERAL_NAMES_free>> names(
+      static_cast<GENERAL_NAMES*>(
+          X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
   for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
     if (name->type == GEN_DNS) peer->dns_names.push_back(Asn1Text(name->d.dNSName));

@@ -19,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "base/net/address.h"
+#include "base/openssl_free.h"
 #include "base/status.h"
 
 namespace keelson {
@@ -56,15 +57,8 @@ constexpr Suite kSuites[] = {
     {"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", ""},
 };
 
-template <auto kFree>
-struct Free {
-  template <typename T>
-  void operator()(T* pointer) const {
-    kFree(pointer);
-  }
-};
-using BioPtr = std::unique_ptr<BIO, Free<BIO_free_all>>;
-using CrlPtr = std::unique_ptr<X509_CRL, Free<X509_CRL_free>>;
+using BioPtr = std::unique_ptr<BIO, OpenSslFree<BIO_free_all>>;
+using CrlPtr = std::unique_ptr<X509_CRL, OpenSslFree<X509_CRL_free>>;
 
 // Of the subject; the last, which is the most specific one, as ReadPeerCertificate has it. Empty when
 // it has none.

@@ -7,24 +7,22 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/openssl_free.h"
 #include "base/status.h"
 #include "partition/verity/internal/sha256_pair.h"
 
 namespace keelson::partition {
 namespace {
 
-struct Free {
-  void operator()(EVP_MD* md) const { EVP_MD_free(md); }
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
+using ContextPtr = std::unique_ptr<EVP_MD_CTX, OpenSslFree<EVP_MD_CTX_free>>;
 
 }  // namespace
 
 struct BlockHasher::State {
-  std::unique_ptr<EVP_MD, Free> md;
+  std::unique_ptr<EVP_MD, OpenSslFree<EVP_MD_free>> md;
   // With the salt in it where that comes first: copying it is cheaper than to set up a context.
-  std::unique_ptr<EVP_MD_CTX, Free> start;
-  std::unique_ptr<EVP_MD_CTX, Free> work;
+  ContextPtr start;
+  ContextPtr work;
   std::string salt_behind;
   uint32_t digest_bytes = 0;
   uint32_t data_block_bytes = 0;

@@ -13,16 +13,9 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "base/openssl_free.h"
 
 namespace keelson::partition {
-
-template <auto kFree>
-struct OpenSslFree {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
 
 using BioPtr = std::unique_ptr<BIO, OpenSslFree<BIO_free_all>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpenSslFree<EVP_PKEY_free>>;
