@@ -36,7 +36,7 @@ std::string TextOf(BIO* bio) {
 }
 
 bool IsAddress(const std::string& host) {
-  in6_addr buffer;
+  in6_addr buffer{};
   return ::inet_pton(AF_INET, host.c_str(), &buffer) == 1 ||
          ::inet_pton(AF_INET6, host.c_str(), &buffer) == 1;
 }
