@@ -46,6 +46,12 @@ void Flip(SimFileSystem& disk, const std::string& path, uint64_t offset, int bit
   KEELSON_CHECK(flipped.ok()) << flipped.ToString();
 }
 
+// Draws in an order of its own: that of the draws in a call's arguments is each compiler's.
+void FlipAny(SimFileSystem& disk, const std::string& path, const Range& range, Random& random) {
+  const int bit = static_cast<int>(random.Below(8));
+  Flip(disk, path, range.first + random.Below(range.last - range.first), bit);
+}
+
 void ZeroSector(SimFileSystem& disk, const std::string& path, uint64_t sector) {
   const std::string bytes = Contents(disk, path);
   const uint64_t end = std::min<uint64_t>(bytes.size(), (sector + 1) * kSimSectorBytes);
@@ -111,8 +117,7 @@ bool DamageLog(SimFileSystem& disk, const std::string& dir, Random& random, Faul
   if (is_last && !anatomy->single.empty() && random.Bernoulli(0.5)) {
     range = anatomy->single[random.Below(anatomy->single.size())];
   }
-  Flip(disk, path, range.first + random.Below(range.last - range.first),
-       static_cast<int>(random.Below(8)));
+  FlipAny(disk, path, range, random);
   return true;
 }
 
@@ -126,7 +131,7 @@ bool DamageSnapshot(SimFileSystem& disk, const std::string& dir, Random& random,
     ZeroSector(disk, path, random.Below((size + kSimSectorBytes - 1) / kSimSectorBytes));
     counts.Add(Fault::kZeroedSector);
   } else {
-    Flip(disk, path, random.Below(size), static_cast<int>(random.Below(8)));
+    FlipAny(disk, path, {.first = 0, .last = size}, random);
   }
   return true;
 }
