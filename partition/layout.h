@@ -14,10 +14,11 @@
 //
 // Partitions lie on the disk in the order of the file, each on the next multiple of `alignment`.
 // "size" is a number with B, KiB, MiB, GiB or TiB, rounded up to sectors, or "rest" for the last
-// one (a multiple of 4096 bytes). "disk_size" is that of a disk that is made for the layout and nothing
-// else was said. It, "guid", "disk_guid" and "attributes" may be left out; "type" and "attributes" take the names
-// of partition_types.h and gpt.h, or a GUID and bit numbers. A key that is not one of these is an
-// error. The tables of Container Linux and Flatcar are in partition/layouts/.
+// one (a multiple of 4096 bytes). "disk_size" is that of a disk that is made for the layout and
+// nothing else was said. It, "guid", "disk_guid" and "attributes" may be left out; "type" and
+// "attributes" take the names of partition_types.h and gpt.h, or a GUID and bit numbers. A key that
+// is not one of these is an error. The tables of Container Linux and Flatcar are in
+// partition/layouts/.
 //
 // Threading: values.
 #ifndef KEELSON_PARTITION_LAYOUT_H_

@@ -1,5 +1,5 @@
-// A line on a terminal that says how far long work has come: "hashing [########............]  43 %  812
-// MiB/s  2 s left".
+// A line on a terminal that says how far long work has come: "hashing [########............]  43 %
+// 812 MiB/s  2 s left".
 #ifndef KEELSON_PARTITION_CMD_PROGRESS_H_
 #define KEELSON_PARTITION_CMD_PROGRESS_H_
 

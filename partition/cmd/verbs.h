@@ -43,8 +43,8 @@ struct Context {
 // object {"disk", "dry_run", "writes"} to stdout.
 absl::Status Carry(const Context& context, BlockDevice& disk, std::span<const DiskWrite> writes);
 
-// The same where `carry_out` does the writes and tells `say` of each. `next`: a slot that the answer
-// for programs names as the one that boots next.
+// The same where `carry_out` does the writes and tells `say` of each. `next`: a slot that the
+// answer for programs names as the one that boots next.
 absl::Status CarryWrites(const Context& context, const std::string& name,
                          std::span<const DiskWrite> writes,
                          const std::function<absl::Status(const WriteObserver& say)>& carry_out,

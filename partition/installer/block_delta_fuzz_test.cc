@@ -1,4 +1,5 @@
-// Any bytes as a delta: what is opened can be read to its end, and blocks come only where they belong.
+// Any bytes as a delta: what is opened can be read to its end, and blocks come only where they
+// belong.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

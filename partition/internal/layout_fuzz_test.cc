@@ -1,4 +1,5 @@
-// The layout parser on any bytes: it never crashes, and what it accepts makes a sound table or none.
+// The layout parser on any bytes: it never crashes, and what it accepts makes a sound table or
+// none.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -1,5 +1,5 @@
-// A model check of updates under power cuts: every sector that a commit writes is cut before, in the
-// middle and after, and after each the boot loader's choice is the old system or the new one.
+// A model check of updates under power cuts: every sector that a commit writes is cut before, in
+// the middle and after, and after each the boot loader's choice is the old system or the new one.
 #include <catch2/catch.hpp>
 
 #include <optional>

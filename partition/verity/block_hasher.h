@@ -1,5 +1,5 @@
-// Digests of blocks, salted as dm-verity does it. By OpenSSL; SHA-256 of several data blocks, where the
-// processor has instructions for it, by two at a time (internal/sha256_pair.h).
+// Digests of blocks, salted as dm-verity does it. By OpenSSL; SHA-256 of several data blocks, where
+// the processor has instructions for it, by two at a time (internal/sha256_pair.h).
 #ifndef KEELSON_PARTITION_VERITY_BLOCK_HASHER_H_
 #define KEELSON_PARTITION_VERITY_BLOCK_HASHER_H_
 

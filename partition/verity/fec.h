@@ -5,11 +5,11 @@
 //   ...
 //   KEELSON_ASSIGN_OR_RETURN(const auto result, RepairVerity(devices, root_hash, {}));
 //
-// The message is the data and behind it the hash area, padded by zeros to `rounds` times 255 - roots
-// blocks. Byte i of the codewords' area belongs to codeword i: its symbols are the message's bytes i,
-// i + stride, i + 2 * stride, ..., with stride = rounds * block_bytes, so that a long damage hits
-// many codewords once. Its parity is at byte i * roots of the parity area, which has no header.
-// These are the bytes that veritysetup --fec-device writes.
+// The message is the data and behind it the hash area, padded by zeros to `rounds` times 255 -
+// roots blocks. Byte i of the codewords' area belongs to codeword i: its symbols are the message's
+// bytes i, i + stride, i + 2 * stride, ..., with stride = rounds * block_bytes, so that a long
+// damage hits many codewords once. Its parity is at byte i * roots of the parity area, which has no
+// header. These are the bytes that veritysetup --fec-device writes.
 #ifndef KEELSON_PARTITION_VERITY_FEC_H_
 #define KEELSON_PARTITION_VERITY_FEC_H_
 

@@ -14,8 +14,8 @@
 namespace keelson::partition {
 namespace {
 
-// What one thread reads and hashes at a time: long enough that taking turns costs nothing, and short
-// enough to be in the second-level cache still when it is hashed.
+// What one thread reads and hashes at a time: long enough that taking turns costs nothing, and
+// short enough to be in the second-level cache still when it is hashed.
 constexpr uint64_t kPieceBytes = 256 << 10;
 
 // The levels above the data: takes digests of data blocks in order.

@@ -1,5 +1,5 @@
-// Any bytes as a superblock: what is accepted has a tree whose shape can be computed, and is written
-// as it was read.
+// Any bytes as a superblock: what is accepted has a tree whose shape can be computed, and is
+// written as it was read.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

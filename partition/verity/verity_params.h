@@ -67,7 +67,8 @@ absl::StatusOr<TreeShape> ShapeOf(const VerityParams& params);
 
 // Where the tree starts, in bytes from the start of the hash device: behind the superblock at
 // `hash_offset`, or at `hash_offset` without one.
-// INVALID_ARGUMENT: `hash_offset` is not a multiple of 512, or without a superblock of a hash block.
+// INVALID_ARGUMENT: `hash_offset` is not a multiple of 512, or without a superblock of a hash
+// block.
 absl::StatusOr<uint64_t> TreeOffset(uint64_t hash_offset, bool superblock,
                                     uint32_t hash_block_bytes);
 

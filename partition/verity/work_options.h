@@ -9,8 +9,8 @@ namespace keelson::partition {
 
 struct WorkOptions {
   int threads = 0;  // 0: one a processor
-  // Told how many of `total` bytes are done, a few times a megabyte; by one thread at a time, though
-  // not always the same.
+  // Told how many of `total` bytes are done, a few times a megabyte; by one thread at a time,
+  // though not always the same.
   std::function<void(uint64_t done, uint64_t total)> progress;
 };
 

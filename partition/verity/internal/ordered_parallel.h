@@ -78,7 +78,8 @@ class OrderedParallel {
     return !status_.ok() || next_ == count_ || next_ < committed_ + window_;
   }
 
-  // Commits without mu_ held, but one thread at a time: who finds one at it leaves its result there.
+  // Commits without mu_ held, but one thread at a time: who finds one at it leaves its result
+  // there.
   void CommitWhatIsDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (committing_) return;
     committing_ = true;
