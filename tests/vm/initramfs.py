@@ -30,6 +30,22 @@ def shared_libraries(path):
     return tuple(re.findall(r"(?:=> |^\s+)(/\S+) \(0x", done.stdout, re.M))
 
 
+def write_archive(path, nodes):
+    """Writes an archive of a console and `nodes`: (name, mode, content as bytes or path of this machine), folders first."""
+    # Needed before any file system is mounted, for the first messages.
+    console = [("dev", stat.S_IFDIR | 0o755, b"", 0, 0), ("dev/console", stat.S_IFCHR | 0o600, b"", 5, 1)]
+    with open(path, "wb") as out:
+        for number, (name, mode, content, *device) in enumerate([*console, *nodes, ("TRAILER!!!", 0, b"")], 1):
+            if isinstance(content, str):
+                with open(content, "rb") as source:
+                    content = source.read()
+            encoded = name.encode() + b"\0"
+            fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, *(device or (0, 0)), len(encoded), 0)
+            head = b"070701" + b"".join(b"%08X" % field for field in fields) + encoded
+            out.write(head + b"\0" * (-len(head) % 4))
+            out.write(content + b"\0" * (-len(content) % 4))
+
+
 class Image:
     """Files by their absolute path in the machine. Adding a path again replaces it."""
 
@@ -86,28 +102,5 @@ class Image:
 
     def write(self, path, first=()):
         """Writes the archive. `first`: (name, mode, bytes) of nodes outside the tree, such as "init"."""
-        with open(path, "wb") as out:
-            number = 0
-
-            def emit(name, mode, content, device=(0, 0)):
-                nonlocal number
-                number += 1
-                encoded = name.encode() + b"\0"
-                fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(encoded), 0)
-                head = b"070701" + b"".join(b"%08X" % field for field in fields) + encoded
-                out.write(head + b"\0" * (-len(head) % 4))
-                out.write(content + b"\0" * (-len(content) % 4))
-
-            for name, mode, content in first:
-                emit(name, mode, content)
-            # Needed before any file system is mounted, for the first messages.
-            emit("dev", stat.S_IFDIR | 0o755, b"")
-            emit("dev/console", stat.S_IFCHR | 0o600, b"", (5, 1))
-            emit(ROOT, stat.S_IFDIR | 0o755, b"")
-            for name in sorted(self.nodes):
-                mode, content = self.nodes[name]
-                if isinstance(content, str):
-                    with open(content, "rb") as source:
-                        content = source.read()
-                emit(f"{ROOT}/{name}", mode, content)
-            emit("TRAILER!!!", 0, b"")
+        tree = [(f"{ROOT}/{name}", *self.nodes[name]) for name in sorted(self.nodes)]
+        write_archive(path, [*first, (ROOT, stat.S_IFDIR | 0o755, b""), *tree])

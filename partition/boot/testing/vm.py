@@ -12,6 +12,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/vm"))
+from initramfs import write_archive  # noqa: E402
 from kernel import Kernel, Unavailable  # noqa: E402
 
 OVMF = "/usr/share/OVMF"
@@ -48,26 +49,8 @@ def kernel():
 
 
 def initramfs(init, path, files=None):
-    """An initramfs (cpio, newc) with the program `init`, a console, and `files`: name -> where its contents are."""
-    with open(init, "rb") as file:
-        program = file.read()
-    out = bytearray()
-
-    def add(name, mode, contents=b"", major=0, minor=0):
-        fields = [len(out) + 1, mode, 0, 0, 1, 0, len(contents), 0, 0, major, minor, len(name) + 1, 0]
-        out.extend(b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0")
-        out.extend(b"\0" * (-len(out) % 4) + contents)
-        out.extend(b"\0" * (-len(out) % 4))
-
-    add("dev", 0o040755)
-    add("dev/console", 0o020600, b"", 5, 1)
-    add("init", 0o100755, program)
-    for name, source in (files or {}).items():
-        with open(source, "rb") as file:
-            add(name, 0o100644, file.read())
-    add("TRAILER!!!", 0)
-    with open(path, "wb") as file:
-        file.write(out)
+    """An initramfs with the program `init`, a console, and `files`: name -> where its contents are."""
+    write_archive(path, [("init", 0o100755, init)] + [(name, 0o100644, source) for name, source in (files or {}).items()])
     return path
 
 
