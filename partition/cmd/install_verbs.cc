@@ -282,10 +282,10 @@ void AddInstallVerbs(CLI::App& app, Context& context) {
 
   auto d = std::make_shared<InstallOptions>();
   CLI::App* delta = app.add_subcommand("delta", "Make a delta of two images.");
-  delta->add_option("old_image", d->old_data)->required();
-  delta->add_option("new_image", d->area.data)->required();
-  delta->add_option("hash_file", d->area.hash, "Hash area of the new image.")->required();
-  delta->add_option("delta", d->out, "Written.")->required();
+  delta->add_option("OLD_IMAGE", d->old_data, "What the machines have.")->required();
+  delta->add_option("NEW_IMAGE", d->area.data, "What they are to get.")->required();
+  delta->add_option("HASH_FILE", d->area.hash, "Hash area of the new image.")->required();
+  delta->add_option("DELTA", d->out, "Written.")->required();
   AddRootHashOptions(*delta, *d);
   delta->callback([&context, d] { context.run = [&context, d] { return DoDelta(context, *d); }; });
 }

@@ -5,6 +5,7 @@
 #include <exception>
 #include <string>
 
+#include "partition/cmd/examples.h"
 #include "partition/cmd/verbs.h"
 
 namespace keelson::partition {
@@ -18,20 +19,6 @@ constexpr const char kDescription[] =
     "one starts: a power cut leaves the old table or the new one. With --dry-run nothing is\n"
     "written. A disk whose table contradicts itself is never written to.";
 
-constexpr const char kFooter[] =
-    "EXIT CODES\n"
-    "  0  done\n"
-    "  1  failed, or what was checked is not sound\n"
-    "  2  bad arguments, or a layout that does not fit\n"
-    "  4  no permission\n"
-    "  6  not in this state: the disk is in use, or not empty\n"
-    "\n"
-    "EXAMPLES\n"
-    "  slotctl create disk.img --size=10GiB --layout=container_linux.json\n"
-    "  slotctl show disk.img --output=json\n"
-    "  slotctl repair /dev/vda --dry-run\n"
-    "  slotctl grow /dev/vda 9";
-
 ExitCode Fail(const absl::Status& status) {
   std::fprintf(stderr, "slotctl: %s\n", std::string(status.message()).c_str());
   return ExitCodeFor(status);
@@ -39,7 +26,6 @@ ExitCode Fail(const absl::Status& status) {
 
 ExitCode Main(int argc, char** argv) {
   CLI::App app(kDescription, "slotctl");
-  app.footer(kFooter);
   app.require_subcommand(1);
   app.fallthrough();
   Context context;
@@ -55,6 +41,7 @@ ExitCode Main(int argc, char** argv) {
   AddVerityVerbs(app, context);
   AddSlotVerbs(app, context);
   AddInstallVerbs(app, context);
+  AddExamples(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -43,7 +43,7 @@ bool IsBlockDevice(const std::string& path) {
 }  // namespace
 
 void AddSlotOptions(CLI::App& verb, SlotOptions& options) {
-  verb.add_option("disk", options.disk)->required();
+  verb.add_option("DISK", options.disk, "Block device, or a file that holds an image.")->required();
   verb.add_option("--type", options.type,
                   "Partitions that are slots. Default: coreos-usr, chromeos-kernel or usr.");
   verb.add_option("--running", options.running,

@@ -162,9 +162,9 @@ void AddSlotVerbs(CLI::App& app, Context& context) {
   const auto [next, n] = add("next", "Say which slot boots next.", Next);
   next->add_flag("--take", n->take, "And take a try from it, as a boot loader does.");
   const auto [good, g] = add("mark-good", "A slot has proved itself.", DoMarkGood);
-  good->add_option("slot", g->number, "Number of its partition.")->required();
+  good->add_option("SLOT", g->number, "Number of its partition.")->required();
   const auto [bad, b] = add("mark-bad", "A slot must not boot any more.", DoMarkBad);
-  bad->add_option("slot", b->number, "Number of its partition.")->required();
+  bad->add_option("SLOT", b->number, "Number of its partition.")->required();
   bad->add_option("--reason", b->reason, "Kept with the version, which is not installed again.");
   bad->add_flag("--force", b->force, "Though no other slot is marked good.");
   add("booted",
@@ -172,7 +172,7 @@ void AddSlotVerbs(CLI::App& app, Context& context) {
       "--failed-versions.",
       DoBooted);
   const auto [prioritize, p] = add("prioritize", "Number priorities anew.", DoPrioritize);
-  prioritize->add_option("slot", p->number, "Gets the greatest.");
+  prioritize->add_option("SLOT", p->number, "Gets the greatest.");
   prioritize->add_flag("--friends", p->friends, "And so do those that had its priority.");
   prioritize->add_option("--highest", p->highest, "The greatest priority. Default: as needed.");
 }

@@ -3,7 +3,10 @@
 import fcntl
 import json
 import os
+import re
+import shlex
 import subprocess
+import tempfile
 import unittest
 
 TMP = os.environ.get("TEST_TMPDIR", "/tmp")
@@ -153,6 +156,25 @@ class SlotctlTest(unittest.TestCase):
         for text in ("EXIT CODES", "EXAMPLES", "--dry-run", "create", "repair"):
             self.assertIn(text, out)
         self.assertIn("layout file", slotctl("create", "--help")[1])
+
+    def test_every_verb_has_examples_that_its_parser_takes(self):
+        folder = tempfile.mkdtemp(dir=TMP)
+
+        def look(*verb):
+            out = slotctl(*verb, "--help")[1]
+            examples = re.findall(r"^  slotctl (.*)$", out[out.index("EXAMPLES"):], re.M)
+            self.assertTrue(examples, verb)
+            for example in examples:
+                self.assertTrue(example.startswith(" ".join(verb)), (verb, example))
+                arguments = shlex.split(example.split(" && ")[0])
+                done = subprocess.run([SLOTCTL, *arguments, "--dry-run"], cwd=folder, capture_output=True, text=True)
+                self.assertNotEqual(done.returncode, 2, (example, done.stderr))
+            self.assertEqual(os.listdir(folder), [], verb)
+            inner = re.search(r"^Subcommands:\n((?:  .*\n)+)", out, re.M)
+            for name in re.findall(r"^  (\S+)", inner[1] if inner else "", re.M):
+                look(*verb, name)
+
+        look()
 
     def test_the_life_of_two_slots(self):
         disk, ledger = new_disk("slots.img"), os.path.join(TMP, "failed.json")

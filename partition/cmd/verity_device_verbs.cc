@@ -213,10 +213,10 @@ absl::StatusOr<ExitCode> Status(const Context& context, const VerityOptions& opt
 }
 
 void AddOpenOptions(CLI::App& verb, VerityOptions& options) {
-  verb.add_option("data_device", options.data)->required();
-  verb.add_option("name", options.name, "Of the device below /dev/mapper.")->required();
-  verb.add_option("hash_device", options.hash)->required();
-  verb.add_option("root_hash", options.root_hash, "Hexadecimal.");
+  verb.add_option("DATA_DEVICE", options.data, "Block device or file.")->required();
+  verb.add_option("NAME", options.name, "Of the device below /dev/mapper.")->required();
+  verb.add_option("HASH_DEVICE", options.hash, "Its verity area; may be the same.")->required();
+  verb.add_option("ROOT_HASH", options.root_hash, "Hexadecimal.");
   verb.add_option("--root-hash-file", options.root_hash_file, "Read.");
   verb.add_option("--root-hash-signature", options.root_hash_signature,
                   "PKCS#7 in DER, which the kernel checks.");
@@ -238,12 +238,12 @@ void AddVerityDeviceVerbs(CLI::App& verity, Context& context) {
       AddVerityVerb(verity, context, "open", "Make a device that checks what is read.", Open);
   AddOpenOptions(*open, *o);
   const auto [close, c] = AddVerityVerb(verity, context, "close", "Remove a device.", Close);
-  close->add_option("name", c->name)->required();
+  close->add_option("NAME", c->name, "Of the device below /dev/mapper.")->required();
   close->add_flag("--deferred", c->deferred, "When its last user closes it.");
   close->add_flag("--cancel-deferred", c->cancel_deferred, "Take that back.");
   const auto [status, s] = AddVerityVerb(verity, context, "status",
                                          "Show a device; exit code 1 if it found damage.", Status);
-  status->add_option("name", s->name)->required();
+  status->add_option("NAME", s->name, "Of the device below /dev/mapper.")->required();
 }
 
 }  // namespace keelson::partition

@@ -312,8 +312,9 @@ void AddVerityVerbs(CLI::App& app, Context& context) {
   verity->fallthrough();
   const auto [format, f] =
       AddVerityVerb(*verity, context, "format", "Make the tree; says the root hash.", Format);
-  format->add_option("data_device", f->data)->required();
-  format->add_option("hash_device", f->hash, "Made if it is missing.")->required();
+  format->add_option("DATA_DEVICE", f->data, "Block device or file.")->required();
+  format->add_option("HASH_DEVICE", f->hash, "Gets the tree; a file is made if it is missing.")
+      ->required();
   format->add_option("--uuid", f->uuid, "Default: random.");
   format->add_option("--root-hash-file", f->root_hash_file, "Written.");
   AddVerityAreaOptions(*format, *f);
@@ -323,14 +324,14 @@ void AddVerityVerbs(CLI::App& app, Context& context) {
   const auto [repair, r] =
       AddVerityVerb(*verity, context, "repair", "Restore damaged blocks by their parity.", Repair);
   for (const auto& [verb, options] : {std::pair(verify, v), std::pair(repair, r)}) {
-    verb->add_option("data_device", options->data)->required();
-    verb->add_option("hash_device", options->hash)->required();
-    verb->add_option("root_hash", options->root_hash, "Hexadecimal.");
+    verb->add_option("DATA_DEVICE", options->data, "Block device or file.")->required();
+    verb->add_option("HASH_DEVICE", options->hash, "Its verity area; may be the same.")->required();
+    verb->add_option("ROOT_HASH", options->root_hash, "Hexadecimal.");
     verb->add_option("--root-hash-file", options->root_hash_file, "Read.");
     AddVerityAreaOptions(*verb, *options);
   }
   const auto [dump, d] = AddVerityVerb(*verity, context, "dump", "Show a superblock.", Dump);
-  dump->add_option("hash_device", d->hash)->required();
+  dump->add_option("HASH_DEVICE", d->hash, "Block device or file.")->required();
   dump->add_option("--hash-offset", d->hash_offset, "Start of the verity area, in bytes.");
   AddVerityDeviceVerbs(*verity, context);
 }
