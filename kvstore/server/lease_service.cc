@@ -74,11 +74,9 @@ void RegisterLeaseService(rpc::Server* rpc, Server* server, MetricRegistry* metr
         served->LeaseTimeToLive(request, false, response, std::move(done));
       });
   lease.Unary<LeaseLeasesRequest, LeaseLeasesResponse>(
-      "LeaseLeases", [](Server* served, const LeaseLeasesRequest&, LeaseLeasesResponse* response,
-                        const rpc::Done& done) {
-        served->LeaseLeases(response);
-        done(absl::OkStatus());
-      });
+      "LeaseLeases", [](Server* served, const Origin& who, const LeaseLeasesRequest&,
+                        LeaseLeasesResponse* response,
+                        const rpc::Done& done) { done(served->LeaseLeases(who, response)); });
   lease.Stream("LeaseKeepAlive", [server](const std::shared_ptr<rpc::Call>& call) {
     auto handler = std::make_shared<KeepAliveHandler>(server, call);
     handler->Start();

@@ -150,7 +150,8 @@ class Server final : public ApplyListener {
                       etcdserverpb::LeaseKeepAliveResponse* response, Done done);
   void LeaseTimeToLive(const etcdserverpb::LeaseTimeToLiveRequest& request, bool forwarded,
                        etcdserverpb::LeaseTimeToLiveResponse* response, Done done);
-  void LeaseLeases(etcdserverpb::LeaseLeasesResponse* response);
+  // With authentication on, `who` must be allowed to read every key that is attached to a lease.
+  absl::Status LeaseLeases(const Origin& who, etcdserverpb::LeaseLeasesResponse* response);
 
   // --- Version 2 keys ---
   // `done` gets the outcome where the status is OK, else null.
@@ -225,7 +226,7 @@ class Server final : public ApplyListener {
                                         const Origin& who) const;
   [[nodiscard]] absl::Status CheckWatch(const etcdserverpb::WatchCreateRequest& request,
                                         const Origin& who) const;
-  // The rights to all keys that are attached to a lease.
+  // With authentication on: that `who` is somebody, with the right to all keys that are attached to a lease.
   [[nodiscard]] absl::Status CheckLeaseKeys(int64_t lease, const Origin& who,
                                             auth::Access access) const;
   void Authenticate(const etcdserverpb::AuthenticateRequest& request,

@@ -4,6 +4,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/status.h"
 #include "kvstore/auth/secrets.h"
 #include "kvstore/errors.h"
 #include "kvstore/server/command_codec.h"
@@ -71,9 +72,10 @@ absl::Status Server::CheckWatch(const etcdserverpb::WatchCreateRequest& request,
 absl::Status Server::CheckLeaseKeys(int64_t lease, const Origin& who, auth::Access access) const {
   const std::shared_ptr<auth::AuthStore> store = store_->Auth();
   if (!store->Enabled()) return absl::OkStatus();
+  KEELSON_RETURN_IF_ERROR(store->CheckUser(who));
+  if (store->CheckRoot(who).ok()) return absl::OkStatus();
   for (const std::string& key : store_->LeaseKeys(lease)) {
-    const absl::Status allowed = store->CheckKeys(who, key, "", access);
-    if (!allowed.ok()) return allowed;
+    KEELSON_RETURN_IF_ERROR(store->CheckKeys(who, key, "", access));
   }
   return absl::OkStatus();
 }

@@ -3,7 +3,9 @@
 #include <limits>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "base/status.h"
 #include "kvstore/errors.h"
 #include "kvstore/server/command_codec.h"
 #include "kvstore/server/server.h"
@@ -126,10 +128,19 @@ void Server::LeaseTimeToLive(const etcdserverpb::LeaseTimeToLiveRequest& request
       [finish = std::move(finish)](absl::Status status) { finish(ForwardError(status)); });
 }
 
-void Server::LeaseLeases(etcdserverpb::LeaseLeasesResponse* response) {
+absl::Status Server::LeaseLeases(const Origin& who, etcdserverpb::LeaseLeasesResponse* response) {
+  std::vector<int64_t> leases;
+  {
+    absl::MutexLock lock(&mu_);
+    leases = leases_.ByExpiry();
+  }
+  KEELSON_RETURN_IF_ERROR(CheckRight(auth::Right::kUser, who));
+  for (const int64_t id : leases) {
+    KEELSON_RETURN_IF_ERROR(CheckLeaseKeys(id, who, auth::Access::kRead));
+    response->add_leases()->set_id(id);
+  }
   FillHeaderAndRevision(response->mutable_header());
-  absl::MutexLock lock(&mu_);
-  for (const int64_t id : leases_.ByExpiry()) response->add_leases()->set_id(id);
+  return absl::OkStatus();
 }
 
 void Server::ExpireLeases() {
