@@ -137,16 +137,25 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
         "proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout"}) {
     flags.WithoutEffect(name, false);
   }
-  for (const char* name : {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
-                           "socket-reuse-address", "enable-pprof", "enable-log-rotation",
-                           "enable-distributed-tracing", "discovery-insecure-transport", "debug",
-                           "peer-skip-client-san-verification", "initial-corrupt-check"}) {
+  for (const char* name :
+       {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
+        "socket-reuse-address", "enable-pprof", "enable-log-rotation", "enable-distributed-tracing",
+        "discovery-insecure-transport", "debug", "peer-skip-client-san-verification",
+        "initial-corrupt-check", "experimental-compact-hash-check-enabled",
+        "experimental-enable-lease-checkpoint", "experimental-enable-lease-checkpoint-persist",
+        "experimental-stop-grpc-service-on-defrag",
+        "experimental-txn-mode-write-with-shared-buffer"}) {
     flags.WithoutEffect(name, true);
   }
+  // Names of etcd up to 3.6.
   for (const char* name :
-       {"corrupt-check-time", "compaction-batch-limit", "memory-mlock", "warning-apply-duration",
-        "downgrade-check-time", "bootstrap-defrag-threshold-megabytes",
-        "enable-distributed-tracing", "initial-corrupt-check"}) {
+       {"corrupt-check-time", "compact-hash-check-time", "compaction-batch-limit",
+        "compaction-sleep-interval", "memory-mlock", "warning-apply-duration",
+        "warning-unary-request-duration", "downgrade-check-time",
+        "bootstrap-defrag-threshold-megabytes", "enable-distributed-tracing",
+        "distributed-tracing-address", "distributed-tracing-service-name",
+        "distributed-tracing-instance-id", "distributed-tracing-sampling-rate",
+        "peer-skip-client-san-verification", "initial-corrupt-check"}) {
     flags.Alias(absl::StrCat("experimental-", name), name);
   }
 }

@@ -159,6 +159,14 @@ TEST_CASE("Flags of etcd without a job here leave one warning each", "[kvstore][
         Words{"--max-wals has no effect here, ignoring", "--logger has no effect here, ignoring"});
 }
 
+TEST_CASE("Names that flags had before etcd 3.7 are taken", "[kvstore][options]") {
+  const Words arguments = {"--experimental-compact-hash-check-enabled",
+                           "--experimental-compaction-sleep-interval=10ms",
+                           "--experimental-peer-skip-client-san-verification"};
+  KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(arguments, Words{}));
+  CHECK(line.warnings.size() == 3);
+}
+
 TEST_CASE("https needs no files with certificates that the member makes", "[kvstore][options]") {
   const Words arguments = {"--listen-client-urls=https://127.0.0.1:2379",
                            "--advertise-client-urls=https://127.0.0.1:2379",
