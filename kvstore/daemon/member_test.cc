@@ -164,6 +164,7 @@ TEST_CASE("HTTP and gRPC share the client port", "[kvstore][member]") {
   CHECK(running.Get("/health").body == R"({"health":"true","reason":""})");
   CHECK(running.Get("/version").body ==
         R"({"etcdserver":"3.6.0","etcdcluster":"3.6.0","storage":"3.6.0"})");
+  CHECK(running.Get("/debug/vars").body.starts_with(R"({"raft.status":{"id":")"));
   CHECK(running.Get("/livez").body == "ok\n");
   CHECK(running.Get("/readyz/linearizable_read?verbose").body == "[+]linearizable_read ok\nok\n");
   CHECK(running.Get("/nowhere").status == 404);

@@ -138,6 +138,18 @@ void AddChecks(http::Router& router, Server* server, const std::string& path,
   }
 }
 
+// As the expvar page of etcd has it, without the command line and what is Go's.
+std::string DebugVars(Server* server) {
+  etcdserverpb::StatusResponse status;
+  server->GetStatus(&status);
+  const uint64_t id = status.header().member_id();
+  return absl::StrCat(R"({"raft.status":{"id":")", absl::Hex(id), R"(","term":)", status.raftterm(),
+                      R"(,"commit":)", status.raftindex(), R"(,"lead":")",
+                      absl::Hex(status.leader()), R"(","raftState":")",
+                      status.leader() == id ? "StateLeader" : "StateFollower", R"(","applied":)",
+                      status.raftappliedindex(), "}}");
+}
+
 }  // namespace
 
 std::string ClusterVersionOf(const std::string& version) {
@@ -154,6 +166,9 @@ void AddHttpEndpoints(http::Router& router, Server* server, MetricRegistry* metr
     writer->Send(
         http::JsonResponse(200, absl::StrCat(R"({"etcdserver":")", version, R"(","etcdcluster":")",
                                              cluster, R"(","storage":")", cluster, "\"}")));
+  });
+  router.Handle("GET", "/debug/vars", [server](const http::Request&, const Writer& writer) {
+    writer->Send(http::JsonResponse(200, DebugVars(server)));
   });
   router.Handle("GET", "/metrics", [metrics](const http::Request&, const Writer& writer) {
     http::Response response;

@@ -1,5 +1,5 @@
-// What a member serves over HTTP/1.1 beside gRPC: /health, /livez, /readyz, /version, /metrics
-// (kvstore.md section 13), with etcd's paths, bodies and status codes.
+// What a member serves over HTTP/1.1 beside gRPC: /health, /livez, /readyz, /version,
+// /metrics and /debug/vars (kvstore.md section 13), with etcd's paths, bodies and status codes.
 #ifndef KEELSON_KVSTORE_SERVER_HTTP_ENDPOINTS_H_
 #define KEELSON_KVSTORE_SERVER_HTTP_ENDPOINTS_H_
 
