@@ -1,7 +1,8 @@
 // wal: looks at a write-ahead log without changing it.
 //
 //   wal inspect DIR   what the log holds, segment by segment
-//   wal verify DIR    one line: sound, or the first thing that is wrong
+//   wal verify DIR    one line: sound, or the first thing that is wrong; of a damaged log that many
+//                     groups share, also what each of them keeps and loses
 //   wal dump DIR      every record
 //   wal repair --dry-run DIR
 //                     what a member that starts on this log would keep of it. The repair itself is
@@ -163,6 +164,17 @@ void PrintSummary(const LoadedLog& log, bool json) {
   }
 }
 
+void PrintSound(const std::string& dir, const LoadedLog& log, bool json) {
+  if (json) {
+    const Json answer = {
+        {"sound", true}, {"last_index", log.replay.last_index()}, {"torn_bytes", log.torn_bytes}};
+    std::printf("%s\n", answer.dump().c_str());
+  } else {
+    absl::PrintF("'%s' is sound: entries [%d, %d], torn tail of %d bytes\n", dir,
+                 log.replay.start().index + 1, log.replay.last_index(), log.torn_bytes);
+  }
+}
+
 void PrintSalvage(const std::string& dir, const SalvagedLog& salvaged, bool json) {
   const LogReplay& replay = salvaged.log.replay;
   const bool usable = replay.started() && !replay.has_gap();
@@ -253,21 +265,15 @@ ExitCode Main(int argc, char** argv) {
     const absl::Status status = ReportSharedLog(
         RealFileSystem(), dir,
         {.inspect = inspect->parsed(), .verify = verify->parsed(), .json = json}, visitor);
-    return status.ok() ? ExitCode::kDone : failed(status);
+    if (status.ok()) return ExitCode::kDone;
+    const bool told = verify->parsed() && absl::IsDataLoss(status) &&
+                      ReportSharedDamage(RealFileSystem(), dir, status, json).ok();
+    return told ? Fail(status) : failed(status);
   }
   const absl::StatusOr<LoadedLog> log = LoadLog(RealFileSystem(), dir, std::nullopt, visitor);
   if (!log.ok()) return failed(log.status());
   if (inspect->parsed()) PrintSummary(*log, json);
-  if (verify->parsed()) {
-    const Json answer = {
-        {"sound", true}, {"last_index", log->replay.last_index()}, {"torn_bytes", log->torn_bytes}};
-    if (json) {
-      std::printf("%s\n", answer.dump().c_str());
-    } else {
-      absl::PrintF("'%s' is sound: entries [%d, %d], torn tail of %d bytes\n", dir,
-                   log->replay.start().index + 1, log->replay.last_index(), log->torn_bytes);
-    }
-  }
+  if (verify->parsed()) PrintSound(dir, *log, json);
   return ExitCode::kDone;
 }
 

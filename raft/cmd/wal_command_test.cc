@@ -177,6 +177,75 @@ TEST_CASE("inspect, verify and dump read a log that many groups share", "[raft][
   CHECK(Run("verify " + dir).exit_code == 1);
 }
 
+TEST_CASE("verify says what each group of a damaged log keeps and loses", "[raft][wal][cmd]") {
+  const std::string dir = MakeLog("shared-damaged");
+  FileSystem& fs = RealFileSystem();
+  const std::string path = JoinPath(dir, "0000000000000001.wal");
+  KEELSON_REQUIRE_OK(fs.Remove(path));
+  const Identity identity = {.cluster_id = 0xc1, .node_id = 7};
+  KEELSON_REQUIRE_OK(SharedWal::Create(fs, dir, identity, {.segment_bytes = 16384}));
+  {
+    SharedWal::Recovered recovered;
+    KEELSON_ASSIGN_OR_FAIL(
+        const auto log, SharedWal::Open(fs, dir, identity, {.segment_bytes = 16384}, &recovered));
+    for (const GroupId group : {5, 6, 7}) {
+      KEELSON_REQUIRE_OK(log->AddGroup(group, {.conf_state = {.voters = {7, 8, 9}}}));
+    }
+    for (Index index = 1; index <= 3; ++index) {
+      for (const GroupId group : {5, 6}) {
+        const std::string data = "g" + std::to_string(group) + "i" + std::to_string(index) + "!";
+        const std::vector<Entry> entries = {{.term = 2, .index = index, .data = Payload(data)}};
+        KEELSON_REQUIRE_OK(log->Group(group)->Append(
+            {.entries = entries, .hard_state = HardState{.term = 2, .vote = 8, .commit = 1}}));
+        KEELSON_REQUIRE_OK(log->Sync());
+      }
+    }
+    KEELSON_REQUIRE_OK(log->RemoveGroup(7));
+    KEELSON_REQUIRE_OK(log->Sync());
+  }
+  KEELSON_ASSIGN_OR_FAIL(std::string bytes, ReadFile(fs, path, 1 << 20));
+
+  SECTION("a payload: one group") {
+    bytes[bytes.find("g6i2!")] ^= 1;
+    KEELSON_REQUIRE_OK(WriteFileAtomically(fs, path, bytes));
+    const Result text = Run("verify " + dir);
+    INFO(text.output);
+    CHECK(text.exit_code == 1);
+    CHECK(text.output.find("a record is damaged") != std::string::npos);
+    CHECK(text.output.find("group 5        keeps entries [1, 3] of term 2, loses nothing\n") !=
+          std::string::npos);
+    CHECK(text.output.find("group 6        keeps entries [1, 1] of term 2, "
+                           "loses entries 2 to 3 at least\n") != std::string::npos);
+    CHECK(text.output.find("removed    groups 7 to 7\n") != std::string::npos);
+    CHECK(text.output.find("forgotten") == std::string::npos);
+
+    const std::string output = Run("verify --json " + dir).output;
+    const auto json = nlohmann::json::parse(
+        output.substr(output.find('{'), output.rfind('}') - output.find('{') + 1));
+    CHECK(json["sound"] == false);
+    REQUIRE(json["groups"].size() == 2);
+    CHECK(json["groups"][0]["lost"] == false);
+    CHECK(json["groups"][0]["kept"]["last_index"] == 3);
+    CHECK(json["groups"][1]["group"] == 6);
+    CHECK(json["groups"][1]["lost"] == true);
+    CHECK(json["groups"][1]["kept"]["last_index"] == 1);
+    CHECK(json["groups"][1]["highest_entry"] == 3);
+    CHECK(json["removed_groups"][0][0] == 7);
+    CHECK(json["forgotten"] == false);
+    CHECK(Run("inspect " + dir).output.find("keeps") == std::string::npos);
+  }
+  SECTION("a header: any group may have had records there") {
+    bytes[bytes.find("g6i2!") - 56 + 9] ^= 1;
+    KEELSON_REQUIRE_OK(WriteFileAtomically(fs, path, bytes));
+    const Result text = Run("verify " + dir);
+    INFO(text.output);
+    CHECK(text.exit_code == 1);
+    CHECK(text.output.find("group 5        keeps entries [1, 2] of term 2, "
+                           "loses entries 3 to 3 at least\n") != std::string::npos);
+    CHECK(text.output.find("forgotten ") != std::string::npos);
+  }
+}
+
 TEST_CASE("Bad arguments are one line and exit code 2, a missing log is 1", "[raft][wal][cmd]") {
   for (const char* arguments : {"", "inspect", "frobnicate x", "verify --unknown x"}) {
     const Result result = Run(arguments);

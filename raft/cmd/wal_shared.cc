@@ -3,13 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
-#include <memory>
 #include <optional>
-#include <span>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "raft/internal/shared_replay.h"
+#include "raft/internal/shared_salvage.h"
 
 namespace keelson::raft::wal {
 namespace {
@@ -69,17 +69,80 @@ void PrintText(const LoadedSegments& log, const SharedReplay& replay) {
   }
 }
 
+// The last entry that is left of the group; 0 when nothing is.
+Index LastKept(const SharedSalvage::Group& group) {
+  return group.rest.has_value() ? group.rest->start.index + group.rest->entries.size() : 0;
+}
+
+void PrintDamageJson(const absl::Status& damage, const SharedSalvage& salvage) {
+  Json groups = Json::array();
+  for (const auto& [id, group] : salvage.groups) {
+    Json one = {{"group", id},
+                {"lost", group.lost},
+                {"highest_entry", group.highest_entry},
+                {"kept", nullptr}};
+    if (group.rest.has_value()) {
+      one["kept"] = {{"start", group.rest->start.index},
+                     {"last_index", LastKept(group)},
+                     {"term", group.rest->hard_state.term},
+                     {"vote", group.rest->hard_state.vote},
+                     {"commit", group.rest->hard_state.commit}};
+    }
+    groups.push_back(std::move(one));
+  }
+  const Json answer = {{"sound", false},
+                       {"error", std::string(damage.message())},
+                       {"groups", groups},
+                       {"removed_groups", salvage.removed.ranges()},
+                       {"forgotten", salvage.forgotten}};
+  std::printf("%s\n", answer.dump(2).c_str());
+}
+
+void PrintDamageText(const absl::Status& damage, const SharedSalvage& salvage) {
+  absl::PrintF("damage     %s\n", damage.message());
+  for (const auto& [id, group] : salvage.groups) {
+    absl::PrintF("group %-8d ", id);
+    if (!group.rest.has_value()) {
+      absl::PrintF("keeps nothing");
+    } else {
+      absl::PrintF("keeps entries [%d, %d] of term %d", group.rest->start.index + 1,
+                   LastKept(group), group.rest->hard_state.term);
+    }
+    if (!group.lost) {
+      absl::PrintF(", loses nothing\n");
+    } else if (group.highest_entry > LastKept(group)) {
+      absl::PrintF(", loses entries %d to %d at least\n", LastKept(group) + 1, group.highest_entry);
+    } else {
+      absl::PrintF(", may have lost what followed\n");
+    }
+  }
+  for (const auto& [first, last] : salvage.removed.ranges()) {
+    absl::PrintF("removed    groups %d to %d\n", first, last);
+  }
+  if (salvage.forgotten) {
+    absl::PrintF("forgotten  there may have been more groups, or more that were removed\n");
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<bool> IsSharedLog(FileSystem& fs, const std::string& dir) {
   KEELSON_ASSIGN_OR_RETURN(const auto sequences, ListSegments(fs, dir));
-  const std::string path = JoinPath(dir, SegmentName(sequences.front()));
-  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {}));
-  std::string head(RecordBytes(kSegmentHeadBytes), '\0');
-  KEELSON_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, std::span(head)));
-  head.resize(got);
-  KEELSON_ASSIGN_OR_RETURN(const SegmentReader reader, SegmentReader::Open(path, head));
-  return reader.head().next_index == kManyGroups;
+  absl::Status damage;  // of the oldest segment
+  for (const uint64_t sequence : sequences) {
+    const absl::StatusOr<SegmentPlace> place = ReadSegmentPlace(fs, dir, sequence);
+    if (place.ok()) return place->head.next_index == kManyGroups;
+    if (!absl::IsDataLoss(place.status())) return place.status();
+    damage.Update(place.status());
+  }
+  return damage;
+}
+
+absl::Status ReportSharedDamage(FileSystem& fs, const std::string& dir, const absl::Status& damage,
+                                bool json) {
+  KEELSON_ASSIGN_OR_RETURN(const SharedSalvage salvage, SalvageShared(fs, dir, std::nullopt));
+  json ? PrintDamageJson(damage, salvage) : PrintDamageText(damage, salvage);
+  return absl::OkStatus();
 }
 
 absl::Status ReportSharedLog(FileSystem& fs, const std::string& dir, const SharedReport& report,

@@ -11,7 +11,8 @@
 
 namespace keelson::raft::wal {
 
-// Whether the log in `dir` is such a log, by the head of its oldest segment. Errors as LoadSegments.
+// Whether the log in `dir` is such a log, by the first head of a segment that can be read. Errors as
+// LoadSegments.
 absl::StatusOr<bool> IsSharedLog(FileSystem& fs, const std::string& dir);
 
 struct SharedReport {
@@ -24,6 +25,11 @@ struct SharedReport {
 // standard output. Errors as LoadSegments; nothing is printed then.
 absl::Status ReportSharedLog(FileSystem& fs, const std::string& dir, const SharedReport& report,
                              const RecordVisitor& visitor);
+
+// Prints what each group of the log in `dir` keeps and loses by `damage`, which reading it has met.
+// Errors as SalvageShared; nothing is printed then.
+absl::Status ReportSharedDamage(FileSystem& fs, const std::string& dir, const absl::Status& damage,
+                                bool json);
 
 }  // namespace keelson::raft::wal
 
