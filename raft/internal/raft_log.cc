@@ -188,6 +188,7 @@ void RaftLog::StableTo(EntryId id) {
   const Term held = TermAt(id.index).value_or(0);
   switch (unstable_.StableTo(id.index, id.term)) {
     case Unstable::StableResult::kTrimmed:
+      Emit(trace::EntriesStable{id.index, id.term});
       break;
     case Unstable::StableResult::kMissing:
       Emit(trace::AppendAckIgnored{trace::StaleAppendAck::kMissing, id.index, id.term, 0});

@@ -47,6 +47,8 @@ std::optional<AppendWork> Raft::TakeAppendWork() {
   }
   if (snapshot != nullptr) work.snapshot = *snapshot;
   reported_hard_state_ = now;
+  Emit(entries.empty() ? trace::AppendHandedOver{}
+                       : trace::AppendHandedOver{entries.front().index, entries.back().index});
 
   std::vector<Message> responses;
   responses.swap(messages_after_append_);

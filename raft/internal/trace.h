@@ -112,6 +112,16 @@ struct AppendAckIgnored {
   Term term = 0;
   Term log_term = 0;  // what the log holds there, for kOtherTerm
 };
+// The append worker is to write something: entries [first, last], or none (0).
+struct AppendHandedOver {
+  Index first = 0;
+  Index last = 0;
+};
+// The log takes its entries up to this one for durable.
+struct EntriesStable {
+  Index index = 0;
+  Term term = 0;
+};
 
 // --- Replication ---
 
@@ -229,17 +239,19 @@ struct MalformedReadResponse {
 
 }  // namespace trace
 
-using TraceVariant = std::variant<
-    trace::Started, trace::ElectionStarted, trace::VoteRequested, trace::VoteCast,
-    trace::VoteReceived, trace::CommittedByVote, trace::HigherTermSeen, trace::LowerTermIgnored,
-    trace::LeaderForgotten, trace::ForgetLeaderRefused, trace::EarlierLifeIgnored,
-    trace::LogConflict, trace::UnstableReplaced, trace::UnstableTruncated, trace::AppendAckIgnored,
-    trace::AppendRefused, trace::AppendRejected, trace::ProgressDecreased, trace::PeerUnreachable,
-    trace::UnknownPeer, trace::SnapshotNotSent, trace::SnapshotRecovered, trace::SnapshotRestoring,
-    trace::RestoredAsNonFollower, trace::SnapshotFastForwarded, trace::SnapshotIgnored,
-    trace::ConfChangeOvertaken, trace::AutoLeaveProposed, trace::AutoLeaveRefused,
-    trace::ProposalRefused, trace::TimeoutNowSent, trace::TimeoutNowReceived,
-    trace::TimeoutNowIgnored, trace::ReadDropped, trace::MalformedReadResponse>;
+using TraceVariant =
+    std::variant<trace::Started, trace::ElectionStarted, trace::VoteRequested, trace::VoteCast,
+                 trace::VoteReceived, trace::CommittedByVote, trace::HigherTermSeen,
+                 trace::LowerTermIgnored, trace::LeaderForgotten, trace::ForgetLeaderRefused,
+                 trace::EarlierLifeIgnored, trace::LogConflict, trace::UnstableReplaced,
+                 trace::UnstableTruncated, trace::AppendAckIgnored, trace::AppendHandedOver,
+                 trace::EntriesStable, trace::AppendRefused, trace::AppendRejected,
+                 trace::ProgressDecreased, trace::PeerUnreachable, trace::UnknownPeer,
+                 trace::SnapshotNotSent, trace::SnapshotRecovered, trace::SnapshotRestoring,
+                 trace::RestoredAsNonFollower, trace::SnapshotFastForwarded, trace::SnapshotIgnored,
+                 trace::ConfChangeOvertaken, trace::AutoLeaveProposed, trace::AutoLeaveRefused,
+                 trace::ProposalRefused, trace::TimeoutNowSent, trace::TimeoutNowReceived,
+                 trace::TimeoutNowIgnored, trace::ReadDropped, trace::MalformedReadResponse>;
 
 // A type of its own, so that raft/observer.h can name it without all of these.
 struct TraceEvent : TraceVariant {

@@ -64,6 +64,10 @@ void Conduct::OnEvent(NodeId node, const AnyEvent& event) {
     OnCounted(node, *counted);
   } else if (const auto* elected = event.Became(Role::kLeader)) {
     OnElected(node, elected->term);
+  } else if (const auto* append = event.As<trace::AppendHandedOver>()) {
+    record.unwritten.push_back(append->first);
+  } else if (const auto* stable = event.As<trace::EntriesStable>()) {
+    OnStable(node, record, *stable);
   } else if (event.Is<trace::ElectionStarted>()) {
     OnCampaign(node);
   } else if (event.Is<event::RecoveryStarted>()) {
@@ -73,6 +77,27 @@ void Conduct::OnEvent(NodeId node, const AnyEvent& event) {
   } else if (const auto* lost = event.As<event::PeerRecovering>()) {
     // Nothing is known any more of a peer that has lost its data.
     std::erase_if(matches_, [lost](const auto& match) { return match.first.second == lost->peer; });
+  }
+}
+
+void Conduct::OnWritten(NodeId node) {
+  std::deque<Index>& unwritten = nodes_[node].unwritten;
+  if (!unwritten.empty()) unwritten.pop_front();
+}
+
+void Conduct::OnStable(NodeId node, const NodeRecord& record, const trace::EntriesStable& stable) {
+  const DiskLog& disk = invariants_.DiskOf(node);
+  const LogView::Item* item = disk.durable.At(stable.index);
+  const bool compacted = stable.index < disk.durable.start();
+  const auto replaces = [&stable](Index first) { return first != 0 && first <= stable.index; };
+  if (!compacted && (item == nullptr || item->term != stable.term)) {
+    invariants_.Fail("I10", absl::StrCat("node ", node, " takes entry ", stable.index, " of term ",
+                                         stable.term, " for durable, which is not on its disk"));
+  } else if (std::any_of(record.unwritten.begin(), record.unwritten.end(), replaces) ||
+             std::any_of(disk.pending_tails.begin(), disk.pending_tails.end(), replaces)) {
+    invariants_.Fail(
+        "I10", absl::StrCat("node ", node, " takes entry ", stable.index, " of term ", stable.term,
+                            " for durable, which it is still to replace"));
   }
 }
 

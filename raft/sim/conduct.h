@@ -6,6 +6,8 @@
 //   I6   a leader counts replicas of entries of its own term only.
 //   I9   what a leader knows of a peer does not shrink within its term.
 //   I4   no snapshot replaces a log that holds what it covers, nor one that is committed further.
+//   I10  what a node takes for durable is on its disk, and nothing that it is still to write replaces
+//        it.
 //   I12  the quorums of two memberships in a row meet; a node goes by the membership after the
 //        entry that it has applied, and switches when it has applied the change; nobody campaigns
 //        by a membership that a committed change has ended.
@@ -17,6 +19,7 @@
 #ifndef KEELSON_RAFT_SIM_CONDUCT_H_
 #define KEELSON_RAFT_SIM_CONDUCT_H_
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -37,6 +40,8 @@ class Conduct {
 
   void OnStarted(NodeId node) { nodes_.erase(node); }
   void OnEvent(NodeId node, const AnyEvent& event);
+  // What was handed to the append worker next is written, the disk's record up to date.
+  void OnWritten(NodeId node);
   // A node applied an entry; `membership` after it when it was the last of its batch.
   void OnApplied(NodeId node, const Entry& entry, const ConfState* membership);
   // After every event, for each node that runs.
@@ -50,9 +55,11 @@ class Conduct {
     bool recovering = false;  // from a loss of data: it gives no votes
     Index restoring = 0;      // the next membership comes with a snapshot of this entry
     Index applied = 0;
-    Index changed_at = 0;  // the entry of its last membership change
+    Index changed_at = 0;         // the entry of its last membership change
+    std::deque<Index> unwritten;  // the first entry of each append that waits; 0: it has none
   };
 
+  void OnStable(NodeId node, const NodeRecord& record, const trace::EntriesStable& stable);
   void OnConfChanged(NodeId node, NodeRecord& record, const ConfState& state);
   void CheckSwitch(NodeId node, NodeRecord& record, const ConfState& state);
   void OnRestoring(NodeId node, NodeRecord& record, const trace::SnapshotRestoring& restoring);

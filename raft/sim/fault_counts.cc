@@ -33,6 +33,7 @@ constexpr std::array<const char*, kFaults> kNames = {
     "cluster power loss",
     "pause",
     "long pause",
+    "halt in a task",
     "slow cpu",
     "changed options",
     "wipe",

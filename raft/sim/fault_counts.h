@@ -41,6 +41,7 @@ enum class Fault : uint8_t {
   kClusterPowerLoss,
   kPause,
   kLongPause,  // of many election timeouts
+  kHalt,       // a thread stands still in the middle of its task
   kSlowCpu,
   kChangedOptions,  // a restart with other limits, as in a rolling update
   kWipe,            // a restart with an empty disk

@@ -64,6 +64,7 @@ void Nemesis::Start() {
       if (const NodeId leader = Leader(); leader != kNoNode) MaybeKeepPrivate(leader);
     });
   }
+  Repeat(swarm.turns_interval, [this] { TakeTurns(); });
   Repeat(swarm.leader_crash_interval, [this] { CrashLeader(); });
   Repeat(swarm.bad_sync_interval, [this] { FailSync(); });
   Repeat(swarm.full_disk_interval, [this] {
@@ -71,7 +72,10 @@ void Nemesis::Start() {
     SimNode& node = RandomNode();
     FillDisk(node, random_.Below(env_.swarm.segment_bytes * 2));
   });
-  Repeat(swarm.disk_stall_interval, [this] { StallDisk(); });
+  Repeat(swarm.disk_stall_interval, [this] {
+    SimNode& node = RandomNode();
+    StallDisk(node, Exponential(env_.swarm.disk_stall_time));
+  });
   Repeat(swarm.clock_interval, [this] { ChangeClock(); });
   Repeat(swarm.damage_interval, [this] { DamageOne(); });
   Repeat(swarm.wipe_interval, [this] { WipeOne(); });
@@ -216,9 +220,7 @@ void Nemesis::FillDisk(SimNode& node, uint64_t room) {
   env_.world.After(Exponential(env_.swarm.full_disk_time), [&node] { node.disk().SetCapacity(0); });
 }
 
-void Nemesis::StallDisk() {
-  SimNode& node = RandomNode();
-  const absl::Duration time = Exponential(env_.swarm.disk_stall_time);
+void Nemesis::StallDisk(SimNode& node, absl::Duration time) {
   counts_.Add(Fault::kDiskStall);
   env_.world.Trace("disk stall",
                    {node.id(), static_cast<uint64_t>(absl::ToInt64Nanoseconds(time))});

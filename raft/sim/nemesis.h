@@ -76,7 +76,7 @@ class Nemesis {
   // For a while, but for `room` bytes.
   void FillDisk(SimNode& node, uint64_t room);
   void FailSync();
-  void StallDisk();
+  void StallDisk(SimNode& node, absl::Duration time);
   void ChangeClock();
   void AskForLeadership();
   void ChangeMembership();
@@ -90,11 +90,12 @@ class Nemesis {
 
   // --- nemesis_ambush.cc ---
   void Ambush(std::function<void()> fault);
-  [[nodiscard]] bool ComesBack(const Message& message, const SimNode& receiver) const;
   void AtElection(NodeId leader);
   void AtVote(NodeId voter, NodeId candidate);
   void AtMembershipChange(NodeId id, bool joint);
   void MaybeKeepPrivate(NodeId leader);
+  void KeepPrivate(NodeId leader, absl::Duration time);
+  void TakeTurns();
   void LosePower(SimNode& node);
   // Somewhere in its next operations the node's power fails, or its process is killed.
   void CutInOperation(SimNode& node, uint64_t operations);
@@ -121,6 +122,10 @@ class Nemesis {
   absl::Duration quiet_until_;     // no ambush before
   NodeId last_private_ = kNoNode;  // the last leader that was kept private
   NodeId before_last_private_ = kNoNode;
+  // The nodes that take turns in leading, how long each does, and when it is the first one's again.
+  std::set<NodeId> in_turns_;
+  absl::Duration turn_;
+  absl::Duration turns_until_;
   std::set<NodeId> doomed_;   // nodes that lose power when they have recovered next
   std::set<NodeId> kills_;    // nodes whose cut in an operation is the end of the process only
   absl::Duration led_since_;  // the last election

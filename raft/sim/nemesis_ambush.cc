@@ -16,6 +16,9 @@ void Nemesis::OnEvent(NodeId id, const AnyEvent& event) {
       leader_crashed_at_.reset();
     }
     MaybeKeepPrivate(id);
+    if (env_.world.now() < turns_until_ && in_turns_.contains(id)) {
+      KeepPrivate(id, turn_ + absl::Milliseconds(3));
+    }
   }
   const double chance = env_.swarm.ambush;
   if (chance == 0 || env_.world.now() < quiet_until_) return;
@@ -42,26 +45,10 @@ void Nemesis::OnEvent(NodeId id, const AnyEvent& event) {
   }
 }
 
-// An entry that `receiver` is writing just now, and has replaced since in memory, or another leader
-// would not send it again. If the next write succeeds and the one after it finds no room, the log
-// stays for a while as it was in between. A round of writes takes all that waits, so that nothing
-// else but a loop that stands still in the middle of a step would tear the two apart.
-bool Nemesis::ComesBack(const Message& message, const SimNode& receiver) const {
-  const Entry& first = message.entries.front();
-  if (first.term >= message.term || !receiver.writes()) return false;
-  const LogView::Item* held = env_.invariants.DiskOf(message.to).written.At(first.index);
-  return held != nullptr && held->term == first.term;
-}
-
 // A message that makes its receiver write more than one thing: a part of it may survive.
 void Nemesis::OnArrive(const Message& message) {
   if (!on_ || message.type != MessageType::kApp || message.entries.empty()) return;
   SimNode& receiver = NodeOf(message.to);
-  if (env_.swarm.private_leaders > 0 && ComesBack(message, receiver) && random_.Bernoulli(0.8)) {
-    counts_.Add(Fault::kFullDisk);
-    const Entry& first = message.entries.front();
-    receiver.LeaveNoRoomFor(first.index, first.term, Exponential(env_.swarm.full_disk_time));
-  }
   if (env_.swarm.ambush == 0 || env_.world.now() < quiet_until_) return;
   const HardState& durable = env_.invariants.DiskOf(message.to).durable_state;
   const bool new_term = message.term > durable.term;
@@ -228,6 +215,38 @@ void Nemesis::ChangeAt(SimNode& node) {
   node.node()->ProposeConfChange(std::move(change), nullptr);
 }
 
+// Only the witness, which is the same node each time, hears what `leader` sends.
+void Nemesis::KeepPrivate(NodeId leader, absl::Duration time) {
+  const auto witness = static_cast<NodeId>(env_.swarm.nodes);
+  std::vector<std::pair<NodeId, NodeId>> cuts;
+  for (const NodeId peer : Ids()) {
+    if (peer != witness) cuts.emplace_back(leader, peer);
+  }
+  CutFor(time, cuts);
+}
+
+// One node leads, then another, then the first again, while the disk of the witness stands still: it is
+// to write an entry, what replaces it, and the same entry again. The votes that they ask for are in
+// front of all that, so that it is written together.
+void Nemesis::TakeTurns() {
+  const auto witness = static_cast<NodeId>(env_.swarm.nodes);
+  NodeId first = 1 + random_.Below(witness - 1);
+  if (first == Leader()) first = 1 + first % (witness - 1);
+  const NodeId second = 1 + (first + random_.Below(witness - 2)) % (witness - 1);
+  counts_.Add(Fault::kPrivateLeader, 2);
+  turn_ = absl::Milliseconds(8) + Exponential(absl::Milliseconds(4));
+  turns_until_ = env_.world.now() + 2 * turn_;
+  in_turns_ = {first, second};
+  StallDisk(NodeOf(witness), 3 * turn_ + Exponential(turn_));
+  absl::Duration begin;
+  for (const NodeId id : {first, second, first}) {
+    env_.world.After(begin, [this, id] {
+      if (Node* node = NodeOf(id).node(); on_ && node != nullptr) node->Campaign();
+    });
+    begin += turn_;
+  }
+}
+
 // A new leader reaches one other node only, the same one each time, until it is deposed: that
 // node gets to know one tail after the other that nobody else has.
 void Nemesis::MaybeKeepPrivate(NodeId leader) {
@@ -247,13 +266,9 @@ void Nemesis::MaybeKeepPrivate(NodeId leader) {
   // At once, or when all have its first entries.
   const absl::Duration begin =
       random_.Bernoulli(0.5) ? absl::ZeroDuration() : Exponential(absl::Milliseconds(8));
-  env_.world.After(begin, [this, leader, witness, time] {
+  env_.world.After(begin, [this, leader, time] {
     if (!on_) return;
-    std::vector<std::pair<NodeId, NodeId>> cuts;
-    for (const NodeId peer : Ids()) {
-      if (peer != witness) cuts.emplace_back(leader, peer);
-    }
-    CutFor(time, cuts);
+    KeepPrivate(leader, time);
     if (Node* node = NodeOf(leader).node(); node != nullptr && random_.Bernoulli(0.3)) {
       ChangeAt(NodeOf(leader));
     }

@@ -111,6 +111,7 @@ void Tails(Random& random, Swarm& swarm) {
   swarm.nodes = std::max(swarm.nodes, 5);
   swarm.private_leaders = 0.5 + random.Unit() * 0.5;
   swarm.private_time = Ms(int64_t{3} << random.Below(4));
+  swarm.halts = 0.5;
   if (random.Bernoulli(0.8)) {
     swarm.witness_sync = Ms(int64_t{2} << random.Below(6));
   }
@@ -140,6 +141,12 @@ void Tails(Random& random, Swarm& swarm) {
   swarm.read_share = 0.1;
   swarm.disk.operation_latency = absl::Microseconds(5);
   swarm.disk.sync_latency = absl::Microseconds(200);
+  // Or all is well until two of them take turns.
+  if (random.Bernoulli(0.4)) {
+    swarm.turns_interval = Ms(150);
+    swarm.private_leaders = 0;
+    swarm.witness_sync = {};
+  }
 }
 
 // One member, which may get company, on a disk that is full now and then.

@@ -111,7 +111,9 @@ SimCluster::SimCluster(const RunOptions& options)
                           .machine = swarm_.machine,
                           .disk = swarm_.disk,
                           .executor = swarm_.executor,
-                          .slow_apply = swarm_.slow_apply};
+                          .slow_apply = swarm_.slow_apply,
+                          .halts = swarm_.halts,
+                          .halt_time = swarm_.halt_time};
     // A machine that is added later knows no membership until a snapshot brings it.
     if (id > members.voters.size()) node.members = {};
     if (id <= static_cast<NodeId>(swarm_.slow_nodes)) {
@@ -363,7 +365,10 @@ FaultCounts SimCluster::Faults() const {
   FaultCounts faults = nemesis_->counts();
   faults.Merge(load_->counts());
   AddNetworkFaults(network_.counters(), faults);
-  for (const auto& node : nodes_) AddDiskFaults(node->disk().counters(), faults);
+  for (const auto& node : nodes_) {
+    AddDiskFaults(node->disk().counters(), faults);
+    faults.Add(Fault::kHalt, node->halts());
+  }
   return faults;
 }
 

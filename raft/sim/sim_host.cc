@@ -279,17 +279,16 @@ std::unique_ptr<SharedWal> SimHost::Wrap(Process& process, std::unique_ptr<Share
   OnOpened(process, *log, recovered);
   return std::make_unique<SimSharedWal>(
       id(), std::move(log), recovered,
-      SimSharedWal::Hooks{.record_of =
-                              [this](GroupId group) {
-                                return SimSharedWal::Record{
-                                    .disk = &disk_logs_[group],
-                                    .invariants = &env_.group_of(group).invariants};
-                              },
-                          .on_began_anew =
-                              [this, &process](GroupId group, const Wal::Recovered& now) {
-                                OnBeganAnew(process, group, now);
-                              },
-                          .on_compacted = [](GroupId) {}});
+      SimSharedWal::Hooks{
+          .record_of =
+              [this](GroupId group) {
+                return SimSharedWal::Record{.disk = &disk_logs_[group],
+                                            .invariants = &env_.group_of(group).invariants};
+              },
+          .on_began_anew = [this, &process](
+                               GroupId group,
+                               const Wal::Recovered& now) { OnBeganAnew(process, group, now); },
+          .on_appended = [this](GroupId group) { env_.group_of(group).conduct.OnWritten(id()); }});
 }
 
 void SimHost::OnOpened(Process& process, const SharedWal& log,

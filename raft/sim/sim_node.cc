@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <variant>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "raft/sim/record_order.h"
 #include "raft/sim/sim_damage.h"
 
 namespace keelson::raft::sim {
@@ -17,6 +17,21 @@ constexpr char kStateFile[] = "state";
 constexpr uint64_t kClusterId = 0x51a;
 
 }  // namespace
+
+// What its threads send by.
+class SimNode::Sender final : public Transport {
+ public:
+  Sender(SimNode& node, Transport& network) : node_(node), network_(network) {}
+  void Send(std::vector<Message> messages) override {
+    const bool halts = node_.HaltsAfter(messages);
+    network_.Send(std::move(messages));
+    if (halts) node_.Halt();
+  }
+
+ private:
+  SimNode& node_;
+  Transport& network_;
+};
 
 SimNode::SimNode(Env env, const Options& options)
     : env_(env),
@@ -99,6 +114,16 @@ absl::Status SimNode::OpenLogAgain(const MemberStorageOptions& options, MemberSt
   return absl::OkStatus();
 }
 
+// What a power cut leaves of a write may end behind any of its records.
+void SimNode::CheckOrderOnDisk() {
+  disk_.SetFaults({});
+  if (const auto early = EntryBeforeItsTerm(disk_, kWalDir); early.has_value()) {
+    env_.invariants.Fail("DUR", absl::StrCat("node ", options_.id, " writes entry ", early->index,
+                                             " of term ", early->term, " ahead of that term"));
+  }
+  if (!calm_) disk_.SetFaults(options_.disk);
+}
+
 void SimNode::Damage(Random& random, FaultCounts& counts) {
   disk_.SetFaults({});
   if (DamageDisk(disk_, kWalDir, kSnapshotDir, random, counts)) damaged_ = true;
@@ -139,17 +164,22 @@ absl::Status SimNode::Recover(Process& process) {
   env_.invariants.OnRecovered(options_.id, recovered, process.machine->Applied().index);
   process.wal = std::make_unique<SimWal>(
       options_.id, std::move(storage.wal), recovered, disk_log_, env_.invariants,
-      [this] { hooks_.on_disk(options_.id, DiskStep::kCompacted); });
+      SimWal::Hooks{.on_appended =
+                        [this](bool new_term) {
+                          env_.conduct.OnWritten(options_.id);
+                          if (new_term) CheckOrderOnDisk();
+                        },
+                    .on_compacted = [this] { hooks_.on_disk(options_.id, DiskStep::kCompacted); }});
   hooks_.on_disk(options_.id, DiskStep::kRecovered);
   env_.world.Trace("recovered", {options_.id, recovered.hard_state.term, recovered.hard_state.vote,
                                  recovered.start.index, recovered.entries.size(),
                                  process.machine->Applied().index, recovered.torn_bytes});
 
-  Transport& transport =
-      env_.network.Attach(options_.id, {.sink = nullptr,
-                                        .snapshots = process.snapshots.get(),
-                                        .background = process.background.get(),
-                                        .alive = [this] { return MustCrash().ok(); }});
+  process.transport = std::make_unique<Sender>(
+      *this, env_.network.Attach(options_.id, {.sink = nullptr,
+                                               .snapshots = process.snapshots.get(),
+                                               .background = process.background.get(),
+                                               .alive = [this] { return MustCrash().ok(); }}));
   Node::Options node_options = options_.node;
   node_options.core.id = options_.id;
   node_options.on_fatal = [this, &process](const absl::Status& status) {
@@ -163,7 +193,7 @@ absl::Status SimNode::Recover(Process& process) {
                                         .append = process.append.get(),
                                         .apply = process.apply.get(),
                                         .background = process.background.get(),
-                                        .transport = &transport,
+                                        .transport = process.transport.get(),
                                         .wal = process.wal.get(),
                                         .snapshots = process.snapshots.get(),
                                         .machine = process.machine.get(),
@@ -219,6 +249,20 @@ void SimNode::Crash(CrashKind kind) {
   }
 }
 
+bool SimNode::HaltsAfter(const std::vector<Message>& messages) {
+  const bool refuses = std::any_of(messages.begin(), messages.end(), [](const Message& message) {
+    return message.type == MessageType::kAppResp && message.reject;
+  });
+  return refuses && !calm_ && options_.halts > 0 && random_.Bernoulli(options_.halts);
+}
+
+void SimNode::Halt() {
+  ++halts_;
+  env_.world.Trace("halt", {options_.id});
+  env_.world.Spend(absl::Nanoseconds(static_cast<int64_t>(
+      random_.Exponential(static_cast<double>(absl::ToInt64Nanoseconds(options_.halt_time))))));
+}
+
 void SimNode::Pause(absl::Duration time) {
   if (process_ == nullptr) return;
   env_.world.Trace("pause", {options_.id, static_cast<uint64_t>(absl::ToInt64Nanoseconds(time))});
@@ -227,26 +271,11 @@ void SimNode::Pause(absl::Duration time) {
   }
 }
 
-bool SimNode::writes() const {
-  return process_ != nullptr && process_->append->busy_until() > env_.world.now();
-}
-
 void SimNode::PauseApply(absl::Duration time) {
   if (process_ == nullptr) return;
   env_.world.Trace("pause apply",
                    {options_.id, static_cast<uint64_t>(absl::ToInt64Nanoseconds(time))});
   process_->apply->PauseUntil(env_.world.now() + time);
-}
-
-void SimNode::LeaveNoRoomFor(Index index, Term term, absl::Duration time) {
-  if (process_ == nullptr || process_->wal == nullptr) return;
-  env_.world.Trace("no room", {options_.id, index, term});
-  process_->wal->LeaveNoRoomFor(index, term);
-  env_.world.After(time, [this, life = starts_] {
-    if (starts_ == life && process_ != nullptr && process_->wal != nullptr) {
-      process_->wal->LeaveRoom();
-    }
-  });
 }
 
 void SimNode::Suspend(absl::Duration time) {
@@ -313,7 +342,6 @@ void SimNode::Calm() {
   disk_.CancelFailNext();
   calm_ = true;
   if (process_ == nullptr) return;
-  if (process_->wal != nullptr) process_->wal->LeaveRoom();
   for (SimExecutor* executor : process_->Executors()) executor->Calm();
 }
 

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -32,6 +33,7 @@
 #include "raft/sim/sim_world.h"
 #include "raft/sim/wire_rules.h"
 #include "raft/snapshot_store.h"
+#include "raft/transport.h"
 #include "raft/types.h"
 #include "raft/wal.h"
 
@@ -56,6 +58,8 @@ class SimNode final : public SimMember, public Observer {
     SimFileSystem::Faults disk;
     SimExecutor::Options executor;
     double slow_apply = 0;  // stall probability of the apply thread
+    double halts = 0;       // see Swarm
+    absl::Duration halt_time;
   };
 
   // What the machine stands in. Borrowed, outlives it.
@@ -91,15 +95,11 @@ class SimNode final : public SimMember, public Observer {
   // The same with the whole machine: its monotonic clock stops, too.
   void Suspend(absl::Duration time);
 
-  // The log is writing.
-  [[nodiscard]] bool writes() const;
   // What is asked of the disks from now on is not done before `time` has passed.
   void StallDisks(absl::Duration time) { stalled_until_ = env_.world.now() + time; }
 
   // The state machine does nothing for `time`: what it is given waits.
   void PauseApply(absl::Duration time);
-  // See SimWal; for `time`.
-  void LeaveNoRoomFor(Index index, Term term, absl::Duration time);
 
   // Its clock runs at `rate` from now on.
   void SetClockRate(double rate);
@@ -114,6 +114,7 @@ class SimNode final : public SimMember, public Observer {
   // It has lost data, as far as can be seen, and has not recovered yet.
   [[nodiscard]] bool impaired() const { return damaged_ || disk_log_.durable_state.recovering; }
   [[nodiscard]] uint64_t losses() const { return losses_; }
+  [[nodiscard]] uint64_t halts() const { return halts_; }
 
   [[nodiscard]] bool running() const { return process_ != nullptr; }
   // Why the process must end now: its power was cut, or the node reported a fatal error.
@@ -145,6 +146,8 @@ class SimNode final : public SimMember, public Observer {
   void OnTrace(NodeId self, const TraceEvent& step) override;
 
  private:
+  class Sender;
+
   // All that dies with the process. Destroyed from the last member up.
   struct Process {
     std::unique_ptr<SimExecutor> loop;
@@ -154,6 +157,7 @@ class SimNode final : public SimMember, public Observer {
     std::unique_ptr<SimWal> wal;
     std::unique_ptr<SnapshotStore> snapshots;
     std::unique_ptr<KvMachine> machine;
+    std::unique_ptr<Transport> transport;
     std::unique_ptr<Node> node;
     absl::Status fatal;
     std::map<std::pair<uint64_t, uint64_t>, std::function<void(Index)>> writes;  // waiting
@@ -168,8 +172,12 @@ class SimNode final : public SimMember, public Observer {
   absl::Status Recover(Process& process);
   absl::StatusOr<MemberStorage> OpenStorage(KvMachine& machine);
   absl::Status OpenLogAgain(const MemberStorageOptions& options, MemberStorage& storage);
+  void CheckOrderOnDisk();
   KvMachine::Hooks MachineHooks(Process& process);
   void KillExecutors();
+  // Whether the thread that sends `messages` stands still then, before it has ended its task.
+  bool HaltsAfter(const std::vector<Message>& messages);
+  void Halt();
   // The disk took `time`.
   void SpendOnDisk(absl::Duration time);
 
@@ -185,6 +193,7 @@ class SimNode final : public SimMember, public Observer {
   bool damaged_ = false;  // since the last good start
   bool wiped_ = false;
   uint64_t losses_ = 0;  // that it found out
+  uint64_t halts_ = 0;
   absl::Duration stalled_until_;
   absl::Duration started_at_;  // when its recovery is over
   bool calm_ = false;

@@ -35,7 +35,9 @@ void SimSharedWal::Watch(GroupId group, const Wal::Recovered& recovered) {
   const Record record = hooks_.record_of(group);
   groups_[group] = std::make_unique<SimWal>(
       host_, std::make_unique<BorrowedWal>(*log_->Group(group)), recovered, *record.disk,
-      *record.invariants, [this, group] { hooks_.on_compacted(group); });
+      *record.invariants,
+      SimWal::Hooks{.on_appended = [this, group](bool) { hooks_.on_appended(group); },
+                    .on_compacted = [] {}});
 }
 
 absl::Status SimSharedWal::AddGroup(GroupId group, const SnapshotMetadata& start) {

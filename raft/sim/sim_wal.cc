@@ -1,17 +1,19 @@
 #include "raft/sim/sim_wal.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 
 namespace keelson::raft::sim {
 
 SimWal::SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
-               Invariants& invariants, std::function<void()> on_compacted)
+               Invariants& invariants, Hooks hooks)
     : node_(node),
       wal_(std::move(wal)),
       disk_(disk),
       invariants_(invariants),
-      on_compacted_(std::move(on_compacted)) {
+      hooks_(std::move(hooks)) {
   Begin(recovered);
 }
 
@@ -43,17 +45,7 @@ void SimWal::NoteAppend(const Batch& batch) {
   if (batch.hard_state.has_value()) disk_.pending_states.push_back(*batch.hard_state);
 }
 
-bool SimWal::HasRoomFor(const Batch& batch) const {
-  const auto [index, term] = no_room_for_;
-  if (index == 0 || batch.entries.empty()) return true;
-  const Index first = batch.entries.front().index;
-  if (index < first || index - first >= batch.entries.size()) return true;
-  const LogView::Item* there = disk_.written.At(index);
-  return batch.entries[index - first].term != term || there == nullptr || there->term == term;
-}
-
 absl::Status SimWal::Append(const Batch& batch) {
-  if (!HasRoomFor(batch)) return absl::ResourceExhaustedError("no room for the next segment");
   absl::Status status = wal_->Append(batch);
   if (status.code() == absl::StatusCode::kResourceExhausted) return status;
   // After any other failure a part of the batch may be on disk.
@@ -64,9 +56,12 @@ absl::Status SimWal::Append(const Batch& batch) {
                                         batch.entries.front().index));
     return status;
   }
+  const bool new_term =
+      !batch.entries.empty() && batch.entries.back().term > disk_.written_state.term;
   if (batch.hard_state.has_value()) disk_.written_state = *batch.hard_state;
   invariants_.OnAppended(node_, batch.entries);
   invariants_.CheckChanges(node_, batch.entries);
+  hooks_.on_appended(new_term);
   return status;
 }
 
@@ -84,7 +79,7 @@ void SimWal::NoteSync() {
 absl::Status SimWal::Compact(const SnapshotMetadata& start) {
   invariants_.OnLogStart(node_, start);
   KEELSON_RETURN_IF_ERROR(wal_->Compact(start));
-  on_compacted_();
+  hooks_.on_compacted();
   disk_.written.Compact(start.index);
   disk_.durable.Compact(start.index);
   return absl::OkStatus();

@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <memory>
-#include <utility>
 
 #include "raft/sim/invariants.h"
 #include "raft/sim/log_view.h"
@@ -14,15 +13,17 @@ namespace keelson::raft::sim {
 
 class SimWal final : public Wal {
  public:
+  struct Hooks {
+    // A batch was appended; `new_term`: the first entries of a term that was not in the log before.
+    std::function<void(bool new_term)> on_appended;
+    std::function<void()> on_compacted;
+  };
+
   // Takes `wal` as just recovered with `recovered` and brings `disk` up to date with it.
   // `disk` and `invariants` are borrowed and outlive this.
   SimWal(NodeId node, std::unique_ptr<Wal> wal, const Recovered& recovered, DiskLog& disk,
-         Invariants& invariants, std::function<void()> on_compacted);
+         Invariants& invariants, Hooks hooks);
 
-  // From now on there is no room for the entry (index, term) as long as another one is at its place:
-  // as if the segment ended just there.
-  void LeaveNoRoomFor(Index index, Term term) { no_room_for_ = {index, term}; }
-  void LeaveRoom() { no_room_for_ = {}; }
   // The log is now as `recovered`, durably.
   void Begin(const Recovered& recovered);
 
@@ -34,7 +35,6 @@ class SimWal final : public Wal {
   Stats GetStats() const override { return wal_->GetStats(); }
 
  private:
-  [[nodiscard]] bool HasRoomFor(const Batch& batch) const;
   void NoteAppend(const Batch& batch);
   void ResetTo(const SnapshotMetadata& start);
 
@@ -42,8 +42,7 @@ class SimWal final : public Wal {
   const std::unique_ptr<Wal> wal_;
   DiskLog& disk_;
   Invariants& invariants_;
-  const std::function<void()> on_compacted_;
-  std::pair<Index, Term> no_room_for_;
+  const Hooks hooks_;
 };
 
 }  // namespace keelson::raft::sim

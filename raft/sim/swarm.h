@@ -39,7 +39,8 @@ struct Swarm {
   absl::Duration crash_interval;  // a random node crashes and restarts
   // Probability that a fault waits for a moment of the protocol and strikes there.
   double ambush = 0;
-  double private_leaders = 0;  // that a new leader reaches one other node only, for a while
+  double private_leaders = 0;     // that a new leader reaches one other node only, for a while
+  absl::Duration turns_interval;  // two nodes lead in turns, and only one other hears them
   absl::Duration leader_crash_interval;  // a leader that all follow crashes
   absl::Duration private_time = absl::Milliseconds(30);
   double kill_share = 0;        // of cuts in an operation: the process is killed, not the power
@@ -58,7 +59,11 @@ struct Swarm {
   absl::Duration pause_time = absl::Milliseconds(300);
   double suspend_share = 0;     // of these, with its clock
   double long_pause_share = 0;  // of these, for many election timeouts
-  int slow_nodes = 0;           // nodes whose threads take slow_factor times as long to run
+  // That the thread which writes stands still when it has sent that its node refuses something, and
+  // has not told the node yet what is durable.
+  double halts = 0;
+  absl::Duration halt_time = absl::Milliseconds(5);
+  int slow_nodes = 0;  // nodes whose threads take slow_factor times as long to run
   double slow_factor = 50;
   absl::Duration partition_interval;  // links are cut, and healed after a while
   absl::Duration partition_time = absl::Milliseconds(400);
