@@ -27,7 +27,6 @@ struct SharedSalvage {
     Index highest_entry = 0;  // of all sound entries, those behind the damage included; 0: unknown
   };
 
-  absl::Status damage;  // the first bad place; OK: the log is whole
   std::map<GroupId, Group> groups;
   GroupIds removed;
   // There may be groups of which nothing is left, or ids of removed ones that are forgotten.
