@@ -210,17 +210,20 @@ absl::Status CgroupfsManager::OpenAttach(CgroupFolder& folder, const SubCgroup& 
     const std::string prefix = folder.path() + "/";
     if (absl::StartsWith(whole, prefix)) path = whole.substr(prefix.size());
   }
-  const int fd = base < 0 ? base : system_.OpenFolder(base, path.empty() ? "." : path);
-  if (fd < 0) {
-    return folder.Error(
-        -fd, path.empty() ? "open" : absl::StrCat("adding pid to the sub-cgroup '", path, "'"));
+  if (base < 0) return folder.Error(-base, "open");
+  UniqueFd opened;
+  // The child is born in a descriptor that the attachment owns.
+  if (!path.empty() || folder.unified()) {
+    const int fd = system_.OpenFolder(base, path.empty() ? "." : path);
+    if (fd < 0) return folder.Error(-fd, absl::StrCat("adding pid to the sub-cgroup '", path, "'"));
+    opened.Reset(fd);
+    base = fd;
   }
-  UniqueFd opened(fd);
   if (folder.unified()) {
     attachment.clone_into = std::move(opened);
     return absl::OkStatus();
   }
-  const int tasks = system_.OpenFile(opened.get(), "tasks", O_WRONLY);
+  const int tasks = system_.OpenFile(base, "tasks", O_WRONLY);
   if (tasks < 0) return folder.Error(-tasks, "open 'tasks'");
   attachment.tasks.push_back(
       {.fd = UniqueFd(tasks), .hierarchy = folder.name(), .path = folder.path()});

@@ -87,18 +87,15 @@ absl::Status ReadCgroup(const Args& args, SubCgroup& cgroup) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ExecRequest> ReadRequest(Runtime& runtime, const Args& args) {
+absl::StatusOr<ExecRequest> ReadRequest(const Container& container, const Args& args) {
   ExecRequest request;
-  request.id = args.rest[0];
-  KEELSON_ASSIGN_OR_RETURN(const ContainerState state, runtime.Load(request.id));
   if (args.Has("process")) {
     KEELSON_ASSIGN_OR_RETURN(const std::string text, ReadHostFile(args.Text("process")));
     KEELSON_ASSIGN_OR_RETURN(request.process, ParseProcess(text));
     if (args.Has("tty")) request.process.terminal = args.Bool("tty");
   } else {
-    KEELSON_ASSIGN_OR_RETURN(const Spec spec, runtime.LoadConfig(request.id));
     KEELSON_ASSIGN_OR_RETURN(request.process,
-                             ProcessFromFlags(args, spec.process.value_or(Process{})));
+                             ProcessFromFlags(args, container.spec.process.value_or(Process{})));
   }
   request.pid_file = args.Text("pid-file");
   request.console_socket = args.Text("console-socket");
@@ -112,9 +109,10 @@ absl::StatusOr<ExecRequest> ReadRequest(Runtime& runtime, const Args& args) {
 
 CommandResult Exec(const Context& context, const Args& args) {
   Runtime runtime(context.runtime);
-  KEELSON_ASSIGN_OR_RETURN(ExecRequest request, ReadRequest(runtime, args));
+  KEELSON_ASSIGN_OR_RETURN(const Container container, runtime.Open(args.rest[0]));
+  KEELSON_ASSIGN_OR_RETURN(ExecRequest request, ReadRequest(container, args));
   if (args.Bool("detach")) {
-    KEELSON_RETURN_IF_ERROR(runtime.Exec(request));
+    KEELSON_RETURN_IF_ERROR(runtime.Exec(request, container));
     return 0;
   }
   Foreground foreground;
@@ -129,7 +127,7 @@ CommandResult Exec(const Context& context, const Args& args) {
     theirs.Reset(ends[1]);
     request.console_fd = theirs.get();
   }
-  KEELSON_ASSIGN_OR_RETURN(const Child child, runtime.Exec(request));
+  KEELSON_ASSIGN_OR_RETURN(const Child child, runtime.Exec(request, container));
   UniqueFd master;
   if (ours.ok()) {
     KEELSON_ASSIGN_OR_RETURN(master, ReceiveFd(ours.get(), /*wait=*/true));

@@ -231,5 +231,20 @@ class SharedMounts(CradleTest):
         self.assertNotIn(self.rootfs, read("/proc/self/mountinfo"))
 
 
+@unittest.skipIf(REASON, REASON)
+class Exec(CradleTest):
+    def test_it_joins_what_is_not_in_the_config_where_the_container_is(self):
+        host = Keeper("--net")
+        self.addCleanup(host.close)
+        linux = self.bundle.config["linux"]
+        linux["namespaces"] = [space for space in linux["namespaces"] if space["type"] != "network"]
+        self.bundle.shell("sleep 100").write()
+        self.assertEqual(self.quiet("run", "--detach", "--bundle", self.bundle.path, self.id, before=host.enter), 0)
+        for kind in ("net", "mnt", "pid", "uts"):
+            reply = self.cradle("exec", self.id, "/bin/readlink", f"/proc/self/ns/{kind}")
+            self.assertEqual((reply.returncode, reply.stdout.strip()), (0, os.readlink(f"/proc/{self.pid()}/ns/{kind}")))
+        self.assertEqual(os.readlink(host.path("net")), os.readlink(f"/proc/{self.pid()}/ns/net"))
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -52,7 +52,7 @@ absl::StatusOr<Plan> CompileContainer(const Spec& spec, const ContainerOptions& 
 
 struct ExecOptions {
   ProgramOptions program;
-  // CLONE_NEW* of the namespaces of register kProcess that differ from ours.
+  // CLONE_NEW* of the namespaces of register kProcess that are to be joined.
   uint64_t join = 0;
   bool enter_root =
       false;  // register kRoot is the container's root, which its mount namespace does not give
@@ -61,8 +61,12 @@ struct ExecOptions {
   std::optional<MemoryPolicy> memory_policy;
 };
 
-// A plan for one more process in a container. `outside` and `ready` are empty, `bridge` joins.
+// A plan for one more process in a container. `outside` and `ready` are empty. The child is born in
+// the PID namespace and joins the others itself; a user namespace is joined by `bridge`, with all.
 absl::StatusOr<Plan> CompileExec(const Process& process, const ExecOptions& options);
+
+// The CLONE_NEW* of a namespace.
+uint64_t CloneFlag(NamespaceType type);
 
 // Whether a container's mounts are made in a mount namespace that is not its own.
 bool SharesMounts(const Linux& config);

@@ -289,12 +289,32 @@ TEST_CASE("exec joins before it is seen, and nothing of it is left open", "[cont
   options.join = CLONE_NEWNS | CLONE_NEWPID;
   KEELSON_ASSIGN_OR_FAIL(const Plan plan, CompileExec(process, options));
 
-  REQUIRE(plan.bridge.size() == 3);
+  CHECK(plan.bridge.empty());
+  CHECK(plan.pid_namespace_of == kProcess);
+  REQUIRE(plan.child.size() > 3);
+  CHECK(plan.child[0].op == Op::kAttachCgroup);
+  CHECK(plan.child[1].op == Op::kNotDumpable);
+  CHECK(plan.child[2].op == Op::kSetNs);
+  CHECK(plan.child[2].flags == CLONE_NEWNS);
+  CHECK(PlaceOf(plan, Op::kCloseFrom) >= 0);
+  CHECK(PlaceOf(plan, Op::kCloseFrom) < PlaceOf(plan, Op::kFindProgram));
+}
+
+TEST_CASE("exec into a user namespace is born by who has joined it", "[container][plan]") {
+  Process process;
+  process.args = {"sh"};
+  process.cwd = "/";
+  ExecOptions options;
+  options.join = CLONE_NEWUSER | CLONE_NEWPID;
+  KEELSON_ASSIGN_OR_FAIL(const Plan plan, CompileExec(process, options));
+
+  CHECK(plan.pid_namespace_of == kNone);
+  REQUIRE(plan.bridge.size() == 4);
   CHECK(plan.bridge[0].op == Op::kAttachCgroup);
   CHECK(plan.bridge[1].op == Op::kNotDumpable);
   CHECK(plan.bridge[2].op == Op::kSetNs);
-  CHECK(PlaceOf(plan, Op::kCloseFrom) >= 0);
-  CHECK(PlaceOf(plan, Op::kCloseFrom) < PlaceOf(plan, Op::kFindProgram));
+  CHECK(plan.bridge[2].flags == (CLONE_NEWUSER | CLONE_NEWPID));
+  CHECK(plan.bridge[3].op == Op::kBecomeRoot);
 }
 
 }  // namespace

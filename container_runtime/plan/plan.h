@@ -37,6 +37,8 @@ class Plan {
 
   std::vector<Step> outside, bridge, child, network, ready;
   uint64_t clone_flags = 0;  // CLONE_NEW* of the child
+  // The register of a process in whose PID namespace the child is born.
+  int16_t pid_namespace_of = kNone;
   // User namespaces with these maps go into registers before anything runs (id-mapped mounts).
   struct IdMap {
     int16_t out = kNone;

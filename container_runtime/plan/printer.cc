@@ -171,6 +171,7 @@ std::vector<std::string> Namespaces(const Plan& plan) {
 std::vector<std::string> Lines(const Plan& plan) {
   std::string clone = "clone";
   for (const std::string& name : Namespaces(plan)) absl::StrAppend(&clone, " ", name);
+  if (plan.pid_namespace_of != kNone) absl::StrAppend(&clone, " in-pid-namespace-of-process");
   std::vector<std::string> lines = {clone};
   for (const auto& [name, steps] : Lists(plan)) {
     for (const Step& step : *steps) {

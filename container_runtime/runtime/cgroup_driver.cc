@@ -6,6 +6,11 @@
 
 namespace keelson::container {
 
+bool IsFrozen(CgroupManager& cgroup) {
+  const absl::StatusOr<FreezerState> state = cgroup.Freezer();
+  return state.ok() && *state == FreezerState::kFrozen;
+}
+
 absl::StatusOr<CgroupLocation> LocateFor(const HostLayout& host, const RuntimeOptions& runtime,
                                          const std::string& id, const std::string& cgroups_path) {
   if (runtime.cgroup_driver == CgroupDriver::kDisabled) return CgroupLocation{};

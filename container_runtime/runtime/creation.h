@@ -54,6 +54,9 @@ class Creation {
   UniqueFd fifo_, console_, pidfd_socket_;
 };
 
+// Whether the processes of a container are stopped; an error reading that is a no.
+bool IsFrozen(CgroupManager& cgroup);
+
 // cgroup_driver.cc: the manager of a driver. Null for kDisabled.
 absl::StatusOr<std::unique_ptr<CgroupManager>> NewManager(const HostLayout& host,
                                                           const ContainerState& state,

@@ -1,8 +1,8 @@
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -14,32 +14,35 @@
 #include "container_runtime/runtime/shares.h"
 #include "container_runtime/runtime/sockets.h"
 
-#ifndef CLONE_NEWTIME
-#define CLONE_NEWTIME 0x80
-#endif
-
 namespace keelson::container {
 namespace {
 
-constexpr std::array<std::pair<const char*, uint64_t>, 8> kNamespaces = {
-    {{"user", CLONE_NEWUSER},
-     {"mnt", CLONE_NEWNS},
-     {"pid", CLONE_NEWPID},
-     {"net", CLONE_NEWNET},
-     {"ipc", CLONE_NEWIPC},
-     {"uts", CLONE_NEWUTS},
-     {"cgroup", CLONE_NEWCGROUP},
-     {"time", CLONE_NEWTIME}}};
+bool IsOurs(const char* name, pid_t pid) {
+  struct stat ours = {};
+  struct stat theirs = {};
+  if (::stat(absl::StrCat("/proc/self/ns/", name).c_str(), &ours) != 0) return true;
+  if (::stat(absl::StrCat("/proc/", pid, "/ns/", name).c_str(), &theirs) != 0) return true;
+  return ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+}
 
-// The namespaces of `pid` that are not ours. Joining one's own user namespace is an error.
-uint64_t NamespacesToJoin(pid_t pid) {
+// The namespaces that the config gives the container, and those in which it was made where they are
+// not ours. Joining one's own user namespace is an error, so it is looked at in any case.
+uint64_t NamespacesToJoin(const Linux& config, pid_t pid) {
+  constexpr std::array<std::pair<const char*, NamespaceType>, 8> kNames = {
+      {{"user", NamespaceType::kUser},
+       {"mnt", NamespaceType::kMount},
+       {"pid", NamespaceType::kPid},
+       {"net", NamespaceType::kNetwork},
+       {"ipc", NamespaceType::kIpc},
+       {"uts", NamespaceType::kUts},
+       {"cgroup", NamespaceType::kCgroup},
+       {"time", NamespaceType::kTime}}};
   uint64_t join = 0;
-  for (const auto& [name, flag] : kNamespaces) {
-    struct stat ours = {};
-    struct stat theirs = {};
-    if (::stat(absl::StrCat("/proc/self/ns/", name).c_str(), &ours) != 0) continue;
-    if (::stat(absl::StrCat("/proc/", pid, "/ns/", name).c_str(), &theirs) != 0) continue;
-    if (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev) join |= flag;
+  for (const auto& [name, type] : kNames) {
+    const auto same_type = [wanted = type](const Namespace& space) { return space.type == wanted; };
+    const bool given = type != NamespaceType::kUser &&
+                       std::any_of(config.namespaces.begin(), config.namespaces.end(), same_type);
+    if (given || !IsOurs(name, pid)) join |= CloneFlag(type);
   }
   return join;
 }
@@ -59,10 +62,20 @@ absl::Status CheckConsole(const ExecRequest& request) {
 
 }  // namespace
 
-absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const ContainerState& state) {
-  KEELSON_ASSIGN_OR_RETURN(const UniqueFd init, OpenProcess(state.pid, state.start_time));
-  KEELSON_ASSIGN_OR_RETURN(const Spec spec, LoadConfig(request.id));
+absl::StatusOr<Child> Runtime::Exec(const ExecRequest& request, const Container& container) {
+  const ContainerState& state = container.state;
+  const Spec& spec = container.spec;
+  KEELSON_RETURN_IF_ERROR(CheckConsole(request));
+  if (state.pid == 0) {
+    return absl::FailedPreconditionError("cannot exec in a container that is being created");
+  }
+  const absl::StatusOr<UniqueFd> init = OpenProcess(state.pid, state.start_time);
+  if (!init.ok()) return absl::FailedPreconditionError("cannot exec in a stopped container");
   KEELSON_ASSIGN_OR_RETURN(const auto cgroup, Cgroup(state));
+  if (!request.ignore_paused && IsFrozen(*cgroup)) {
+    return absl::FailedPreconditionError(
+        "cannot exec in a paused container (use --ignore-paused to override)");
+  }
   KEELSON_ASSIGN_OR_RETURN(const Attachment attachment, cgroup->PrepareAttach(request.cgroup));
   ExecOptions options;
   options.program = {.id = state.id,
@@ -72,7 +85,7 @@ absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const Cont
                      .deny_setgroups = false,
                      .has_attr_apparmor = ::access("/proc/self/attr/apparmor/exec", F_OK) == 0};
   options.program.plain_newlines = request.console_fd >= 0;
-  options.join = NamespacesToJoin(state.pid);
+  options.join = NamespacesToJoin(spec.linux_, state.pid);
   options.enter_root = SharesMounts(spec.linux_);
   options.seccomp = spec.linux_.seccomp.has_value() ? &*spec.linux_.seccomp : nullptr;
   options.personality = spec.linux_.personality;
@@ -92,7 +105,7 @@ absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const Cont
     KEELSON_ASSIGN_OR_RETURN(pidfd_socket, ConnectSocket(request.pidfd_socket));
   }
   SpawnRequest spawn;
-  spawn.registers = {{kProcess, init.get()},
+  spawn.registers = {{kProcess, init->get()},
                      {kRoot, root.get()},
                      {kConsole, request.console_fd >= 0 ? request.console_fd : console.get()}};
   spawn.clone_into = attachment.clone_into.get();
@@ -116,23 +129,6 @@ absl::StatusOr<Child> Runtime::ExecLocked(const ExecRequest& request, const Cont
                         StateJson(state, ContainerStatus::kRunning, state.pid)));
   };
   return Spawn(plan, spawn);
-}
-
-absl::StatusOr<Child> Runtime::Exec(const ExecRequest& request) {
-  KEELSON_RETURN_IF_ERROR(CheckConsole(request));
-  KEELSON_ASSIGN_OR_RETURN(const ContainerState state, store_.Load(request.id));
-  const ContainerStatus status = StatusOf(state);
-  if (status == ContainerStatus::kStopped) {
-    return absl::FailedPreconditionError("cannot exec in a stopped container");
-  }
-  if (status == ContainerStatus::kCreating) {
-    return absl::FailedPreconditionError("cannot exec in a container that is being created");
-  }
-  if (status == ContainerStatus::kPaused && !request.ignore_paused) {
-    return absl::FailedPreconditionError(
-        "cannot exec in a paused container (use --ignore-paused to override)");
-  }
-  return ExecLocked(request, state);
 }
 
 }  // namespace keelson::container

@@ -99,6 +99,12 @@ absl::StatusOr<Spec> Runtime::LoadConfig(const std::string& id) const {
   return ParseSpec(text);
 }
 
+absl::StatusOr<Container> Runtime::Open(const std::string& id) const {
+  KEELSON_ASSIGN_OR_RETURN(ContainerState state, store_.Load(id));
+  KEELSON_ASSIGN_OR_RETURN(Spec spec, LoadConfig(id));
+  return Container{.state = std::move(state), .spec = std::move(spec)};
+}
+
 absl::StatusOr<std::unique_ptr<CgroupManager>> Runtime::Cgroup(const ContainerState& state) {
   KEELSON_ASSIGN_OR_RETURN(const HostLayout host, DetectHost());
   return NewManager(host, state, state.rootless);
@@ -111,10 +117,7 @@ ContainerStatus Runtime::StatusOf(const ContainerState& state) {
   }
   if (!IsAlive(state.pid, state.start_time)) return ContainerStatus::kStopped;
   const absl::StatusOr<std::unique_ptr<CgroupManager>> cgroup = Cgroup(state);
-  if (cgroup.ok()) {
-    const absl::StatusOr<FreezerState> freezer = (*cgroup)->Freezer();
-    if (freezer.ok() && *freezer == FreezerState::kFrozen) return ContainerStatus::kPaused;
-  }
+  if (cgroup.ok() && IsFrozen(**cgroup)) return ContainerStatus::kPaused;
   return store_.HasFile(state.id, kFifoName) ? ContainerStatus::kCreated
                                              : ContainerStatus::kRunning;
 }

@@ -77,8 +77,13 @@ struct CreateOptions {
   std::vector<std::string>* warnings = nullptr;  // takes what was left out of what was asked for
 };
 
+// A container as it was made.
+struct Container {
+  ContainerState state;
+  Spec spec;
+};
+
 struct ExecRequest {
-  std::string id;
   Process process;
   std::string pid_file;
   std::string console_socket;
@@ -108,8 +113,11 @@ class Runtime {
   // What Create would do, without doing it.
   absl::StatusOr<Plan> MakePlan(const CreateOptions& options);
 
-  // One more process in a running container.
-  absl::StatusOr<Child> Exec(const ExecRequest& request);
+  [[nodiscard]] absl::StatusOr<Container> Open(const std::string& id) const;
+
+  // One more process in a container that Open has returned, which has to run. While the process is
+  // born, the calling program is not dumpable (prctl(2)): the container sees the process at once.
+  absl::StatusOr<Child> Exec(const ExecRequest& request, const Container& container);
 
   // Sends `signal` to the init process; with `all`, or if the container has no PID namespace of its
   // own and the signal is SIGKILL, to every process of the container.
@@ -140,7 +148,6 @@ class Runtime {
 
  private:
   absl::StatusOr<Child> Make(const CreateOptions& options, bool wait_for_start);
-  absl::StatusOr<Child> ExecLocked(const ExecRequest& request, const ContainerState& state);
   absl::Status WaitForProgram(const std::string& id, const ContainerState& state);
   absl::Status DeleteLocked(const std::string& id, const ContainerState& state, bool force);
 

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -15,6 +17,7 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -66,6 +69,43 @@ long Clone(uint64_t flags, int* pidfd, int clone_into) {
   }
   return RealKernel().Call(SYS_clone3, calls::Pointer(&args), sizeof(args));
 }
+
+// While it lives, children of this thread are born in the PID namespace of another process, and not
+// dumpable, as the container sees them from their first moment on (CVE-2016-9962).
+class PidNamespaceOf {
+ public:
+  explicit PidNamespaceOf(int process) : process_(process) {}
+  ~PidNamespaceOf() { (void)Leave(); }
+  PidNamespaceOf(const PidNamespaceOf&) = delete;
+  PidNamespaceOf& operator=(const PidNamespaceOf&) = delete;
+
+  absl::Status Enter() {
+    home_.Reset(::open("/proc/thread-self/ns/pid_for_children", O_RDONLY | O_CLOEXEC));
+    if (!home_.ok()) return ErrnoError(errno, "open the PID namespace");
+    dumpable_ = ::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    if (dumpable_ == 1) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (::setns(process_, CLONE_NEWPID) == 0) return absl::OkStatus();
+    return ErrnoError(errno, "join the container's namespaces: setns");
+  }
+  // False: this thread's children will be born in the wrong namespace.
+  bool Leave() {
+    if (!home_.ok()) return true;
+    if (dumpable_ == 1) (void)::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    const bool left = ::setns(home_.get(), CLONE_NEWPID) == 0;
+    home_.Reset();
+    return left;
+  }
+
+ private:
+  const int process_;
+  // Two threads that note and restore the same setting would leave it wrong.
+  static std::mutex mutex_;
+  const std::lock_guard<std::mutex> lock_{mutex_};
+  UniqueFd home_;
+  int dumpable_ = 0;
+};
+
+std::mutex PidNamespaceOf::mutex_;
 
 // Handlers were reset by the clone; what is ignored stays ignored, even past execve.
 void ResetSignals(Kernel& kernel) {
@@ -170,6 +210,16 @@ class Spawner {
   }
 
   absl::Status Direct(Machine& machine, Child& child) {
+    if (plan_.pid_namespace_of == kNone) return Born(machine, child);
+    PidNamespaceOf foreign(registers_[static_cast<size_t>(plan_.pid_namespace_of)]);
+    KEELSON_RETURN_IF_ERROR(foreign.Enter());
+    KEELSON_RETURN_IF_ERROR(Born(machine, child));
+    if (foreign.Leave()) return absl::OkStatus();
+    Kill(child);
+    return absl::InternalError("the caller's PID namespace could not be entered again");
+  }
+
+  absl::Status Born(Machine& machine, Child& child) {
     int pidfd = -1;
     const long pid = Clone(plan_.clone_flags, &pidfd, request_.clone_into);
     if (pid == 0) BecomeChild(machine, plan_.child, our_end_.get());

@@ -397,32 +397,37 @@ absl::StatusOr<Plan> CompileExec(const Process& process, const ExecOptions& opti
   }
   Plan plan;
   const bool user = (options.join & CLONE_NEWUSER) != 0;
+  // Who is not in the user namespace yet may be born in a PID namespace of it only with its help.
+  std::vector<Step>& joins = user ? plan.bridge : plan.child;
   const ExecCpuAffinity affinity = process.exec_cpu_affinity.value_or(ExecCpuAffinity{});
   if (!affinity.initial.empty()) {
     KEELSON_ASSIGN_OR_RETURN(const Step initial,
                              Processors(plan, affinity.initial, "process.execCPUAffinity.initial"));
-    plan.bridge.push_back(initial);
+    joins.push_back(initial);
   }
   if (!options.program.cgroup_by_call) {
-    plan.bridge.push_back({.op = Op::kAttachCgroup, .what = "join the container's cgroup"});
+    joins.push_back({.op = Op::kAttachCgroup, .what = "join the container's cgroup"});
   }
   // Before anything of the container can see us (CVE-2016-9962).
-  plan.bridge.push_back({.op = Op::kNotDumpable});
-  const uint64_t early = options.join & ~kCloneNewTime;
+  joins.push_back({.op = Op::kNotDumpable});
+  uint64_t early = options.join & ~kCloneNewTime;
+  if (!user && (early & CLONE_NEWPID) != 0) {
+    plan.pid_namespace_of = kProcess;
+    early &= ~uint64_t{CLONE_NEWPID};
+  }
   if (early != 0) {
-    plan.bridge.push_back({.op = Op::kSetNs,
-                           .what = "join the container's namespaces",
-                           .in = kProcess,
-                           .flags = early});
+    joins.push_back({.op = Op::kSetNs,
+                     .what = "join the container's namespaces",
+                     .in = kProcess,
+                     .flags = early});
   }
   if (user) {
-    plan.bridge.push_back({.op = Op::kBecomeRoot,
-                           .what = "become root of the user namespace",
-                           .flags = options.program.deny_setgroups ? 1U : 0U});
+    joins.push_back({.op = Op::kBecomeRoot,
+                     .what = "become root of the user namespace",
+                     .flags = options.program.deny_setgroups ? 1U : 0U});
   }
   if (options.enter_root) {
-    plan.bridge.push_back(
-        {.op = Op::kPivot, .what = "enter the container's root", .flags = kNoPivot});
+    joins.push_back({.op = Op::kPivot, .what = "enter the container's root", .flags = kNoPivot});
   }
   ProcessCompiler compiler(process, options.program, plan);
   if (options.program.cgroup_by_call) {

@@ -11,9 +11,6 @@
 
 namespace keelson::container {
 
-// CLONE_NEW* of a namespace type.
-uint64_t CloneFlag(NamespaceType type);
-
 // Nullptr when the container stays in the runtime's.
 const Namespace* FindNamespace(const Linux& config, NamespaceType type);
 
