@@ -33,8 +33,9 @@ struct Machine {
   std::span<const int> cgroup_tasks;  // files to write "0" to
   pid_t child = 0;                    // for steps of the list `ready`
 
-  bool start_waits = false;  // `start` reads kFifo until it is told how it went
-  bool target_made = false;  // whether the last kTarget made what was missing
+  bool start_waits = false;     // `start` reads kFifo until it is told how it went
+  bool target_made = false;     // whether the last kTarget made what was missing
+  bool empty_attached = false;  // kEmptyMount is on a directory already
 
   // Found by kFindProgram.
   char program[PATH_MAX] = {};

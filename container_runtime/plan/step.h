@@ -20,7 +20,7 @@ enum Register : int16_t {
   kFifo,        // exec.fifo (O_PATH): closed until `start`
   kConsole,     // where the pseudo terminal's descriptor goes
   kDev,         // the container's /dev
-  kEmptyMount,  // a read-only tmpfs, cloned over every masked directory
+  kEmptyMount,  // a read-only tmpfs, on the first masked directory and cloned over the others
   kTrampoline,  // the sealed program that executes the user's
   kProcess,     // a process of the container that `exec` joins (pidfd)
   kFirstFree,

@@ -7,7 +7,7 @@ cradle=$PWD/container_runtime/cmd/cradle
 bundle=$PWD/bundle # Not in /tmp, which allows no devices.
 mkdir -p "$bundle/rootfs/bin" "$bundle/rootfs/proc" "$bundle/rootfs/sys" "$bundle/rootfs/dev" "$bundle/rootfs/tmp"
 cp /bin/busybox "$bundle/rootfs/bin/busybox"
-for name in sh cat echo sleep head tail true mkdir mknod grep; do ln -s busybox "$bundle/rootfs/bin/$name"; done
+for name in sh cat echo sleep head tail true mkdir mknod grep ls; do ln -s busybox "$bundle/rootfs/bin/$name"; done
 
 fail() {
   echo "FAILED: $*"
@@ -99,6 +99,13 @@ run | grep -q made || fail "not delegated"
 echo "== a time namespace has its offsets"
 config 'cat /proc/self/timens_offsets' '' ', "timeOffsets": {"boottime": {"secs": 7881}}' ', {"type": "time"}'
 run | grep -q 7881 || fail "no offset"
+
+echo "== paths are masked and read only"
+config 'ls /proc/tty /proc/irq; cat /proc/timer_list; mkdir /tmp/x 2>/dev/null || echo refused; echo end' '' \
+  ', "maskedPaths": ["/proc/tty", "/proc/irq", "/proc/timer_list", "/proc/missing"], "readonlyPaths": ["/tmp"]'
+output=$(run)
+# shellcheck disable=SC2086,SC2116  # Lines become words.
+[ "$(echo $output)" = "/proc/irq: /proc/tty: refused end" ] || fail "$output"
 
 [ -z "$(ls /run/cradle 2>/dev/null)" ] || fail "state is left"
 echo "all passed"

@@ -79,8 +79,16 @@ int MakeFileSystem(Machine& machine, const Step& step) {
 }
 
 int HideDirectory(Machine& machine, int target) {
-  const int empty = CloneHere(machine, machine.registers[kEmptyMount], 0);
-  return empty < 0 ? empty : Attach(machine, empty, target);
+  const int original = machine.registers[kEmptyMount];
+  if (machine.empty_attached) {
+    const int empty = CloneHere(machine, original, 0);
+    return empty < 0 ? empty : Attach(machine, empty, target);
+  }
+  // Before Linux 6.15 only what is attached can be cloned, so the first directory gets the mount itself.
+  const int result =
+      Named(machine, "move_mount", calls::MoveMount(machine.kernel, original, target));
+  machine.empty_attached = result >= 0;
+  return result;
 }
 
 // Hides a file behind the container's own null device. An image may have put anything in its place
