@@ -28,6 +28,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -88,9 +89,9 @@ enum class FreezerState {
 struct SubCgroup {
   // "" (the container's own) or a relative path below it without "..", which must exist.
   std::string path;
-  // v1 only: the controllers for which `path` counts; empty means all.
-  std::vector<std::string> controllers;
-  // v2 only, with an empty path: where this process of the container is. A container whose init has
+  // v1 only: controllers with such a path of their own.
+  std::map<std::string, std::string> path_of;
+  // v2 alone, with an empty path: where this process of the container is. A container whose init has
   // moved itself down (systemd does) takes no processes at its own level any more, and clone3
   // fails with EBUSY there. 0: the container's own cgroup.
   pid_t same_as = 0;

@@ -33,6 +33,14 @@ bool MayLeaveOut(const absl::Status& status) {
   return status.code() == absl::StatusCode::kPermissionDenied;
 }
 
+absl::Status CheckSubPath(const std::string& path) {
+  for (const std::string& name : std::vector<std::string>(absl::StrSplit(path, '/'))) {
+    if (name != "..") continue;
+    return absl::InvalidArgumentError(absl::StrCat("bad sub cgroup path: ", path));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::unique_ptr<CgroupManager> NewCgroupfsManager(CgroupSystem& system, const HostLayout& host,
@@ -199,13 +207,14 @@ absl::StatusOr<std::string> CgroupfsManager::PathOfProcess(const CgroupFolder& f
 
 absl::Status CgroupfsManager::OpenAttach(CgroupFolder& folder, const SubCgroup& sub,
                                          Attachment& attachment) {
-  const bool all = sub.controllers.empty();
-  const bool wanted =
-      all || std::any_of(sub.controllers.begin(), sub.controllers.end(),
-                         [&](const std::string& c) { return folder.Has(c) || folder.name() == c; });
-  std::string path = wanted ? CleanCgroupPath(sub.path).substr(1) : "";
+  std::string path = CleanCgroupPath(sub.path).substr(1);
+  for (const auto& [controller, own] : sub.path_of) {
+    if (folder.Has(controller) || folder.name() == controller) {
+      path = CleanCgroupPath(own).substr(1);
+    }
+  }
   int base = folder.fd();
-  if (base >= 0 && folder.unified() && path.empty() && sub.same_as != 0) {
+  if (base >= 0 && folder.unified() && folders_.size() == 1 && path.empty() && sub.same_as != 0) {
     KEELSON_ASSIGN_OR_RETURN(const std::string whole, PathOfProcess(folder, sub.same_as));
     const std::string prefix = folder.path() + "/";
     if (absl::StartsWith(whole, prefix)) path = whole.substr(prefix.size());
@@ -231,18 +240,16 @@ absl::Status CgroupfsManager::OpenAttach(CgroupFolder& folder, const SubCgroup& 
 }
 
 absl::StatusOr<Attachment> CgroupfsManager::PrepareAttach(const SubCgroup& sub) {
-  for (const std::string& name : std::vector<std::string>(absl::StrSplit(sub.path, '/'))) {
-    if (name == "..") {
-      return absl::InvalidArgumentError(absl::StrCat("bad sub cgroup path: ", sub.path));
-    }
-  }
-  for (const std::string& name : sub.controllers) {
+  KEELSON_RETURN_IF_ERROR(CheckSubPath(sub.path));
+  for (const auto& [controller, path] : sub.path_of) {
+    KEELSON_RETURN_IF_ERROR(CheckSubPath(path));
+    const std::string& name = controller;
     const bool known = std::any_of(folders_.begin(), folders_.end(), [&](const CgroupFolder& f) {
       return f.Has(name) || f.name() == name;
     });
     if (known) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat("unknown controller ", name, " of the sub cgroup ", sub.path));
+        absl::StrCat("unknown controller ", name, " of the sub cgroup ", path));
   }
   Attachment attachment;
   for (CgroupFolder& folder : folders_) {

@@ -393,15 +393,22 @@ TEST_CASE("exec can choose a sub-cgroup, which must exist and be below", "[cgrou
   CHECK(world.system.Contents("pids", "/a/b/sub", "tasks") == "0");
 
   KEELSON_ASSIGN_OR_FAIL(const Attachment one,
-                         manager->PrepareAttach({.path = "sub", .controllers = {"cpu"}}));
+                         manager->PrepareAttach({.path_of = {{"cpu", "sub"}}}));
   REQUIRE(AttachSelf(one, nullptr));
   CHECK(world.system.Contents("pids", "/a/b", "tasks") == "0");
   CHECK(world.system.Contents("cpu,cpuacct", "/a/b", "tasks").empty());
 
+  (void)world.Created("/a/b/other");
+  KEELSON_ASSIGN_OR_FAIL(const Attachment two,
+                         manager->PrepareAttach({.path_of = {{"cpu", "sub"}, {"pids", "other"}}}));
+  REQUIRE(AttachSelf(two, nullptr));
+  CHECK(world.system.Contents("cpu,cpuacct", "/a/b/sub", "tasks") == "0");
+  CHECK(world.system.Contents("pids", "/a/b/other", "tasks") == "0");
+
   CHECK(manager->PrepareAttach({.path = "none"}).status().code() == Code::kNotFound);
   KEELSON_CHECK_ERROR(manager->PrepareAttach({.path = "sub/../../x"}).status(),
                       Code::kInvalidArgument, "bad sub cgroup path");
-  KEELSON_CHECK_ERROR(manager->PrepareAttach({.path = "sub", .controllers = {"what"}}).status(),
+  KEELSON_CHECK_ERROR(manager->PrepareAttach({.path_of = {{"what", "sub"}}}).status(),
                       Code::kInvalidArgument, "unknown controller what");
 }
 

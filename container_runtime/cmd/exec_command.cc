@@ -77,12 +77,16 @@ absl::StatusOr<Process> ProcessFromFlags(const Args& args, Process process) {
 absl::Status ReadCgroup(const Args& args, SubCgroup& cgroup) {
   for (const std::string& text : args.List("cgroup")) {
     const size_t colon = text.find(':');
-    if (colon != std::string::npos) {
-      const std::vector<std::string> names = absl::StrSplit(text.substr(0, colon), ',');
-      cgroup.controllers.insert(cgroup.controllers.end(), names.begin(), names.end());
+    const size_t begin = text.find_first_not_of('/', colon == std::string::npos ? 0 : colon + 1);
+    const std::string path = begin == std::string::npos ? "" : text.substr(begin);
+    if (colon == std::string::npos) {
+      cgroup.path = path;
+      continue;
     }
-    cgroup.path = text.substr(colon == std::string::npos ? 0 : colon + 1);
-    while (!cgroup.path.empty() && cgroup.path[0] == '/') cgroup.path.erase(0, 1);
+    for (const std::string& name :
+         std::vector<std::string>(absl::StrSplit(text.substr(0, colon), ','))) {
+      cgroup.path_of[name] = path;
+    }
   }
   return absl::OkStatus();
 }

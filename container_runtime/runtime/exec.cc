@@ -76,7 +76,9 @@ absl::StatusOr<Child> Runtime::Exec(const ExecRequest& request, const Container&
     return absl::FailedPreconditionError(
         "cannot exec in a paused container (use --ignore-paused to override)");
   }
-  KEELSON_ASSIGN_OR_RETURN(const Attachment attachment, cgroup->PrepareAttach(request.cgroup));
+  SubCgroup sub = request.cgroup;
+  sub.same_as = state.pid;
+  KEELSON_ASSIGN_OR_RETURN(const Attachment attachment, cgroup->PrepareAttach(sub));
   ExecOptions options;
   options.program = {.id = state.id,
                      .no_new_keyring = true,

@@ -96,6 +96,18 @@ echo "== a container with its own cgroup namespace manages what is below"
 config 'mkdir /sys/fs/cgroup/below && echo made; cat /sys/fs/cgroup/cgroup.controllers'
 run | grep -q made || fail "not delegated"
 
+echo "== exec follows an init that has moved down, where its own level takes no processes any more"
+config 'cd /sys/fs/cgroup; mkdir below; echo 1 >below/cgroup.procs; echo +pids >cgroup.subtree_control; exec sleep 1000'
+detached
+i=0
+until grep -q pids "$box/cgroup.subtree_control"; do
+  i=$((i + 1))
+  [ "$i" -lt 200 ] || fail "init did not move"
+  sleep 0.1
+done
+"$cradle" exec box cat /proc/self/cgroup </dev/null | grep -q '0::/below$' || fail "exec is elsewhere"
+"$cradle" delete --force box
+
 echo "== a time namespace has its offsets"
 config 'cat /proc/self/timens_offsets' '' ', "timeOffsets": {"boottime": {"secs": 7881}}' ', {"type": "time"}'
 run | grep -q 7881 || fail "no offset"
