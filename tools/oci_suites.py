@@ -134,6 +134,7 @@ def make_debian_image(path):
         return
     with common.Stage("Debian's root, by debootstrap"), tempfile.TemporaryDirectory(prefix="keelson-debian-") as root:
         build(["debootstrap", "--variant=minbase", "bookworm", root], path.parent)
+        os.chmod(root, 0o755)  # Containers in user namespaces have to get in.
         build(["tar", "--create", "--xz", f"--file={path}", "-C", root, "."], path.parent)
 
 

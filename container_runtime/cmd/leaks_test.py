@@ -1,6 +1,6 @@
 """Many containers: all alive at once, and one after the other, after which nothing of them is left.
 
-  leaks_test.py --alive=1000 --starts=10000       the whole campaign (some twenty minutes on two processors)
+  leaks_test.py --alive=1000 --starts=10000       the whole campaign (some fifteen minutes on two processors)
 
 Without flags, few of each. Counted before and after: mounts, cgroups of every hierarchy, network namespaces, processes,
 zombies, descriptors and files of the state folder. What is counted carries the name of this run, as other programs of the
