@@ -183,8 +183,9 @@ class Client {
 };
 
 struct TlsOptions {
-  std::string ca_file;    // PEM; empty: the system's authorities
-  std::string cert_file;  // PEM; with key_file, what we identify ourselves with
+  std::string ca_file;  // PEM; empty: the system's authorities
+  // PEM; with key_file, what we identify ourselves with. Each new connection shows what they hold then.
+  std::string cert_file;
   std::string key_file;
   bool skip_verify = false;  // accept any certificate of the server; for tests
   bool always = false;       // TLS even if nothing else here asks for it

@@ -12,6 +12,7 @@
 #include "base/rpc/client.h"
 #include "base/status.h"
 #include "base/tls.h"
+#include "kvstore/client/certificate_reload.h"
 #include "kvstore/client/client.h"
 #include "kvstore/client/internal/endpoint_name.h"
 #include "kvstore/client/internal/rpc_client.h"
@@ -42,7 +43,12 @@ absl::StatusOr<std::shared_ptr<const TlsClientContext>> MakeTls(const TlsOptions
                                                         .ca_file = tls.ca_file}));
   }
   material.verify_peer = !tls.skip_verify;
-  return TlsClientContext::Create(material, TlsProtocol::kHttp2);
+  KEELSON_ASSIGN_OR_RETURN(std::shared_ptr<const TlsClientContext> context,
+                           TlsClientContext::Create(material, TlsProtocol::kHttp2));
+  if (!tls.cert_file.empty()) {
+    FollowCertificate(*context->ssl_ctx(), {.cert_file = tls.cert_file, .key_file = tls.key_file});
+  }
+  return context;
 }
 
 class NetworkRuntime final : public client_internal::ThreadRuntime {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/logging.h"
 #include "base/status.h"
+#include "kvstore/client/certificate_reload.h"
 #include "kvstore/config/data_dir.h"
 #include "kvstore/daemon/self_signed.h"
 
@@ -61,7 +62,7 @@ absl::StatusOr<ListenerTls> Load(FileSystem& fs, TlsFiles files, const TlsPolicy
     files.cert_file = made.cert_file;
     files.key_file = made.key_file;
   }
-  ListenerTls tls{.material = {}, .policy = policy};
+  ListenerTls tls{.files = files, .material = {}, .policy = policy};
   if (files.cert_file.empty()) return tls;
   const auto log = std::make_shared<FailureLog>(traffic);
   tls.policy.on_failure = [log](std::string_view peer, std::string_view why) {
@@ -87,6 +88,13 @@ absl::StatusOr<std::shared_ptr<const TlsServerContext>> ListenerTls::MakeContext
     TlsProtocol protocol) const {
   KEELSON_ASSIGN_OR_RETURN(auto context, TlsServerContext::Create(material, protocol));
   KEELSON_RETURN_IF_ERROR(ApplyTlsPolicy(*context, policy));
+  FollowCertificate(
+      *context->ssl_ctx(),
+      {.cert_file = files.cert_file,
+       .key_file = files.key_file,
+       .on_trouble = [](const absl::Status& status) {
+         LogError("the new certificate cannot be used, keeping the old one", {{"err", status}});
+       }});
   return context;
 }
 

@@ -14,10 +14,11 @@ namespace keelson::kvstore {
 
 // How a listener speaks TLS.
 struct ListenerTls {
+  TlsFiles files;
   TlsMaterial material;  // no certificate: plain text only
   TlsPolicy policy;
 
-  // Precondition: there is a certificate.
+  // Follows the certificate's files. Precondition: there is a certificate.
   [[nodiscard]] absl::StatusOr<std::shared_ptr<const TlsServerContext>> MakeContext(
       TlsProtocol protocol) const;
 };
