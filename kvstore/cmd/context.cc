@@ -1,11 +1,14 @@
 #include "kvstore/cmd/context.h"
 
+#include <ostream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "kvstore/cmd/password.h"
+#include "kvstore/config/srv.h"
 
 namespace keelson::kvctl {
 namespace {
@@ -21,6 +24,24 @@ Outcome ReadDuration(const char* flag, const std::string& text, absl::Duration* 
 
 std::vector<std::string> Context::Endpoints() const {
   return absl::StrSplit(flags.endpoints, ',', absl::SkipWhitespace());
+}
+
+Outcome Context::DiscoverEndpoints() {
+  if (flags.discovery_srv.empty()) return Done();
+  absl::StatusOr<std::vector<std::string>> urls = kvstore::ClientsFromSrv(
+      kvstore::RealSrvWorld(),
+      {.domain = flags.discovery_srv, .service_name = flags.discovery_srv_name});
+  if (!urls.ok()) return Fail(Exit::kError, TextOf(urls.status()));
+  if (!flags.insecure_discovery) {
+    std::erase_if(*urls, [this](const std::string& url) {
+      if (!url.starts_with("http://")) return false;
+      err << "ignoring discovered insecure endpoint \"" << url << "\"\n";
+      return true;
+    });
+  }
+  // As in etcdctl, --endpoints counts where nothing is found.
+  if (!urls->empty()) flags.endpoints = absl::StrJoin(*urls, ",");
+  return Done();
 }
 
 Outcome Context::Connect(std::unique_ptr<kvstore::Client>* client) {

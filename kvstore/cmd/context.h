@@ -21,6 +21,9 @@ namespace keelson::kvctl {
 // Text of the global flags, as given.
 struct GlobalFlags {
   std::string endpoints = "127.0.0.1:2379";
+  std::string discovery_srv;
+  std::string discovery_srv_name;
+  bool insecure_discovery = true;
   std::string dial_timeout = "2s";
   std::string command_timeout = "5s";
   std::string keepalive_time = "10s";
@@ -47,6 +50,8 @@ class Context {
   Context(std::istream& in_stream, std::ostream& out_stream, std::ostream& err_stream)
       : in(in_stream), out(out_stream), err(err_stream) {}
 
+  // With --discovery-srv: sets --endpoints to what the domain's records say.
+  Outcome DiscoverEndpoints();
   // Checks the global flags and makes a client of all endpoints, or of `endpoint` alone.
   // A failure is an Outcome: the flags have exit codes of their own.
   Outcome Connect(std::unique_ptr<kvstore::Client>* client);

@@ -26,6 +26,13 @@ void AddGlobalFlags(CLI::App& root, GlobalFlags& flags) {
     root.add_option(name, value, what)->capture_default_str()->envname(variable);
   };
   add("--endpoints", flags.endpoints, "Members to talk to, comma separated", "ETCDCTL_ENDPOINTS");
+  add("-d,--discovery-srv", flags.discovery_srv, "Domain whose SRV records name the members",
+      "ETCDCTL_DISCOVERY_SRV");
+  add("--discovery-srv-name", flags.discovery_srv_name,
+      "Suffix of the service that is asked for with --discovery-srv", "ETCDCTL_DISCOVERY_SRV_NAME");
+  root.add_flag("--insecure-discovery", flags.insecure_discovery,
+                "Use members without TLS that --discovery-srv finds")
+      ->envname("ETCDCTL_INSECURE_DISCOVERY");
   add("--dial-timeout", flags.dial_timeout, "How long to try to connect", "ETCDCTL_DIAL_TIMEOUT");
   add("--command-timeout", flags.command_timeout, "How long a short command may take",
       "ETCDCTL_COMMAND_TIMEOUT");
@@ -187,7 +194,8 @@ int Main(int argc, char** argv) {
     std::cout << ChosenVerb(root)->help();
     return Finish(Done());
   }
-  return Finish(context.run());
+  const Outcome discovered = context.DiscoverEndpoints();
+  return Finish(discovered.exit == Exit::kOk ? context.run() : discovered);
 }
 
 }  // namespace

@@ -59,6 +59,8 @@ void RegisterMemberFlags(FlagSet& flags, Raw& raw, Options& options) {
   flags.Bool("enable-v2", &options.enable_v2, "Serve the version 2 API: /v2/keys and its like.");
   flags.Uint64("max-concurrent-streams", &options.max_concurrent_streams,
                "Streams that one client connection may have open.");
+  flags.Uint64("user-requests-per-second", &options.user_requests_per_second,
+               "Requests a second of one user, or without users of one address; 0 means no limit.");
   flags.Duration("grpc-keepalive-min-time", &options.keepalive_min_time,
                  "Least time between pings of a client.");
   flags.Duration("grpc-keepalive-interval", &options.keepalive_interval,
@@ -86,6 +88,10 @@ void RegisterClusterFlags(FlagSet& flags, Raw& raw, Options& options) {
                "Word that keeps clusters with the same URLs apart.");
   flags.String("discovery", &options.discovery_url,
                "URL of a discovery service from which the founding members are learned.");
+  flags.String("discovery-srv", &options.discovery_srv,
+               "Domain whose SRV records name the founding members.");
+  flags.String("discovery-srv-name", &options.discovery_srv_name,
+               "Suffix of the service that is asked for with --discovery-srv.");
   flags.Bool("pre-vote", &options.pre_vote, "Ask whether an election can be won before one.");
   flags.Bool("strict-reconfig-check", &options.strict_reconfig_check,
              "Refuse changes of members that would endanger the quorum.");
@@ -165,9 +171,8 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
 void RegisterRefusedFlags(FlagSet& flags) {
   const std::string later = "not supported yet; start without it";
   for (const char* name :
-       {"discovery-srv", "discovery-srv-name", "discovery-token", "discovery-endpoints",
-        "discovery-proxy", "discovery-cert", "discovery-key", "discovery-cacert", "discovery-user",
-        "discovery-password"}) {
+       {"discovery-token", "discovery-endpoints", "discovery-proxy", "discovery-cert",
+        "discovery-key", "discovery-cacert", "discovery-user", "discovery-password"}) {
     flags.Refused(name, false, "", later);
   }
   flags.Refused("proxy", false, "off", "not supported");
@@ -348,13 +353,14 @@ absl::Status SetCluster(const FlagSet& flags, const Raw& raw, Options& options) 
   KEELSON_ASSIGN_OR_RETURN(
       options.advertise_peer_urls,
       AdvertisePeerUrlsOf("initial-advertise-peer-urls", raw.advertise_peer_urls));
-  const bool discovers = !options.discovery_url.empty();
-  if (discovers && !raw.initial_cluster.empty()) {
+  const int ways = (options.discovery_url.empty() ? 0 : 1) +
+                   (options.discovery_srv.empty() ? 0 : 1) + (raw.initial_cluster.empty() ? 0 : 1);
+  if (ways > 1) {
     return Bad("initial-cluster",
                "multiple discovery or bootstrap flags are set; choose one of \"initial-cluster\", "
                "\"discovery\" or \"discovery-srv\"");
   }
-  if (discovers) return absl::OkStatus();
+  if (options.Discovers()) return absl::OkStatus();
   if (raw.initial_cluster.empty()) {
     const auto own = [&options](std::string* out, const Url& url) {
       absl::StrAppend(out, options.name, "=", url.text);

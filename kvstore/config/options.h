@@ -70,6 +70,7 @@ struct Options {
   // Bytes of the database beyond which writes are refused; 0: no quota.
   uint64_t quota_backend_bytes = uint64_t{2} << 30;
   uint64_t max_concurrent_streams = 4294967295;
+  uint64_t user_requests_per_second = 0;  // 0: no limit
   absl::Duration keepalive_min_time = absl::Seconds(5);
   absl::Duration keepalive_interval = absl::Hours(2);
   absl::Duration keepalive_timeout = absl::Seconds(20);
@@ -108,9 +109,13 @@ struct Options {
   // The version of etcd that this member says it is.
   std::string etcd_version = "3.6.0";
 
-  // Where the founding members are to be learned from; then initial_cluster is empty and the ids are
-  // 0 until SetFoundingMembers.
+  // Where the founding members are to be learned from, at most one of the two; then initial_cluster
+  // is empty and the ids are 0 until SetFoundingMembers.
   std::string discovery_url;
+  std::string discovery_srv;  // a domain, for FoundersFromSrv
+  std::string discovery_srv_name;
+
+  [[nodiscard]] bool Discovers() const { return !discovery_url.empty() || !discovery_srv.empty(); }
 
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

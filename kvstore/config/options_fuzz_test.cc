@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto line = keelson::kvstore::ParseCommandLine(pieces, pieces);
   if (!line.ok() || line->text.has_value()) return 0;
   const auto& options = line->options;
-  const bool discovers = !options.discovery_url.empty();
+  const bool discovers = options.Discovers();
   if (options.initial_cluster.empty() != discovers) std::abort();
   return 0;
 }

@@ -8,9 +8,9 @@
 
 namespace keelson::kvstore {
 
-// With --discovery and without data of an earlier start: asks the service, which may take as long as the
-// other members do, and sets the founding members. Ends early when the process is told to end.
-// Errors as of JoinByDiscovery and SetFoundingMembers.
+// With --discovery or --discovery-srv, and without data of an earlier start: asks, and sets the founding
+// members. A discovery service may take as long as the other members do; that ends early when the process
+// is told to end. Errors as of JoinByDiscovery, FoundersFromSrv and SetFoundingMembers.
 absl::Status LearnFounders(FileSystem& fs, Options& options);
 
 }  // namespace keelson::kvstore

@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/net/address.h"
@@ -26,7 +27,8 @@ absl::StatusOr<std::string> AddressOf(absl::string_view endpoint) {
 
 }  // namespace
 
-absl::StatusOr<GatewayCommand> ParseGatewayCommand(std::span<const std::string> arguments) {
+absl::StatusOr<GatewayCommand> ParseGatewayCommand(std::span<const std::string> arguments,
+                                                   const SrvWorld& world) {
   GatewayCommand command;
   bool help = false;
   std::string endpoints = "127.0.0.1:2379";
@@ -39,9 +41,14 @@ absl::StatusOr<GatewayCommand> ParseGatewayCommand(std::span<const std::string> 
                  "Time after which a member that could not be reached is tried again.");
   flags.Bool("help", &help, "Print this text and exit.");
   flags.Alias("h", "help");
-  flags.Refused("discovery-srv", false, "", "not supported here; name the endpoints");
-  flags.Refused("discovery-srv-name", false, "", "not supported here; name the endpoints");
-  flags.WithoutEffect("insecure-discovery", true);
+  SrvDomain srv;
+  bool insecure_discovery = false;
+  flags.String("discovery-srv", &srv.domain,
+               "Domain whose SRV records name the members, in the place of --endpoints.");
+  flags.String("discovery-srv-name", &srv.service_name,
+               "Suffix of the service that is asked for with --discovery-srv.");
+  flags.Bool("insecure-discovery", &insecure_discovery,
+             "Use members without TLS that --discovery-srv finds.");
   flags.WithoutEffect("trusted-ca-file", false);
   const std::string text = flags.Help();
 
@@ -60,6 +67,14 @@ absl::StatusOr<GatewayCommand> ParseGatewayCommand(std::span<const std::string> 
   if (!starts) return absl::InvalidArgumentError("the word 'start' is missing");
   if (command.options.retry_delay < absl::ZeroDuration()) {
     return absl::InvalidArgumentError("--retry-delay: must not be negative");
+  }
+  if (!srv.domain.empty()) {
+    absl::StatusOr<std::vector<std::string>> urls = ClientsFromSrv(world, srv);
+    if (!urls.ok()) return Annotate(urls.status(), "--discovery-srv");
+    if (!insecure_discovery) {
+      std::erase_if(*urls, [](const std::string& url) { return url.starts_with("http://"); });
+    }
+    endpoints = absl::StrJoin(*urls, ",");
   }
   for (const absl::string_view endpoint : absl::StrSplit(endpoints, ',', absl::SkipWhitespace())) {
     const absl::StatusOr<std::string> address = AddressOf(absl::StripAsciiWhitespace(endpoint));

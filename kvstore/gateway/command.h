@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kvstore/config/srv.h"
 #include "kvstore/gateway/tcp_proxy.h"
 
 namespace keelson::kvstore {
@@ -19,8 +20,9 @@ struct GatewayCommand {
 };
 
 // `arguments` are those after "gateway", with the word "start" somewhere among them.
-// INVALID_ARGUMENT: one line.
-absl::StatusOr<GatewayCommand> ParseGatewayCommand(std::span<const std::string> arguments);
+// INVALID_ARGUMENT: one line. Also from --discovery-srv, which asks `world` at once.
+absl::StatusOr<GatewayCommand> ParseGatewayCommand(std::span<const std::string> arguments,
+                                                   const SrvWorld& world = RealSrvWorld());
 
 }  // namespace keelson::kvstore
 

@@ -145,13 +145,30 @@ TEST_CASE("The command line is etcd's", "[gateway]") {
   CHECK(command.options.endpoints == Words{"a:1", "b:2", "c:3", "unix:/x"});
   CHECK(command.options.listen == "127.0.0.1:9");
   CHECK(command.options.retry_delay == absl::Seconds(2));
-  for (const Words& bad :
-       {Words{}, Words{"--endpoints=a:1"}, Words{"start", "--endpoints="},
-        Words{"start", "--endpoints=a"}, Words{"start", "stop"}, Words{"start", "--colour=red"},
-        Words{"start", "--discovery-srv=example.com"}, Words{"start", "--retry-delay=-1s"}}) {
+  for (const Words& bad : {Words{}, Words{"--endpoints=a:1"}, Words{"start", "--endpoints="},
+                           Words{"start", "--endpoints=a"}, Words{"start", "stop"},
+                           Words{"start", "--colour=red"}, Words{"start", "--retry-delay=-1s"}}) {
     CHECK_FALSE(ParseGatewayCommand(bad).ok());
   }
   CHECK(ParseGatewayCommand(Words{"--help"})->help.has_value());
+}
+
+TEST_CASE("Members are found by SRV records, without TLS only if that is wanted", "[gateway]") {
+  using Words = std::vector<std::string>;
+  const SrvWorld world{
+      .records = [](const std::string& name) -> absl::StatusOr<std::vector<SrvRecord>> {
+        if (name == "_etcd-client-x._tcp.example") return std::vector<SrvRecord>{{"a", 1}};
+        if (name == "_etcd-client-ssl-x._tcp.example") return std::vector<SrvRecord>{{"b", 2}};
+        return absl::NotFoundError(name);
+      },
+      .addresses = nullptr};
+  Words words = {"start", "--discovery-srv=example", "--discovery-srv-name=x"};
+  KEELSON_ASSIGN_OR_FAIL(const GatewayCommand safe, ParseGatewayCommand(words, world));
+  CHECK(safe.options.endpoints == Words{"b:2"});
+  words.emplace_back("--insecure-discovery");
+  KEELSON_ASSIGN_OR_FAIL(const GatewayCommand all, ParseGatewayCommand(words, world));
+  CHECK(all.options.endpoints == Words{"b:2", "a:1"});
+  CHECK_FALSE(ParseGatewayCommand(Words{"start", "--discovery-srv=example"}, world).ok());
 }
 
 }  // namespace
