@@ -89,9 +89,9 @@ absl::Status EtcdWalReader::Take(const EtcdLogRecord& record) {
 absl::Status EtcdWalReader::TakeEntry(const std::string& data) {
   EtcdEntry entry;
   if (!entry.ParseFromString(data)) return absl::DataLossError("");
-  const auto from = std::find_if(entries_.begin(), entries_.end(), [&](const EtcdEntry& known) {
-    return known.index() >= entry.index();
-  });
+  const auto from =
+      std::partition_point(entries_.begin(), entries_.end(),
+                           [&](const EtcdEntry& known) { return known.index() < entry.index(); });
   entries_.erase(from, entries_.end());
   if (entry.index() > after_) entries_.push_back(std::move(entry));
   return absl::OkStatus();
