@@ -341,8 +341,9 @@ class Comparison {
       if (absl::StrContains(Last(theirs.answers), "compact_revision")) spent_.insert(id);
       (live ? live_ : ended).push_back(id);
     }
-    etcd_->Forget(ended);
-    ours_->Forget(ended);
+    // Not more than was compared: one of them may have told more meanwhile.
+    etcd_->Forget(watched, ended);
+    ours_->Forget(watched, ended);
   }
 
   // How many there are, and the last few.

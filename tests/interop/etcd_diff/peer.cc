@@ -105,10 +105,13 @@ class GrpcPeer final : public Peer {
     absl::MutexLock lock(&mu_);
     return watched_[watch_id].events.size();
   }
-  void Forget(const std::vector<int64_t>& ended) override {
+  void Forget(const std::map<int64_t, Watched>& seen, const std::vector<int64_t>& ended) override {
     absl::MutexLock lock(&mu_);
+    for (const auto& [id, part] : seen) {
+      std::vector<std::string>& events = watched_[id].events;
+      events.erase(events.begin(), events.begin() + static_cast<ptrdiff_t>(part.events.size()));
+    }
     for (const int64_t id : ended) watched_.erase(id);
-    for (auto& [id, watched] : watched_) watched.events.clear();
   }
   size_t watch_answers() override {
     absl::MutexLock lock(&mu_);

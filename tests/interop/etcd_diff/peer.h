@@ -36,8 +36,9 @@ class Peer {
   // What has come so far, by watch id. A copy.
   virtual std::map<int64_t, Watched> watched() = 0;
   virtual size_t events_of(int64_t watch_id) = 0;
-  // Drops the events gathered so far, and all of the watches that have ended.
-  virtual void Forget(const std::vector<int64_t>& ended) = 0;
+  // Drops as many events of each watch as `seen` has of it, and all of the watches that have ended.
+  virtual void Forget(const std::map<int64_t, Watched>& seen,
+                      const std::vector<int64_t>& ended) = 0;
   // Responses that create or cancel a watch.
   virtual size_t watch_answers() = 0;
   // The revision of the last answer to a request for progress, and how many there were.
