@@ -96,6 +96,10 @@ class Engine {
   // Leaves the state that a full disk put the engine into. OK if there is none.
   virtual absl::Status Resume() = 0;
 
+  // Rewrites what holds rows that are gone, so that their bytes are free now and not in the course of
+  // time. May take minutes and, meanwhile, space; reads and writes go on. Errors as for Write.
+  virtual absl::Status GiveBackSpace() = 0;
+
   // Estimates, without reading rows.
   [[nodiscard]] virtual Sizes GetSizes() const = 0;
 };

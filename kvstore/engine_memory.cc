@@ -137,6 +137,7 @@ class MemoryEngine final : public Engine {
   }
 
   absl::Status Resume() override { return absl::OkStatus(); }
+  absl::Status GiveBackSpace() override { return absl::OkStatus(); }
 
   Sizes GetSizes() const override {
     const std::shared_ptr<const Tables> tables = Current();

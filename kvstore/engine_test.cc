@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "base/testing/status_matchers.h"
 #include "kvstore/engine.h"
 #include "kvstore/engine_memory.h"
@@ -122,6 +123,29 @@ TEST_CASE("A crash keeps what was flushed, in all families", "[kvstore][engine]"
   CHECK(Dump(*engine, Family::kMeta) == "m=1 ");
   CHECK(Dump(*engine, Family::kLog) == "");
   CHECK(Dump(*engine, Family::kData).size() == 18);
+}
+
+TEST_CASE("Space of deleted rows can be had back at once", "[kvstore][engine][space]") {
+  const auto home = NewHome(EngineKind::kRocksDb);
+  const auto engine = Open(*home);
+  Random random(1);
+  for (int n = 0; n < 200; ++n) {
+    std::string noise(1000, ' ');  // which does not compress
+    for (char& byte : noise) byte = static_cast<char>(random.Below(256));
+    Put(*engine, Family::kLog, std::to_string(n), noise);
+  }
+  Put(*engine, Family::kLog, "stays", "1");
+  KEELSON_REQUIRE_OK(engine->Flush());
+  const auto batch = engine->NewBatch();
+  for (int n = 0; n < 200; ++n) batch->Delete(Family::kLog, std::to_string(n));
+  batch->Put(Family::kMeta, "m", {"1"});  // as every batch of the store has one
+  KEELSON_REQUIRE_OK(engine->Write(*batch));
+  REQUIRE(engine->GetSizes().disk_bytes > 200'000);
+
+  KEELSON_REQUIRE_OK(engine->GiveBackSpace());
+
+  CHECK(engine->GetSizes().disk_bytes < 20'000);
+  CHECK(Dump(*engine, Family::kLog) == "stays=1 ");
 }
 
 TEST_CASE("A replaced engine can be read until it is dropped", "[kvstore][engine]") {

@@ -385,9 +385,9 @@ TEST_CASE("A compaction frees what nobody can read", "[kvstore][compact]") {
   world.kv->Put("gone", "1");
   world.kv->Delete("gone");
   world.kv->Put("last", "1");
-  CHECK(world.kv->store().GetSizes().keys == 53);
+  CHECK(world.kv->store().GetSizes().rows == 53);
   world.kv->Do<CompactionResponse>(CompactCommand(world.kv->store().Revision()));
-  CHECK(world.kv->store().GetSizes().keys == 2);
+  CHECK(world.kv->store().GetSizes().rows == 2);
   CHECK(world.kv->Dump() == "hot=49 last=1");
 }
 

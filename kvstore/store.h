@@ -65,6 +65,11 @@ class Store {
   virtual absl::Status Range(const etcdserverpb::RangeRequest& request,
                              etcdserverpb::RangeResponse* response) const = 0;
 
+  // The same answer on its way to a client: `pairs` are its `kvs` as they stand in the message, field
+  // after field, and `rest` is the message without them. Spares the objects of many pairs.
+  virtual absl::Status EncodeRange(const etcdserverpb::RangeRequest& request,
+                                   etcdserverpb::RangeResponse* rest, std::string* pairs) const;
+
   // The first pairs of the same answer, as many as have `max_bytes` (one at least), in the order of
   // keys. `more` says that the range holds others behind them, also where the limit ends it. Nothing
   // is counted. UNIMPLEMENTED, with etcd's text, for a request that sorts or filters.
@@ -97,9 +102,13 @@ class Store {
   struct Sizes {
     int64_t disk_bytes = 0;    // files of the database
     int64_t in_use_bytes = 0;  // estimate of live data
-    int64_t keys = 0;          // live keys, estimate
+    int64_t rows = 0;          // versions of keys that are kept, estimate
+    int64_t keys = 0;          // live keys, exactly
   };
   [[nodiscard]] virtual Sizes GetSizes() const = 0;
+
+  // Engine::GiveBackSpace. Changes nothing that anybody reads.
+  virtual absl::Status GiveBackSpace() const = 0;
 
   struct LeaseInfo {
     int64_t id = 0;

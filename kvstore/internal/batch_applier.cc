@@ -47,6 +47,7 @@ BatchApplier::BatchApplier(Generation& generation, ApplyListener& listener)
       batch_(generation.engine->NewBatch()),
       revision_(generation.revision.load(std::memory_order_relaxed)),
       compacted_(generation.compacted.load(std::memory_order_relaxed)),
+      live_keys_(generation.live_keys.load(std::memory_order_relaxed)),
       alarms_(generation.tables.Alarms()) {}
 
 absl::Status BatchApplier::Add(uint64_t index, uint64_t term, std::string_view command) {
@@ -237,6 +238,7 @@ absl::Status BatchApplier::Put(PutRequest& request, PutResponse* response) {
     if (found && shows_previous) ToKeyValue(previous, true, response->mutable_prev_kv());
   }
 
+  if (!found) ++live_keys_;
   const Revision revision{revision_ + 1, sub_};
   KeyValue& pair = *NewEvent(Event::PUT).mutable_kv();
   pair.set_create_revision(found ? previous.create_revision : revision.main);
@@ -285,6 +287,7 @@ absl::Status BatchApplier::DeleteRange(const DeleteRangeRequest& request,
 void BatchApplier::Delete(Ended ended) {
   const Revision revision{revision_ + 1, sub_};
   KeyValue& pair = *NewEvent(Event::DELETE).mutable_kv();
+  --live_keys_;
   pair.set_mod_revision(revision.main);
   MoveAttachment(ended.key, ended.lease, 0);
   pair.mutable_key()->swap(ended.key);
@@ -531,6 +534,9 @@ WriteBatch& BatchApplier::Seal(const raft::SnapshotMetadata& after) {
       }
     }
   }
+  if (live_keys_ != generation_.stored_live_keys) {
+    batch_->Put(Family::kMeta, kLiveKeysRow, {EncodeInteger(live_keys_)});
+  }
   batch_->Put(
       Family::kMeta, kStateRow,
       {EncodeStateValue({.applied = after, .revision = revision_, .compacted = compacted_})});
@@ -555,6 +561,8 @@ void BatchApplier::Publish() {
       ++revision.sub;
     }
   }
+  generation_.stored_live_keys = live_keys_;
+  generation_.live_keys.store(live_keys_, std::memory_order_relaxed);
   generation_.revision.store(revision_, std::memory_order_release);
   generation_.compacted.store(compacted_, std::memory_order_release);
 }

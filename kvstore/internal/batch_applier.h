@@ -121,6 +121,7 @@ class BatchApplier {
 
   int64_t revision_;  // of the last command that changed something
   int64_t compacted_;
+  int64_t live_keys_;
   uint64_t index_ = 0;  // of the running command
   uint32_t sub_ = 0;    // changes of the running command
   LeaseChanges leases_;

@@ -91,6 +91,7 @@ bool DecodeLogValue(std::string_view bytes, LogValue* value);
 
 inline constexpr std::string_view kStateRow = "state";
 inline constexpr std::string_view kSweptRow = "swept";
+inline constexpr std::string_view kLiveKeysRow = "count";
 
 // Written by every batch: where the log and the key space stand.
 struct StateValue {

@@ -6,9 +6,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kvstore/internal/view.h"
 
 namespace keelson::kvstore::internal {
 namespace {
+
+// The end of the range that holds every key from its beginning on.
+constexpr std::string_view kEveryKey("\0", 1);
 
 absl::Status Damaged(std::string_view what) {
   return absl::DataLossError(
@@ -91,6 +95,22 @@ MemberMap SideTables::Members() const {
   return members_;
 }
 
+namespace {
+
+// An import stores no count.
+absl::StatusOr<int64_t> CountLiveKeys(const Engine& engine, const Generation& generation) {
+  int64_t keys = 0;
+  KEELSON_RETURN_IF_ERROR(
+      View(engine, generation.latest)
+          .Scan({"", kEveryKey}, generation.loaded.revision, Need::kMetadata, [&keys](const Pair&) {
+            ++keys;
+            return true;
+          }));
+  return keys;
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Engine> engine,
                                                              size_t cached_keys) {
   auto generation = std::make_shared<Generation>(cached_keys);
@@ -135,6 +155,12 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::Load(std::unique_ptr<Eng
                                      return generation->auth->RestoreRow(row, bytes);
                                    }));
   generation->tables.Publish(leases, members);
+  int64_t& stored = generation->stored_live_keys;
+  KEELSON_RETURN_IF_ERROR(LoadRow(*engine, kLiveKeysRow, DecodeInteger, &stored));
+  generation->live_keys = stored;
+  if (stored < 0) {
+    KEELSON_ASSIGN_OR_RETURN(generation->live_keys, CountLiveKeys(*engine, *generation));
+  }
   generation->revision = generation->loaded.revision;
   generation->compacted = generation->loaded.compacted;
   generation->engine = std::move(engine);

@@ -72,8 +72,11 @@ struct Generation {
   const std::shared_ptr<v2::KeyStore> v2 = std::make_shared<v2::KeyStore>();
   std::atomic<int64_t> revision{1};
   std::atomic<int64_t> compacted{-1};
+  std::atomic<int64_t> live_keys{0};
   // As stored when the generation was loaded; index 0 for an empty engine.
   StateValue loaded;
+  // The row of live_keys as the writer knows it; -1: there is none yet.
+  int64_t stored_live_keys = -1;
 
   absl::Mutex sweep_mu;
   // Superseded versions up to here are gone (internal/sweep.h).

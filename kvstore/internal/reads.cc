@@ -139,6 +139,15 @@ absl::Status AppendPath(View& view, const TxnRequest& txn, int64_t at, TxnPath* 
   return absl::OkStatus();
 }
 
+// Makes room for as many pairs again as will come, going by the first.
+void ReserveRest(const RangeRequest& request, std::optional<int64_t> count, std::string* bytes) {
+  constexpr size_t kReservedMax = 16 << 20;
+  int64_t pairs = count.value_or(1);
+  if (request.limit() > 0) pairs = std::min(pairs, request.limit());
+  const size_t each = bytes->size() + bytes->size() / 8;
+  bytes->reserve(std::min(kReservedMax, each * static_cast<size_t>(std::max<int64_t>(pairs, 1))));
+}
+
 absl::Status Visit(const TxnRequest& txn, const TxnPath& path, size_t* next,
                    absl::FunctionRef<absl::Status(const RequestOp&)> visit) {
   for (const RequestOp& op : Branch(txn, path[(*next)++])) {
@@ -170,7 +179,7 @@ bool TakesInOrder(const RangeRequest& request) {
 }
 
 absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at, RangeResponse* response,
-                       std::optional<int64_t> count) {
+                       std::optional<int64_t> count, EncodedPairs* encoded) {
   const bool sorted = NeedsSort(request);
   const bool filtered = HasFilters(request);
   const int64_t keep = PairsToKeep(request);
@@ -182,8 +191,16 @@ absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at, Rang
     ++met;  // all of them whatever the limit: clients page with the count
     if (request.count_only()) return true;
     if (filtered && !PassesFilters(request, pair)) return true;
-    if (++passed <= keep) ToKeyValue(pair, with_value, response->add_kvs());
-    return passed <= keep || !count.has_value();
+    if (++passed > keep) return !count.has_value();
+    if (encoded == nullptr || sorted) {
+      ToKeyValue(pair, with_value, response->add_kvs());
+    } else {
+      AppendPairField(pair, with_value, encoded->bytes);
+      ++encoded->count;
+      if (passed == 1) ReserveRest(request, count, encoded->bytes);
+      if (passed == keep) encoded->last_key.assign(pair.key);
+    }
+    return true;
   };
   if (!request.count_only() || !count.has_value()) {
     KEELSON_RETURN_IF_ERROR(view.Scan({request.key(), request.range_end()}, at, need, take));
@@ -201,6 +218,12 @@ absl::Status ReadRange(View& view, const RangeRequest& request, int64_t at, Rang
   }
   if (request.keys_only() && with_value) {
     for (KeyValue& pair : *response->mutable_kvs()) pair.clear_value();
+  }
+  if (encoded != nullptr && sorted) {
+    encoded->count = response->kvs_size();
+    RangeResponse pairs;
+    pairs.mutable_kvs()->Swap(response->mutable_kvs());
+    *encoded->bytes = pairs.SerializeAsString();
   }
   return absl::OkStatus();
 }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -22,11 +23,19 @@ absl::Status CheckReadRevision(int64_t requested, int64_t current, int64_t compa
 // The same for a range in a transaction, where etcd takes a negative revision for a compacted one.
 absl::Status CheckTxnReadRevision(int64_t requested, int64_t current, int64_t compacted);
 
+// The pairs of an answer as `kvs` fields of the message on the wire.
+struct EncodedPairs {
+  std::string* bytes = nullptr;
+  int64_t count = 0;
+  std::string last_key;
+};
+
 // Fills kvs, more and count of `response` with the pairs as of `at`; the header is left. `count`, if it
-// is known already, ends the walk at the limit.
+// is known already, ends the walk at the limit. With `encoded` the pairs go there and not into `response`.
 absl::Status ReadRange(View& view, const etcdserverpb::RangeRequest& request, int64_t at,
                        etcdserverpb::RangeResponse* response,
-                       std::optional<int64_t> count = std::nullopt);
+                       std::optional<int64_t> count = std::nullopt,
+                       EncodedPairs* encoded = nullptr);
 
 // Store::RangeChunk, of pairs as of `at`; the header is left.
 absl::Status ReadChunk(View& view, const etcdserverpb::RangeRequest& request, int64_t at,

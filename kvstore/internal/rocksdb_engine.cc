@@ -229,13 +229,23 @@ class RocksDbEngineImpl final : public RocksDbEngine {
     return ToStatus(status, "resume", path_);
   }
 
+  absl::Status GiveBackSpace() override {
+    if (absl::Status status = Flush(); !status.ok()) return status;
+    for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+      const rocksdb::Status status =
+          db_->CompactRange(rocksdb::CompactRangeOptions(), handle, nullptr, nullptr);
+      if (!status.ok()) return ToStatus(status, "compact", path_);
+    }
+    return absl::OkStatus();
+  }
+
   Sizes GetSizes() const override {
     uint64_t files = 0;
     uint64_t live = 0;
     uint64_t rows = 0;
     for (rocksdb::ColumnFamilyHandle* handle : handles_) {
       uint64_t value = 0;
-      if (db_->GetIntProperty(handle, rocksdb::DB::Properties::kTotalSstFilesSize, &value)) {
+      if (db_->GetIntProperty(handle, rocksdb::DB::Properties::kLiveSstFilesSize, &value)) {
         files += value;
       }
       if (db_->GetIntProperty(handle, rocksdb::DB::Properties::kEstimateLiveDataSize, &value)) {

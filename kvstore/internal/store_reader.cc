@@ -57,19 +57,20 @@ int64_t OldestRead(const TxnRequest& txn, const TxnPath& path) {
 // Answers a range with the help of earlier counts, and keeps what it learns: its count, and that of
 // the next page of a list.
 absl::Status ReadCounted(Generation& generation, View& view, const RangeRequest& request,
-                         int64_t at, RangeResponse* response) {
+                         int64_t at, RangeResponse* response, EncodedPairs* encoded = nullptr) {
   const Bounds bounds{request.key(), request.range_end()};
-  if (bounds.OneKey()) return ReadRange(view, request, at, response);
+  if (bounds.OneKey()) return ReadRange(view, request, at, response, std::nullopt, encoded);
   KEELSON_ASSIGN_OR_RETURN(
       const std::optional<int64_t> count,
       generation.counts.Find(*generation.engine, generation.compacted, bounds, at));
-  KEELSON_RETURN_IF_ERROR(ReadRange(view, request, at, response, count));
+  KEELSON_RETURN_IF_ERROR(ReadRange(view, request, at, response, count, encoded));
   if (!count.has_value()) generation.counts.Record(bounds, at, response->count());
-  if (response->more() && response->kvs_size() > 0 && TakesInOrder(request)) {
+  const int64_t given = encoded == nullptr ? response->kvs_size() : encoded->count;
+  if (response->more() && given > 0 && TakesInOrder(request)) {
     // Clients go on at the next key there can be, at the same revision.
-    const std::string next = response->kvs().rbegin()->key() + '\0';
-    generation.counts.Record({next, bounds.range_end}, at,
-                             response->count() - response->kvs_size());
+    const std::string& last =
+        encoded == nullptr ? response->kvs().rbegin()->key() : encoded->last_key;
+    generation.counts.Record({last + '\0', bounds.range_end}, at, response->count() - given);
   }
   return absl::OkStatus();
 }
@@ -122,6 +123,16 @@ absl::Status StoreReader::Range(const RangeRequest& request, RangeResponse* resp
   KEELSON_RETURN_IF_ERROR(ValidateRange(request));
   return ReadAsAsked(request, response, [&](Generation& generation, View& view, int64_t at) {
     return ReadCounted(generation, view, request, at, response);
+  });
+}
+
+absl::Status StoreReader::EncodeRange(const RangeRequest& request, RangeResponse* rest,
+                                      std::string* pairs) const {
+  KEELSON_RETURN_IF_ERROR(ValidateRange(request));
+  return ReadAsAsked(request, rest, [&](Generation& generation, View& view, int64_t at) {
+    pairs->clear();
+    EncodedPairs encoded{.bytes = pairs, .last_key = {}};
+    return ReadCounted(generation, view, request, at, rest, &encoded);
   });
 }
 
@@ -179,10 +190,15 @@ absl::StatusOr<mvccpb::KeyValue> StoreReader::GetAt(std::string_view key, int64_
 }
 
 Store::Sizes StoreReader::GetSizes() const {
-  const Engine::Sizes sizes = current_.Get()->engine->GetSizes();
-  return {
-      .disk_bytes = sizes.disk_bytes, .in_use_bytes = sizes.in_use_bytes, .keys = sizes.data_rows};
+  const std::shared_ptr<Generation> generation = current_.Get();
+  const Engine::Sizes sizes = generation->engine->GetSizes();
+  return {.disk_bytes = sizes.disk_bytes,
+          .in_use_bytes = sizes.in_use_bytes,
+          .rows = sizes.data_rows,
+          .keys = generation->live_keys.load(std::memory_order_relaxed)};
 }
+
+absl::Status StoreReader::GiveBackSpace() const { return current_.Get()->engine->GiveBackSpace(); }
 
 std::vector<Store::LeaseInfo> StoreReader::Leases() const {
   return current_.Get()->tables.Leases();

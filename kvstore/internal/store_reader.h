@@ -18,6 +18,8 @@ class StoreReader final : public Store {
   int64_t CompactedRevision() const override;
   absl::Status Range(const etcdserverpb::RangeRequest& request,
                      etcdserverpb::RangeResponse* response) const override;
+  absl::Status EncodeRange(const etcdserverpb::RangeRequest& request,
+                           etcdserverpb::RangeResponse* rest, std::string* pairs) const override;
   absl::Status RangeChunk(const etcdserverpb::RangeRequest& request, size_t max_bytes,
                           etcdserverpb::RangeResponse* response) const override;
   absl::Status ReadTxn(const etcdserverpb::TxnRequest& request,
@@ -26,6 +28,7 @@ class StoreReader final : public Store {
                                       size_t max_changes, size_t max_bytes) const override;
   absl::StatusOr<mvccpb::KeyValue> GetAt(std::string_view key, int64_t revision) const override;
   Sizes GetSizes() const override;
+  absl::Status GiveBackSpace() const override;
   std::vector<LeaseInfo> Leases() const override;
   int64_t LeaseTtl(int64_t id) const override;
   std::vector<std::string> LeaseKeys(int64_t id) const override;

@@ -1,10 +1,13 @@
 #include "kvstore/internal/view.h"
 
+#include <google/protobuf/io/coded_stream.h>
+
 #include <limits>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kvstore/api/rpc.pb.h"
 
 namespace keelson::kvstore::internal {
 namespace {
@@ -118,6 +121,49 @@ void ToKeyValue(const Pair& pair, bool with_value, mvccpb::KeyValue* out) {
   out->set_version(pair.version);
   out->set_lease(pair.lease);
   if (with_value) out->set_value(pair.value.data(), pair.value.size());
+}
+
+void AppendPairField(const Pair& pair, bool with_value, std::string* out) {
+  using google::protobuf::io::CodedOutputStream;
+  // KeyValue's fields in their order; those that are 0 or empty are left out.
+  constexpr uint32_t kBytes = 2;  // wire type
+  const auto text_tag = [](int field) { return static_cast<uint32_t>(field) << 3 | kBytes; };
+  constexpr size_t kNumberMax = 1 + 10;
+  uint8_t numbers[3 * kNumberMax];
+  uint8_t* end = numbers;
+  const auto add = [](int field, int64_t value, uint8_t* to) {
+    if (value == 0) return to;
+    to = CodedOutputStream::WriteTagToArray(static_cast<uint32_t>(field) << 3, to);
+    return CodedOutputStream::WriteVarint64ToArray(static_cast<uint64_t>(value), to);
+  };
+  end = add(mvccpb::KeyValue::kCreateRevisionFieldNumber, pair.create_revision, end);
+  end = add(mvccpb::KeyValue::kModRevisionFieldNumber, pair.modified.main, end);
+  end = add(mvccpb::KeyValue::kVersionFieldNumber, pair.version, end);
+  uint8_t lease[kNumberMax];
+  uint8_t* const lease_end = add(mvccpb::KeyValue::kLeaseFieldNumber, pair.lease, lease);
+
+  const std::string_view value = with_value ? pair.value : std::string_view();
+  const auto text_bytes = [](std::string_view text) {
+    return text.empty() ? 0 : 1 + CodedOutputStream::VarintSize64(text.size()) + text.size();
+  };
+  const size_t bytes = text_bytes(pair.key) + static_cast<size_t>(end - numbers) +
+                       text_bytes(value) + static_cast<size_t>(lease_end - lease);
+  uint8_t head[2 * kNumberMax];
+  uint8_t* head_end = CodedOutputStream::WriteTagToArray(
+      text_tag(etcdserverpb::RangeResponse::kKvsFieldNumber), head);
+  head_end = CodedOutputStream::WriteVarint64ToArray(bytes, head_end);
+  out->append(head, head_end);
+  const auto append_text = [&](int field, std::string_view text) {
+    if (text.empty()) return;
+    uint8_t* text_end = CodedOutputStream::WriteTagToArray(text_tag(field), head);
+    text_end = CodedOutputStream::WriteVarint64ToArray(text.size(), text_end);
+    out->append(head, text_end);
+    out->append(text);
+  };
+  append_text(mvccpb::KeyValue::kKeyFieldNumber, pair.key);
+  out->append(numbers, end);
+  append_text(mvccpb::KeyValue::kValueFieldNumber, value);
+  out->append(lease, lease_end);
 }
 
 const Overlay::Version* Overlay::At(const Versions& versions, int64_t at) {

@@ -33,6 +33,9 @@ struct Pair {
 // Copies `pair` into `out`, an empty message.
 void ToKeyValue(const Pair& pair, bool with_value, mvccpb::KeyValue* out);
 
+// Appends `pair` to `out` as a `kvs` field of a RangeResponse on the wire.
+void AppendPairField(const Pair& pair, bool with_value, std::string* out);
+
 // Changes that are not in the engine yet, by key, oldest first. Borrows what it is given.
 class Overlay {
  public:

@@ -93,6 +93,7 @@ TEST_CASE("what is imported has the hashes and rows of what was exported", "[kvs
     const Imported imported(file);
     const std::unique_ptr<StoreImage> after = imported.Image();
 
+    CHECK(imported.generation->live_keys == store.GetSizes().keys);
     CHECK(after->revision() == before->revision());
     CHECK(after->compacted() == before->compacted());
     for (int64_t at = std::max<int64_t>(before->compacted() + 1, 1); at <= before->revision();

@@ -73,6 +73,10 @@ class FaultyEngine final : public Engine {
     if (faults_.disk_full) return absl::ResourceExhaustedError("the test's disk is full");
     return target_->Resume();
   }
+  absl::Status GiveBackSpace() override {
+    const absl::Status status = Check();
+    return status.ok() ? target_->GiveBackSpace() : status;
+  }
   Sizes GetSizes() const override { return target_->GetSizes(); }
 
   Engine& target() { return *target_; }

@@ -350,6 +350,12 @@ absl::Status TwinModel::History(const KeyRange& range, int64_t from, bool prev_k
   return absl::OkStatus();
 }
 
+size_t TwinModel::LiveKeys() const {
+  size_t live = 0;
+  for (const auto& [key, versions] : keys_) live += versions.back().deleted ? 0 : 1;
+  return live;
+}
+
 size_t TwinModel::KeptVersions() const {
   size_t kept = 0;
   for (const auto& [key, versions] : keys_) {

@@ -35,6 +35,8 @@ class TwinModel {
   int64_t compacted() const { return compacted_; }
   // How many versions kvstore.md 5.2 keeps, and with them all changes at the compacted revision.
   size_t KeptVersions() const;
+  // How many keys are live now.
+  size_t LiveKeys() const;
   // Changes of the commands so far, by revision.
   const std::map<int64_t, std::vector<mvccpb::Event>>& events() const { return events_; }
 

@@ -159,6 +159,12 @@ Store::Sizes FakeStore::GetSizes() const {
   return state_.sizes;
 }
 
+absl::Status FakeStore::GiveBackSpace() const {
+  absl::MutexLock lock(&mu_);
+  state_.sizes.disk_bytes = 0;
+  return absl::OkStatus();
+}
+
 std::vector<Store::LeaseInfo> FakeStore::Leases() const {
   absl::MutexLock lock(&mu_);
   return state_.leases;

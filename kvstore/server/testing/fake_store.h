@@ -53,6 +53,7 @@ class FakeStore final : public Store {
                                       size_t max_changes, size_t max_bytes) const override;
   absl::StatusOr<Pair> GetAt(std::string_view key, int64_t revision) const override;
   [[nodiscard]] Sizes GetSizes() const override;
+  absl::Status GiveBackSpace() const override;  // frees everything
   [[nodiscard]] std::vector<LeaseInfo> Leases() const override;
   [[nodiscard]] int64_t LeaseTtl(int64_t id) const override;
   [[nodiscard]] std::vector<std::string> LeaseKeys(int64_t id) const override;
@@ -83,7 +84,7 @@ class FakeStore final : public Store {
   const std::shared_ptr<auth::AuthStore> auth_ = std::make_shared<auth::AuthStore>();
   const std::shared_ptr<v2::KeyStore> v2_ = std::make_shared<v2::KeyStore>();
   mutable absl::Mutex mu_;
-  State state_ ABSL_GUARDED_BY(mu_);
+  mutable State state_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace keelson::kvstore
