@@ -3,6 +3,8 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
 
+#include <span>
+
 #include "base/check.h"
 
 namespace keelson::kvstore {
@@ -14,12 +16,18 @@ using google::protobuf::io::CodedOutputStream;
 constexpr uint32_t kEventsTag = WireFormatLite::MakeTag(
     etcdserverpb::WatchResponse::kEventsFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 
-std::string Join(const etcdserverpb::WatchResponse& response, const EncodedEvents& events,
-                 const std::vector<uint32_t>& indices, size_t first, size_t last, size_t bytes) {
+std::string Join(std::string_view head, bool fragment, const EncodedEvents& events,
+                 std::span<const uint32_t> indices) {
+  size_t bytes = head.size() + 2;
+  for (const uint32_t i : indices) bytes += events.at(i).size();
   std::string out;
-  out.reserve(response.ByteSizeLong() + bytes);
-  KEELSON_CHECK(response.AppendToString(&out)) << "a watch response cannot be encoded";
-  for (size_t i = first; i < last; ++i) out += events.at(indices[i]);
+  out.reserve(bytes);
+  out += head;
+  if (fragment) {
+    out += static_cast<char>(etcdserverpb::WatchResponse::kFragmentFieldNumber << 3);
+    out += '\1';
+  }
+  for (const uint32_t i : indices) out += events.at(i);
   return out;
 }
 
@@ -69,25 +77,36 @@ const EncodedEvents& PublishedChange::WithPrevious() const {
   return with_previous_;
 }
 
-std::vector<std::string> EncodeResponses(const etcdserverpb::WatchResponse& response,
-                                         const EncodedEvents& events,
-                                         const std::vector<uint32_t>& indices,
-                                         size_t fragment_bytes) {
+void AppendWatchId(int64_t watch_id, std::string* out) {
+  if (watch_id == 0) return;
+  uint8_t field[1 + 10];
+  uint8_t* end = CodedOutputStream::WriteTagToArray(
+      static_cast<uint32_t>(etcdserverpb::WatchResponse::kWatchIdFieldNumber) << 3, field);
+  end = CodedOutputStream::WriteVarint64ToArray(static_cast<uint64_t>(watch_id), end);
+  out->append(field, end);
+}
+
+std::string EncodeResponse(std::string_view head, const EncodedEvents& events,
+                           const EventIndices& indices) {
+  return Join(head, /*fragment=*/false, events, indices);
+}
+
+std::vector<std::string> EncodeFragments(std::string_view head, const EncodedEvents& events,
+                                         const EventIndices& indices, size_t fragment_bytes) {
   std::vector<std::string> out;
-  etcdserverpb::WatchResponse piece = response;
-  piece.set_fragment(true);
+  const std::span<const uint32_t> all(indices);
   size_t first = 0;
   size_t bytes = 0;
-  for (size_t i = 0; i < indices.size(); ++i) {
-    const size_t next = events.at(indices[i]).size();
-    if (fragment_bytes != 0 && i > first && bytes + next > fragment_bytes) {
-      out.push_back(Join(piece, events, indices, first, i, bytes));
+  for (size_t i = 0; i < all.size(); ++i) {
+    const size_t next = events.at(all[i]).size();
+    if (i > first && bytes + next > fragment_bytes) {
+      out.push_back(Join(head, /*fragment=*/true, events, all.subspan(first, i - first)));
       first = i;
       bytes = 0;
     }
     bytes += next;
   }
-  out.push_back(Join(response, events, indices, first, indices.size(), bytes));
+  out.push_back(Join(head, /*fragment=*/false, events, all.subspan(first)));
   return out;
 }
 

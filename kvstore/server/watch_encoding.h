@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "kvstore/api/rpc.pb.h"
 #include "kvstore/store.h"
 
@@ -34,12 +35,13 @@ class EncodedEvents {
 // of it; encodes itself when first asked. Thread-safe.
 class PublishedChange {
  public:
-  // `store` is borrowed and outlives the change; asked for previous pairs when
-  // those are wanted.
-  PublishedChange(Store::Change change, const Store* store)
-      : change_(std::move(change)), store_(store) {}
+  // `head` is what every response about it begins with. `store` is borrowed and outlives the change;
+  // asked for previous pairs when those are wanted.
+  PublishedChange(Store::Change change, std::string head, const Store* store)
+      : change_(std::move(change)), head_(std::move(head)), store_(store) {}
 
   [[nodiscard]] int64_t revision() const { return change_.revision; }
+  [[nodiscard]] const std::string& head() const { return head_; }
   [[nodiscard]] size_t approximate_bytes() const { return approximate_bytes_; }
 
   const EncodedEvents& Plain() const;
@@ -50,6 +52,7 @@ class PublishedChange {
   static size_t BytesOf(const Store::Change& change);
 
   const Store::Change change_;
+  const std::string head_;
   const Store* const store_;
   const size_t approximate_bytes_ = BytesOf(change_);
   mutable std::once_flag plain_once_;
@@ -58,14 +61,20 @@ class PublishedChange {
   mutable EncodedEvents with_previous_;
 };
 
-// Wire bytes of `response`, which has no events, followed by those of `events`
-// at `indices`. When `fragment_bytes` is not 0, cuts between events into
-// responses of at most about that many bytes; all but the last are marked as
-// fragments.
-std::vector<std::string> EncodeResponses(const etcdserverpb::WatchResponse& response,
-                                         const EncodedEvents& events,
-                                         const std::vector<uint32_t>& indices,
-                                         size_t fragment_bytes);
+// Which events of a change a watcher gets.
+using EventIndices = absl::InlinedVector<uint32_t, 4>;
+
+// A `watch_id` field, which may follow PublishedChange::head.
+void AppendWatchId(int64_t watch_id, std::string* out);
+
+// `head`, the wire bytes of a response without events, followed by those of `events` at `indices`.
+std::string EncodeResponse(std::string_view head, const EncodedEvents& events,
+                           const EventIndices& indices);
+
+// The same cut between events into responses of at most about `fragment_bytes`; all but the last are
+// marked as fragments.
+std::vector<std::string> EncodeFragments(std::string_view head, const EncodedEvents& events,
+                                         const EventIndices& indices, size_t fragment_bytes);
 
 }  // namespace keelson::kvstore
 

@@ -153,6 +153,12 @@ void WatchHub::Cancel(const StreamPtr& stream, int64_t id) {
   PushAnswer(*stream, response.SerializeAsString(), wakes);
 }
 
+void WatchHub::Answer(const StreamPtr& stream, const WatchResponse& response) {
+  Wakes wakes(env_.delivery);
+  absl::MutexLock lock(&mu_);
+  if (!stream->closed_) PushAnswer(*stream, response.SerializeAsString(), wakes);
+}
+
 void WatchHub::MakeLive(Watcher& watcher) {
   watcher.live = true;
   live_.Insert(watcher.range, &watcher);
@@ -216,7 +222,8 @@ void WatchHub::PublishOne(Store::Change& change, Wakes& wakes) {
   if (touched_.empty()) return;
   const int64_t revision = change.revision;
   const absl::Duration now = env_.clock->Monotonic();
-  const auto shared = std::make_shared<const PublishedChange>(std::move(change), env_.store);
+  const auto shared = std::make_shared<const PublishedChange>(
+      std::move(change), Response(0, revision).SerializeAsString(), env_.store);
   for (Watcher* watcher : touched_) {
     WatchStream::Item item;
     item.change = shared;
@@ -298,7 +305,7 @@ WatchHub::Batch WatchHub::ReadBatch(const Watcher& watcher) const {
 
   batch.next_revision = history->next_revision;
   EncodedEvents events;
-  std::vector<uint32_t> indices;
+  EventIndices indices;
   for (const Store::Change& change : history->changes) {
     revision = std::max(revision, change.revision);
     for (const mvccpb::Event& event : change.events) {
@@ -309,8 +316,12 @@ WatchHub::Batch WatchHub::ReadBatch(const Watcher& watcher) const {
   }
   batch.events = indices.size();
   if (indices.empty()) return batch;
-  batch.responses = EncodeResponses(Response(watcher.id, revision), events, indices,
-                                    watcher.fragment ? options_.fragment_bytes : 0);
+  const std::string head = Response(watcher.id, revision).SerializeAsString();
+  if (watcher.fragment) {
+    batch.responses = EncodeFragments(head, events, indices, options_.fragment_bytes);
+  } else {
+    batch.responses.push_back(EncodeResponse(head, events, indices));
+  }
   return batch;
 }
 

@@ -105,6 +105,8 @@ class WatchHub {
   void Create(const StreamPtr& stream, const etcdserverpb::WatchCreateRequest& request)
       ABSL_LOCKS_EXCLUDED(mu_);
   void Cancel(const StreamPtr& stream, int64_t id) ABSL_LOCKS_EXCLUDED(mu_);
+  void Answer(const StreamPtr& stream, const etcdserverpb::WatchResponse& response)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void RequestProgress(const StreamPtr& stream) ABSL_LOCKS_EXCLUDED(mu_);
   void CloseStream(const StreamPtr& stream) ABSL_LOCKS_EXCLUDED(mu_);
   // What one watcher read of the history, encoded.

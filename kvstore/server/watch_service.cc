@@ -74,7 +74,8 @@ class WatchHandler final : public rpc::CallHandler,
     response.set_created(true);
     response.set_canceled(true);
     response.set_cancel_reason(GoText(allowed));
-    (void)call_->Send(response.SerializeAsString());  // OnRoom goes on with the rest.
+    // By the queue: whoever sends beside it could be told of room, and write as a second one.
+    stream_->Answer(response);
     return false;
   }
 

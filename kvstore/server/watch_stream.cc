@@ -33,6 +33,10 @@ void WatchStream::Handle(const WatchRequest& request) {
   }
 }
 
+void WatchStream::Answer(const etcdserverpb::WatchResponse& response) {
+  hub_->Answer(shared_from_this(), response);
+}
+
 std::optional<std::string> WatchStream::Next() {
   Item item;
   bool made_room = false;
@@ -56,9 +60,11 @@ std::optional<std::string> WatchStream::Next() {
 
 std::string WatchStream::Encode(Item item) {
   const EncodedEvents& events = item.prev_kv ? item.change->WithPrevious() : item.change->Plain();
+  std::string head = item.change->head();
+  AppendWatchId(item.watch_id, &head);
+  if (!item.fragment) return EncodeResponse(head, events, item.indices);
   std::vector<std::string> pieces =
-      EncodeResponses(hub_->Response(item.watch_id, item.change->revision()), events, item.indices,
-                      item.fragment ? hub_->options_.fragment_bytes : 0);
+      EncodeFragments(head, events, item.indices, hub_->options_.fragment_bytes);
   absl::MutexLock lock(&mu_);
   for (size_t i = pieces.size(); i > 1; --i) {
     queue_.push_front(ReadyItem(std::move(pieces[i - 1])));

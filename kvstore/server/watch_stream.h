@@ -50,6 +50,9 @@ class WatchStream : public std::enable_shared_from_this<WatchStream> {
   // Serves one request; its answers come out of Next.
   void Handle(const etcdserverpb::WatchRequest& request);
 
+  // Queues a response that no watcher of the hub makes.
+  void Answer(const etcdserverpb::WatchResponse& response);
+
   // The next response in order, or nothing; after nothing, Wake tells when to
   // ask again.
   std::optional<std::string> Next() ABSL_LOCKS_EXCLUDED(mu_);
@@ -77,7 +80,7 @@ class WatchStream : public std::enable_shared_from_this<WatchStream> {
     int64_t next_revision = 0;   // everything below has been queued, or is not wanted
     uint64_t incarnation = 0;    // tells this watcher from a later one with the same id
     absl::Duration last_sent;
-    std::vector<uint32_t> matched;  // scratch of Publish: indices of events
+    EventIndices matched;  // scratch of Publish: indices of events
   };
 
   // A response in the queue: ready bytes, or events to be encoded when it is
@@ -85,7 +88,7 @@ class WatchStream : public std::enable_shared_from_this<WatchStream> {
   struct Item {
     std::string bytes;
     std::shared_ptr<const PublishedChange> change;
-    std::vector<uint32_t> indices;
+    EventIndices indices;
     int64_t watch_id = 0;
     bool prev_kv = false;
     bool fragment = false;
