@@ -1,5 +1,7 @@
 #include "kvstore/errors.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace keelson::kvstore::errors {
 
 absl::Status EmptyKey() { return absl::InvalidArgumentError("etcdserver: key is not provided"); }
@@ -36,6 +38,11 @@ absl::Status RequestTooLarge() {
 }
 absl::Status TooManyRequests() {
   return absl::ResourceExhaustedError("etcdserver: too many requests");
+}
+absl::Status TooManyUserRequests(std::string_view user, uint64_t per_second) {
+  return absl::ResourceExhaustedError(absl::StrCat("etcdserver: too many requests: '",
+                                                   absl::string_view(user.data(), user.size()),
+                                                   "' may make ", per_second, " a second"));
 }
 absl::Status NoLeader() { return absl::UnavailableError("etcdserver: no leader"); }
 absl::Status NotLeader() { return absl::FailedPreconditionError("etcdserver: not leader"); }

@@ -3,6 +3,9 @@
 #ifndef KEELSON_KVSTORE_ERRORS_H_
 #define KEELSON_KVSTORE_ERRORS_H_
 
+#include <cstdint>
+#include <string_view>
+
 #include "absl/status/status.h"
 
 namespace keelson::kvstore::errors {
@@ -22,6 +25,7 @@ absl::Status LeaseExists();
 absl::Status LeaseTtlTooLarge();
 absl::Status RequestTooLarge();
 absl::Status TooManyRequests();
+absl::Status TooManyUserRequests(std::string_view user, uint64_t per_second);
 absl::Status NoLeader();
 absl::Status NotLeader();
 absl::Status LeaderChanged();

@@ -105,6 +105,7 @@ Server::Options ServerOptionsOf(const Options& options) {
   server.watch_progress_interval = options.watch_progress_interval;
   server.bcrypt_cost = options.bcrypt_cost;
   server.auth_token_ttl = options.auth_token_ttl;
+  server.user_requests_per_second = options.user_requests_per_second;
   server.client_cert_auth = options.client_cert_auth;
   server.version = options.etcd_version;
   if (options.strict_space_alarm) server.alarm_clears_after = absl::InfiniteDuration();
@@ -156,6 +157,7 @@ class MemberImpl final : public Member {
   void OnRoleChange(const raft::SoftState& state, raft::Term term);
   void SetPeers(const std::vector<Store::MemberAttributes>& peers) ABSL_LOCKS_EXCLUDED(peers_mu_);
   [[nodiscard]] std::vector<raft::NodeId> ConnectedPeers() const;
+  [[nodiscard]] std::vector<PeerTraffic> Traffic() const;
   void RegisterPeerMetrics(raft::NodeId id);
   void RegisterRaftMetrics();
   void HandOverLeadership();
@@ -259,6 +261,7 @@ absl::Status MemberImpl::MakeServer() {
                                   .random = Random(Random::SeedFromSystem())});
   server_->SetPublished(hooks_.on_ready);
   server_->SetMemberHooks({.connected = [this] { return ConnectedPeers(); },
+                           .traffic = [this] { return Traffic(); },
                            .on_peers = [this](const auto& peers) { SetPeers(peers); },
                            .on_removed = hooks_.on_removed});
 
@@ -450,6 +453,18 @@ std::vector<raft::NodeId> MemberImpl::ConnectedPeers() const {
     if (stats.connected) connected.push_back(stats.id);
   }
   return connected;
+}
+
+std::vector<PeerTraffic> MemberImpl::Traffic() const {
+  std::vector<PeerTraffic> traffic;
+  for (const raft::PeerTransport::PeerStats& stats : transport_->GetStats()) {
+    traffic.push_back({.id = stats.id,
+                       .sent = stats.sent_messages,
+                       .dropped = stats.dropped_messages,
+                       .received = stats.received_messages,
+                       .round_trip = stats.round_trip});
+  }
+  return traffic;
 }
 
 void MemberImpl::RegisterPeerMetrics(raft::NodeId id) {

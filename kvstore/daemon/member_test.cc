@@ -172,8 +172,11 @@ TEST_CASE("HTTP and gRPC share the client port", "[kvstore][member]") {
   const std::string metrics = running.Get("/metrics").body;
   CHECK(metrics.find("\netcd_server_has_leader 1\n") != std::string::npos);
   CHECK(metrics.find("\netcd_mvcc_put_total 1\n") != std::string::npos);
-  CHECK(metrics.find("grpc_server_handled_total{grpc_type=\"unary\",grpc_service="
-                     "\"etcdserverpb.KV\",grpc_method=\"Put\",grpc_code=\"OK\"} 1") !=
+  CHECK(metrics.find("\netcd_debugging_mvcc_keys_total 1\n") != std::string::npos);
+  CHECK(metrics.find("\netcd_server_client_requests_total{client_api_version=\"unknown\","
+                     "type=\"unary\"} 1\n") != std::string::npos);
+  CHECK(metrics.find("grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Put\","
+                     "grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 1") !=
         std::string::npos);
   for (const char* answer : {"transfer", "step_down"}) {
     CHECK(metrics.find(absl::StrCat("\nraft_disk_stalls_total{answer=\"", answer, "\"} 0\n")) !=
@@ -291,6 +294,41 @@ TEST_CASE("Requests above the limits are refused by us, then by gRPC", "[kvstore
   CHECK(put(1000).error_code() == grpc::StatusCode::INVALID_ARGUMENT);
   CHECK(put(1000).error_message() == "etcdserver: request is too large");
   CHECK(put(600 << 10).error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
+TEST_CASE("A user above its rate is refused, and told so", "[kvstore][member]") {
+  Scratch scratch;
+  Running running(OptionsOf(scratch, {"--user-requests-per-second=1"}));
+  RangeRequest request;
+  request.set_key("a");
+  grpc::Status refused;
+  for (int n = 0; n < 100 && refused.ok(); ++n) {
+    grpc::ClientContext context;
+    RangeResponse response;
+    refused = running.kv->Range(&context, request, &response);
+  }
+  CHECK(refused.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(refused.error_message() ==
+        "etcdserver: too many requests: '127.0.0.1' may make 1 a second");
+  // Health and metrics are no user's.
+  CHECK(running.Get("/health").status == 200);
+}
+
+TEST_CASE("Statistics tell of the member and its leader", "[kvstore][member]") {
+  Scratch scratch;
+  Running running(OptionsOf(scratch));
+  const std::string self = running.Get("/v2/stats/self").body;
+  CHECK(self.starts_with("{\"name\":\"m\",\"id\":\""));
+  CHECK(self.find("\"state\":\"StateLeader\"") != std::string::npos);
+  CHECK(running.Get("/v2/stats/leader").body.find("\"followers\":{}}") != std::string::npos);
+
+  Scratch other;
+  Running lonely(OptionsOf(other, Lonely()));
+  const http::Response refused = lonely.Get("/v2/stats/leader");
+  CHECK(refused.status == 403);
+  CHECK(refused.body == "{\"message\":\"not current leader\"}");
+  CHECK(lonely.Get("/v2/stats/self").body.find("\"leaderInfo\":{\"leader\":\"\"") !=
+        std::string::npos);
 }
 
 TEST_CASE("What is not there yet is unimplemented", "[kvstore][member]") {

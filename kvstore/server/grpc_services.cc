@@ -36,7 +36,7 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
   rpc::RegisterHealthService(rpc);
 
   MethodRegistrar kv(rpc, server, metrics, "etcdserverpb.KV");
-  kv.Unary("Range", &Server::Range, ValidateRange);
+  kv.Unary("Range", &Server::EncodeRange, ValidateRange);
   kv.ServerStream("RangeStream", [server](const std::shared_ptr<rpc::Call>& call) {
     return StartRangeStream(server, call);
   });
@@ -71,12 +71,6 @@ void RegisterGrpcServices(rpc::Server* rpc, Server* server, MetricRegistry* metr
         done(absl::OkStatus());
       });
 
-  maintenance.Unary<DefragmentRequest, DefragmentResponse>(
-      "Defragment",
-      [](Server*, const DefragmentRequest&, DefragmentResponse*, const rpc::Done& done) {
-        // RocksDB gives space back by itself; like etcd's, the answer has no header.
-        done(absl::OkStatus());
-      });
   maintenance.Unary("MoveLeader", &Server::MoveLeader);
   RegisterMaintenance(maintenance, server);
 

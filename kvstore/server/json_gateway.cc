@@ -265,12 +265,13 @@ class CallSlots {
 class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<GatewayCall> {
  public:
   GatewayCall(const Path& path, Start start, Executor* executor, std::shared_ptr<CallSlots> slots,
-              std::string token, Writer writer)
+              std::string token, std::string address, Writer writer)
       : path_(path),
         start_(std::move(start)),
         executor_(executor),
         slots_(std::move(slots)),
         metadata_{{"token", std::move(token)}},
+        peer_{.address = std::move(address)},
         writer_(std::move(writer)) {}
 
   // `messages`: the requests, as protobuf's bytes.
@@ -394,7 +395,7 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
   Executor* const executor_;
   const std::shared_ptr<CallSlots> slots_;
   const rpc::Metadata metadata_;
-  const rpc::Peer peer_{.address = "json-gateway"};
+  const rpc::Peer peer_;  // without a certificate, as etcd's gateway has its own
   const Writer writer_;
 
   // Used on the executor only.
@@ -427,7 +428,8 @@ void Serve(const Path& path, const Start& start, Executor* executor,
     messages.push_back(*std::move(message));
   }
   std::string token(request.headers.Find("authorization").value_or(""));
-  std::make_shared<GatewayCall>(path, start, executor, slots, std::move(token), writer)
+  std::make_shared<GatewayCall>(path, start, executor, slots, std::move(token),
+                                request.peer_address, writer)
       ->Run(std::move(messages));
 }
 

@@ -114,6 +114,7 @@ class SnapshotHandler final : public rpc::CallHandler,
 
 void RegisterMaintenance(MethodRegistrar& maintenance, Server* server) {
   maintenance.Unary("Alarm", &Server::Alarm);
+  maintenance.Unary("Defragment", &Server::Defragment);
   maintenance.Unary("Hash", &Server::Hash);
   maintenance.Unary("HashKV", &Server::HashKV);
   maintenance.Unary("Downgrade", &Server::Downgrade);

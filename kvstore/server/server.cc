@@ -28,6 +28,9 @@ Server::Server(const Options& options, Env env)
       request_timeout_(absl::Seconds(5) + 2 * options.election_timeout),
       pending_(options.member_id, env_.clock->Now()),
       space_(options.space, env_.file_system),
+      rates_(options.user_requests_per_second),
+      started_(env_.clock->Now()),
+      leader_since_(absl::ToUnixNanos(started_)),
       tokens_(options.auth_token_ttl),
       leases_({.election_timeout = options.election_timeout}),
       random_(env_.random.Stream("lease ids")),
@@ -69,6 +72,7 @@ void Server::OnRoleChange(const raft::SoftState& soft_state, raft::Term term) {
   const raft::NodeId before = leader_.exchange(soft_state.leader);
   if (before != soft_state.leader && soft_state.leader != raft::kNoNode) {
     counters_.leader_changes.fetch_add(1);
+    leader_since_.store(absl::ToUnixNanos(env_.clock->Now()));
   }
   const bool leads = soft_state.role == raft::Role::kLeader;
   // Reading all leases may take a while, which the caller's loop has not got.
@@ -83,6 +87,12 @@ void Server::OnRoleChange(const raft::SoftState& soft_state, raft::Term term) {
       leases_.Demote();
     }
   });
+}
+
+Server::Tenure Server::tenure() const {
+  return {.started = started_,
+          .leader = leader_.load(),
+          .since = absl::FromUnixNanos(leader_since_.load())};
 }
 
 void Server::FillHeader(etcdserverpb::ResponseHeader* header) const {
@@ -273,6 +283,14 @@ void Server::Range(const etcdserverpb::RangeRequest& request, etcdserverpb::Rang
            [this, &request, response] { return store_->Range(request, response); });
 }
 
+void Server::EncodeRange(const etcdserverpb::RangeRequest& request, EncodedRange* response,
+                         Done done, const Origin& who) {
+  if (const absl::Status status = ValidateRange(request); !status.ok()) return done(status);
+  ReadKeys(request, &response->rest, std::move(done), who, [this, &request, response] {
+    return store_->EncodeRange(request, &response->rest, &response->pairs);
+  });
+}
+
 void Server::RangeChunk(const etcdserverpb::RangeRequest& request, size_t max_bytes,
                         etcdserverpb::RangeResponse* response, Done done, const Origin& who) {
   ReadKeys(request, response, std::move(done), who, [this, &request, max_bytes, response] {
@@ -394,6 +412,7 @@ void Server::Tick() {
   if (now >= next_leader_check_) {
     next_leader_check_ = now + options_.election_timeout;
     leader_monitor_.Check(HasLeader());
+    peer_times_.Take(Traffic());
   }
   if (now >= next_token_check_) {
     next_token_check_ = now + kTokenCheck;

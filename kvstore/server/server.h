@@ -29,6 +29,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/executor.h"
 #include "base/file_system.h"
@@ -49,7 +50,9 @@
 #include "kvstore/server/lease_forwarder.h"
 #include "kvstore/server/membership.h"
 #include "kvstore/server/peer_calls.h"
+#include "kvstore/server/peer_times.h"
 #include "kvstore/server/pending_table.h"
+#include "kvstore/server/rate_limiter.h"
 #include "kvstore/server/space_guard.h"
 #include "kvstore/server/watch_hub.h"
 #include "kvstore/state_machine.h"
@@ -60,6 +63,18 @@ namespace keelson::kvstore {
 
 // A member as clients are told.
 void FillMember(const Store::MemberAttributes& member, etcdserverpb::Member* out);
+
+// The answer to a range as it goes to a client.
+struct EncodedRange {
+  etcdserverpb::RangeResponse rest;  // without kvs
+  std::string pairs;                 // the kvs, as of Store::EncodeRange
+
+  // Takes what is here.
+  std::string SerializeAsString() {
+    KEELSON_CHECK(rest.AppendToString(&pairs)) << "the answer to a range cannot be encoded";
+    return std::move(pairs);
+  }
+};
 
 class Server final : public ApplyListener {
  public:
@@ -83,8 +98,9 @@ class Server final : public ApplyListener {
     absl::Duration watch_progress_interval = absl::Minutes(10);
     int bcrypt_cost = 10;
     absl::Duration auth_token_ttl = absl::Seconds(300);
-    std::shared_ptr<const auth::Jwt> jwt;  // signs and knows tokens; null: simple ones
-    bool client_cert_auth = false;         // users may be known by their certificate's name
+    std::shared_ptr<const auth::Jwt> jwt;   // signs and knows tokens; null: simple ones
+    bool client_cert_auth = false;          // users may be known by their certificate's name
+    uint64_t user_requests_per_second = 0;  // of one user; 0: as many as it likes
     SpaceGuard::Options space;
     // NOSPACE ends by itself when there has been space for this long; infinite: as with etcd,
     // somebody has to disarm it.
@@ -128,6 +144,8 @@ class Server final : public ApplyListener {
   // `who` is copied. An empty one has no rights when authentication is on.
   void Range(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response,
              Done done, const Origin& who = {});
+  void EncodeRange(const etcdserverpb::RangeRequest& request, EncodedRange* response, Done done,
+                   const Origin& who);
   // As Range, of Store::RangeChunk.
   void RangeChunk(const etcdserverpb::RangeRequest& request, size_t max_bytes,
                   etcdserverpb::RangeResponse* response, Done done, const Origin& who);
@@ -178,6 +196,8 @@ class Server final : public ApplyListener {
   struct MemberHooks {
     // Who there is a connection to now. Must not block.
     std::function<std::vector<raft::NodeId>()> connected;
+    // The traffic with each other member. May be null.
+    std::function<std::vector<PeerTraffic>()> traffic;
     // The members to talk to have changed. On the timers executor.
     std::function<void(const std::vector<Store::MemberAttributes>& peers)> on_peers;
     // This member has been removed for good: it should stop. Once, on the timers executor.
@@ -190,6 +210,10 @@ class Server final : public ApplyListener {
   // --- server_maintenance.cc ---
   void Alarm(const etcdserverpb::AlarmRequest& request, etcdserverpb::AlarmResponse* response,
              Done done, const Origin& who);
+  // Nothing needs it but a quota that is used up: then what compaction has freed is given back
+  // before the answer.
+  void Defragment(const etcdserverpb::DefragmentRequest& request,
+                  etcdserverpb::DefragmentResponse* response, Done done);
   void Hash(const etcdserverpb::HashRequest& request, etcdserverpb::HashResponse* response,
             Done done);
   void HashKV(const etcdserverpb::HashKVRequest& request, etcdserverpb::HashKVResponse* response,
@@ -220,6 +244,9 @@ class Server final : public ApplyListener {
   // The user of a verified certificate's common name: nobody without one, with authentication off, or
   // unless the server insists on certificates.
   Origin IdentifyByCertificate(std::string_view common_name) const;
+  // Counts a request of `who`, who called from `address`. RESOURCE_EXHAUSTED when the user, or without
+  // one the address, has made too many; root may make any number.
+  [[nodiscard]] absl::Status CheckRate(const Origin& who, std::string_view address);
   // What can be said without looking at the request.
   [[nodiscard]] absl::Status CheckRight(auth::Right right, const Origin& who) const;
   [[nodiscard]] absl::Status CheckRange(const etcdserverpb::RangeRequest& request,
@@ -253,6 +280,17 @@ class Server final : public ApplyListener {
   [[nodiscard]] raft::NodeId leader() const { return leader_.load(); }
   // Whether a read works, through the leader or locally.
   void CheckRead(bool serializable, Done done);
+
+  struct Tenure {
+    absl::Time started;  // this member
+    raft::NodeId leader = raft::kNoNode;
+    absl::Time since;  // when this member heard of that leader
+  };
+  [[nodiscard]] Tenure tenure() const;
+  [[nodiscard]] const PeerTimes& peer_times() const { return peer_times_; }
+  [[nodiscard]] std::vector<PeerTraffic> Traffic() const {
+    return member_hooks_.traffic ? member_hooks_.traffic() : std::vector<PeerTraffic>();
+  }
 
   struct Counters {
     std::atomic<uint64_t> ranges{0}, puts{0}, deletes{0}, txns{0};
@@ -367,6 +405,10 @@ class Server final : public ApplyListener {
   KeyWaiters key_waiters_;
   SpaceGuard space_;
   LeaderMonitor leader_monitor_;
+  RateLimiter rates_;
+  PeerTimes peer_times_;
+  const absl::Time started_;
+  std::atomic<int64_t> leader_since_;  // nanoseconds of the Unix epoch
   auth::TokenTable tokens_;
   Counters counters_;
 

@@ -43,6 +43,14 @@ Origin Server::IdentifyByCertificate(std::string_view common_name) const {
   return who;
 }
 
+absl::Status Server::CheckRate(const Origin& who, std::string_view address) {
+  if (!rates_.limits() || who.user() == "root") return absl::OkStatus();
+  const std::string_view host = address.substr(0, address.rfind(':'));
+  const std::string_view name = who.user().empty() ? host : std::string_view(who.user());
+  if (rates_.Take(name, env_.clock->Monotonic())) return absl::OkStatus();
+  return errors::TooManyUserRequests(name, options_.user_requests_per_second);
+}
+
 absl::Status Server::CheckRight(auth::Right right, const Origin& who) const {
   switch (right) {
     case auth::Right::kRoot:

@@ -108,6 +108,18 @@ void Server::ProposeOwnAlarm(AlarmRequest::AlarmAction action) {
   ProposeFor(request, Itself(), [this](const CommandResult&) { changing_alarm_.store(false); });
 }
 
+void Server::Defragment(const etcdserverpb::DefragmentRequest&, etcdserverpb::DefragmentResponse*,
+                        Done done) {
+  // Like etcd's, the answer has no header.
+  if (!space_.Alarmed() && !HasRaisedOwnAlarm()) return done(absl::OkStatus());
+  if (env_.backups == nullptr) return done(absl::OkStatus());
+  RunBackup([this, done = std::move(done)] {
+    const absl::Status status = store_->GiveBackSpace();
+    space_.Check(*store_);
+    done(status);
+  });
+}
+
 void Server::Hash(const etcdserverpb::HashRequest&, etcdserverpb::HashResponse* response,
                   Done done) {
   RunRead(false, [this, response, done = std::move(done)] {

@@ -82,7 +82,7 @@ void AddStore(MetricRegistry& metrics, Server* server) {
               size(&Store::Sizes::disk_bytes)},
              {"etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of live data, estimated.",
               size(&Store::Sizes::in_use_bytes)},
-             {"etcd_debugging_mvcc_keys_total", "Live keys, estimated.", size(&Store::Sizes::keys)},
+             {"etcd_debugging_mvcc_keys_total", "Live keys.", size(&Store::Sizes::keys)},
              {"etcd_debugging_mvcc_current_revision", "The newest revision.",
               [server] { return static_cast<double>(server->store().Revision()); }},
              {"etcd_debugging_mvcc_compact_revision", "The revision compacted up to.",

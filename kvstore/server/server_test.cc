@@ -63,6 +63,7 @@ struct Fixture {
                                         .delivery = &timers,
                                         .catch_up = &timers,
                                         .readers = {},
+                                        .backups = &timers,
                                         .forwarder = &forwarder});
     server->SetStore(&store);
     server->SetPublished([this] { ++published; });
@@ -335,6 +336,33 @@ TEST_CASE("Without space puts and grants are refused, deletes are not", "[kvstor
   f.server->OnStall(absl::OkStatus());
   f.server->Put(PutOf("a", "1"), &put_response, put.Done());
   CHECK(f.node.proposals.size() == before + 2);
+}
+
+TEST_CASE("Defragment gives space back when the quota is used up", "[kvstore][server]") {
+  Server::Options options;
+  options.space.quota_bytes = 1000;
+  Fixture f(options);
+  f.store.SetDiskBytes(999);
+  f.Advance(absl::Seconds(10));
+  Answer idle, busy;
+  etcdserverpb::DefragmentResponse response;
+
+  f.server->Defragment({}, &response, idle.Done());
+  KEELSON_CHECK_OK(idle.status);
+  CHECK(f.store.GetSizes().disk_bytes == 999);
+
+  f.store.SetDiskBytes(1000);
+  f.Advance(absl::Seconds(10));
+  f.server->Defragment({}, &response, busy.Done());
+  CHECK(busy.count == 0);
+  f.timers.RunAll();
+  KEELSON_CHECK_OK(busy.status);
+  CHECK(f.store.GetSizes().disk_bytes == 0);
+  Answer put;
+  PutResponse put_response;
+  const size_t before = f.node.proposals.size();
+  f.server->Put(PutOf("a", "1"), &put_response, put.Done());
+  CHECK(f.node.proposals.size() == before + 1);
 }
 
 TEST_CASE("A grant gets an id and at least the least TTL", "[kvstore][server]") {

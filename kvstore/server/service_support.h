@@ -53,13 +53,18 @@ inline std::string_view CommonNameOf(const rpc::Peer& peer) {
 // Who makes the call, if they have the right that it asks for (kvstore.md 1.6, 11.6).
 inline absl::StatusOr<Origin> IdentifyCaller(Server* server, const rpc::Call& call,
                                              auth::Right right) {
-  if (right == auth::Right::kAnyone) return Origin();  // also with a token that is too old
+  const std::string_view address = call.peer().address;
+  if (right == auth::Right::kAnyone) {  // also with a token that is too old
+    absl::Status allowed = server->CheckRate({}, address);
+    return allowed.ok() ? absl::StatusOr<Origin>(Origin()) : std::move(allowed);
+  }
   std::string_view token = call.Metadata("token");
   if (token.empty()) token = call.Metadata("authorization");
   absl::StatusOr<Origin> who = token.empty()
                                    ? server->IdentifyByCertificate(CommonNameOf(call.peer()))
                                    : server->Identify(token);
   if (!who.ok()) return who;
+  if (absl::Status allowed = server->CheckRate(*who, address); !allowed.ok()) return allowed;
   if (absl::Status allowed = server->CheckRight(right, *who); !allowed.ok()) return allowed;
   return who;
 }
@@ -150,8 +155,13 @@ class MethodRegistrar {
 
   void Add(const std::string& type, const std::string& name, decltype(rpc::Method::start) start) {
     const auto metrics = std::make_shared<MethodMetrics>(metrics_, type, service_, name);
+    const auto counted = [metrics,
+                          start = std::move(start)](const std::shared_ptr<rpc::Call>& call) {
+      metrics->Requested(call->Metadata("client-api-version"));
+      return start(call);
+    };
     rpc_->Register({.path = absl::StrCat("/", service_, "/", name),
-                    .start = std::move(start),
+                    .start = counted,
                     .on_start = [metrics] { metrics->Started(); },
                     .on_end = [metrics](const absl::Status& s) { metrics->Handled(s.code()); }});
   }

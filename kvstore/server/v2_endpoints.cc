@@ -16,6 +16,7 @@
 #include "kvstore/server/v2_access.h"
 #include "kvstore/server/v2_auth.h"
 #include "kvstore/server/v2_members.h"
+#include "kvstore/server/v2_stats.h"
 #include "kvstore/v2/key_store.h"
 #include "kvstore/v2/keys_request.h"
 
@@ -207,25 +208,6 @@ class KeysHandler {
   std::shared_ptr<V2Access> access_;
 };
 
-// ---- Statistics ----
-
-std::string StoreStatsJson(const v2::Statistics& stats) {
-  std::string out = "{";
-  const auto count = [&out](const char* name, const v2::Statistics::Count& value) {
-    absl::StrAppend(&out, "\"", name, "Success\":", value.success, ",\"", name,
-                    "Fail\":", value.fail, ",");
-  };
-  count("gets", stats.gets);
-  count("sets", stats.sets);
-  count("delete", stats.deletes);
-  count("update", stats.updates);
-  count("create", stats.creates);
-  count("compareAndSwap", stats.swaps);
-  count("compareAndDelete", stats.compare_deletes);
-  absl::StrAppend(&out, "\"expireCount\":", stats.expired, ",\"watchers\":", stats.watchers, "}");
-  return out;
-}
-
 }  // namespace
 
 void AddV2Endpoints(http::Router& router, Server* server, Clock* clock) {
@@ -234,9 +216,7 @@ void AddV2Endpoints(http::Router& router, Server* server, Clock* clock) {
                 KeysHandler(server, clock, access));
   AddV2Members(router, server, access);
   AddV2Auth(router, server, clock, access);
-  router.Handle("GET", "/v2/stats/store", [server](const http::Request&, const Writer& writer) {
-    writer->Send(http::JsonResponse(200, StoreStatsJson(server->store().V2()->GetStatistics())));
-  });
+  AddV2Stats(router, server, clock);
 }
 
 }  // namespace keelson::kvstore

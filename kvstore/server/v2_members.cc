@@ -33,7 +33,7 @@ http::Headers ClusterHeaders(const Server& server) {
 void SendError(const Server& server, const Writer& writer, int status, std::string_view message) {
   writer->Send({.status = status,
                 .headers = ClusterHeaders(server),
-                .body = absl::StrCat("{\"message\":", JsonString(message), "}\n")});
+                .body = absl::StrCat("{\"message\":", JsonString(message), "}")});
 }
 
 std::string UrlsJson(const Urls& urls) {
