@@ -68,6 +68,8 @@ void Serve(std::string_view input) {
       alive = connection.Flush();
     }
   }
+  context.mailbox
+      ->Close();  // As the client does: calls that came too late hold it, and it holds them.
   for (const std::shared_ptr<Handler>& handler : handlers) {
     KEELSON_CHECK(handler->done);
     handler->call = nullptr;
