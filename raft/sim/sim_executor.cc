@@ -66,6 +66,7 @@ void SimExecutor::Run(const std::shared_ptr<State>& state) {
   if (state->busy_until > state->world.now()) return Schedule(state);
   const Task task = std::move(state->tasks.front());
   state->tasks.pop_front();
+  ++state->ran;
   task();
   if (state->dead) return;
   state->busy_until = std::max(state->busy_until, state->world.now());

@@ -50,6 +50,8 @@ class SimExecutor final : public Executor {
   // When the running task, or the pause, will be over.
   [[nodiscard]] absl::Duration busy_until() const { return state_->busy_until; }
   [[nodiscard]] size_t waiting() const { return state_->tasks.size(); }
+  // How many tasks have begun.
+  [[nodiscard]] uint64_t ran() const { return state_->ran; }
 
  private:
   // Shared with the events in the world's queue, which outlive the executor.
@@ -59,6 +61,7 @@ class SimExecutor final : public Executor {
     Options options;
     std::deque<Task> tasks;
     absl::Duration busy_until;
+    uint64_t ran = 0;
     bool scheduled = false;
     bool dead = false;
 

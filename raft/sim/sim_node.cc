@@ -299,12 +299,16 @@ absl::Status SimNode::MustCrash() const {
 }
 
 void SimNode::Inspect() {
-  if (process_ != nullptr && process_->node != nullptr) {
-    const Node::Snapshot peek = process_->node->Peek();
-    env_.invariants.OnPeek(options_.id, peek);
-    env_.conduct.OnPeek(options_.id, peek);
-    env_.wire.OnPeek(options_.id, peek);
-  }
+  if (process_ == nullptr || process_->node == nullptr) return;
+  // What a node shows changes in its own tasks only, and most events are those of others.
+  uint64_t ran = 0;
+  for (const SimExecutor* executor : process_->Executors()) ran += executor->ran();
+  if (process_->inspected_at == ran) return;
+  process_->inspected_at = ran;
+  const Node::Snapshot peek = process_->node->Peek();
+  env_.invariants.OnPeek(options_.id, peek);
+  env_.conduct.OnPeek(options_.id, peek);
+  env_.wire.OnPeek(options_.id, peek);
 }
 
 void SimNode::RequestStatus() {

@@ -160,6 +160,7 @@ class SimNode final : public SimMember, public Observer {
     std::unique_ptr<Transport> transport;
     std::unique_ptr<Node> node;
     absl::Status fatal;
+    std::optional<uint64_t> inspected_at;  // tasks that had run by then
     std::map<std::pair<uint64_t, uint64_t>, std::function<void(Index)>> writes;  // waiting
 
     [[nodiscard]] std::array<SimExecutor*, 4> Executors() const {
