@@ -75,8 +75,11 @@ void SimNetwork::Detach(NodeId node) {
   }
   // Streams to a dead node break; their senders notice.
   std::vector<uint64_t> broken;
-  for (const auto& [id, transfer] : transfers_) {
-    if (transfer.to == node) broken.push_back(id);
+  for (auto& [id, transfer] : transfers_) {
+    if (transfer.to != node) continue;
+    // It was to end later, after a stall of the node's disk.
+    if (transfer.ends > world_.now()) transfer.ends.reset();
+    if (!transfer.ends.has_value()) broken.push_back(id);
   }
   for (const uint64_t id : broken) EndTransfer(id, false);
 }
@@ -295,11 +298,17 @@ void SimNetwork::DeliverSnapshot(uint64_t id, const Message& message) {
 void SimNetwork::EndTransfer(uint64_t id, bool ok) {
   const auto found = transfers_.find(id);
   if (found == transfers_.end()) return;
-  const Transfer transfer = found->second;
-  transfers_.erase(found);
+  Transfer& transfer = found->second;
+  if (transfer.ends.has_value()) return;
+  transfer.ends = world_.now();
   ++(ok ? counters_.snapshots_delivered : counters_.snapshots_failed);
-  world_.After(Delay(links_[{transfer.to, transfer.from}], 0),
-               [this, transfer, ok] { ReportSnapshot(transfer, ok); });
+  world_.After(Delay(links_[{transfer.to, transfer.from}], 0), [this, id, ok] {
+    const auto ended = transfers_.find(id);
+    if (ended == transfers_.end()) return;  // The end was another one, which has been reported.
+    const Transfer reported = ended->second;
+    transfers_.erase(ended);
+    ReportSnapshot(reported, ok);
+  });
 }
 
 void SimNetwork::ReportUnreachable(NodeId node, uint64_t incarnation, NodeId peer) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -145,6 +146,7 @@ class SimNetwork {
     uint64_t incarnation = 0;  // of the sender
     NodeId to = kNoNode;
     GroupId group = 0;
+    std::optional<absl::Duration> ends;  // when all is copied, once that is known
   };
 
   void Send(NodeId from, uint64_t incarnation, std::vector<Message> messages);
