@@ -76,6 +76,14 @@ bool LearnerAnswers(const Request& request) {
   return std::is_same_v<Request, etcdserverpb::StatusRequest>;
 }
 
+// What it says to all else. By the code, clients of etcd 3.6 and later go on to another member.
+inline absl::Status RefusalOfLearner(const Server& server) {
+  const absl::Status refusal = errors::NotSupportedForLearner();
+  const std::string& version = server.options().version;
+  const bool old = version.starts_with("3.4.") || version.starts_with("3.5.");
+  return old ? refusal : absl::FailedPreconditionError(refusal.message());
+}
+
 // Registers etcd's methods, each with its metrics.
 class MethodRegistrar {
  public:
@@ -125,7 +133,7 @@ class MethodRegistrar {
             [server = server_, serve, right, validate = std::move(validate)](
                 const rpc::Call& call, const Request& request, Response* response, rpc::Done done) {
               if (server->IsLearner() && !LearnerAnswers(request)) {
-                return done(errors::NotSupportedForLearner());
+                return done(RefusalOfLearner(*server));
               }
               if (RequiresLeader(call) && !server->HasLeader()) return done(errors::NoLeader());
               const absl::StatusOr<Origin> who = IdentifyCaller(server, call, right);
@@ -148,7 +156,7 @@ class MethodRegistrar {
     Add(type, name,
         [server = server_, start = std::move(start),
          always = name == "Snapshot"](const std::shared_ptr<rpc::Call>& call) {
-          if (server->IsLearner() && !always) call->Finish(errors::NotSupportedForLearner());
+          if (server->IsLearner() && !always) call->Finish(RefusalOfLearner(*server));
           return start(call);
         });
   }

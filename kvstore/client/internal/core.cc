@@ -21,7 +21,9 @@ bool Is(const absl::Status& status, const absl::Status& error) {
 }  // namespace
 
 bool IsRefusedByMember(const absl::Status& status) {
-  return Is(status, NoLeader()) || Is(status, NotSupportedForLearner());
+  return Is(status, NoLeader()) ||
+         Is(status, NotSupportedForLearner(absl::StatusCode::kFailedPrecondition)) ||
+         Is(status, NotSupportedForLearner(absl::StatusCode::kUnavailable));
 }
 
 bool IsBadToken(const absl::Status& status) {

@@ -8,8 +8,9 @@
 namespace keelson::kvstore::client_internal {
 
 inline absl::Status NoLeader() { return absl::UnavailableError("etcdserver: no leader"); }
-inline absl::Status NotSupportedForLearner() {
-  return absl::UnavailableError("etcdserver: rpc not supported for learner");
+// UNAVAILABLE before etcd 3.6.
+inline absl::Status NotSupportedForLearner(absl::StatusCode code) {
+  return absl::Status(code, "etcdserver: rpc not supported for learner");
 }
 inline absl::Status InvalidAuthToken() {
   return absl::UnauthenticatedError("etcdserver: invalid auth token");
