@@ -48,6 +48,7 @@ set -e
 [ "$status $output" = "7 inside" ] || fail "status $status: $output"
 
 echo "== limits are those of the v2 tree"
+# shellcheck disable=SC2016  # The shell inside expands it.
 output=$(run --rm --memory=64m --pids-limit=30 --cpus=0.5 -- /bin/sh -c \
   'cd /sys/fs/cgroup; echo $(cat memory.max pids.max cpu.max)')
 [ "$output" = "67108864 30 50000 100000" ] || fail "$output"
