@@ -172,16 +172,14 @@ void Nemesis::StartNode(SimNode& node) {
   CrashNode(node, CrashKind::kPower, Exponential(env_.swarm.restart_delay));
 }
 
-void Nemesis::EndDoomed() {
-  for (const auto& node : env_.nodes) {
-    if (!node->running() || node->MustCrash().ok()) continue;
-    const bool cut = node->disk().power_is_cut();
-    const bool killed = kills_.erase(node->id()) > 0 && cut;
-    if (cut) counts_.Add(killed ? Fault::kKillInOperation : Fault::kPowerCutInOperation);
-    const bool keep = cut ? killed : env_.swarm.keep_cache_after_error;
-    CrashNode(*node, keep ? CrashKind::kProcess : CrashKind::kPower,
-              on_ ? Exponential(env_.swarm.restart_delay) : absl::Milliseconds(10));
-  }
+void Nemesis::EndDoomed(SimNode& node) {
+  if (!node.running() || node.MustCrash().ok()) return;
+  const bool cut = node.disk().power_is_cut();
+  const bool killed = kills_.erase(node.id()) > 0 && cut;
+  if (cut) counts_.Add(killed ? Fault::kKillInOperation : Fault::kPowerCutInOperation);
+  const bool keep = cut ? killed : env_.swarm.keep_cache_after_error;
+  CrashNode(node, keep ? CrashKind::kProcess : CrashKind::kPower,
+            on_ ? Exponential(env_.swarm.restart_delay) : absl::Milliseconds(10));
 }
 
 void Nemesis::PauseOne() {

@@ -45,8 +45,8 @@ class Nemesis {
   // What has just been done to a node's log.
   void OnDisk(NodeId id, DiskStep step);
 
-  // Call after every event: ends the processes that cannot go on.
-  void EndDoomed();
+  // Ends the node's process if that cannot go on. Call when the node has done something.
+  void EndDoomed(SimNode& node);
 
   // Ends all faults and undoes what lasts: links, clocks, full disks; starts who is down.
   void Heal();

@@ -165,8 +165,9 @@ void SimCluster::Connect() {
 // --- Running ---
 
 void SimCluster::AfterEvent() {
-  for (const auto& node : nodes_) node->Inspect();
-  nemesis_->EndDoomed();
+  for (const auto& node : nodes_) {
+    if (node->Inspect()) nemesis_->EndDoomed(*node);
+  }
   if (options_.diagram != nullptr) DrawStep();
 }
 

@@ -298,17 +298,18 @@ absl::Status SimNode::MustCrash() const {
   return process_ == nullptr ? absl::OkStatus() : process_->fatal;
 }
 
-void SimNode::Inspect() {
-  if (process_ == nullptr || process_->node == nullptr) return;
+bool SimNode::Inspect() {
+  if (process_ == nullptr || process_->node == nullptr) return false;
   // What a node shows changes in its own tasks only, and most events are those of others.
   uint64_t ran = 0;
   for (const SimExecutor* executor : process_->Executors()) ran += executor->ran();
-  if (process_->inspected_at == ran) return;
+  if (process_->inspected_at == ran) return false;
   process_->inspected_at = ran;
   const Node::Snapshot peek = process_->node->Peek();
   env_.invariants.OnPeek(options_.id, peek);
   env_.conduct.OnPeek(options_.id, peek);
   env_.wire.OnPeek(options_.id, peek);
+  return true;
 }
 
 void SimNode::RequestStatus() {

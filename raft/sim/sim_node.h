@@ -121,8 +121,9 @@ class SimNode final : public SimMember, public Observer {
   // OK while it may go on.
   [[nodiscard]] absl::Status MustCrash() const;
 
-  // Shows the checker where the node stands. Call after every event.
-  void Inspect();
+  // Shows the checker where the node stands; whether the node has done anything since the last time.
+  // Call after every event.
+  bool Inspect();
   // Asks the node for its whole status, which goes to the checker when the loop answers.
   void RequestStatus();
 
