@@ -22,14 +22,28 @@ class LocalClientCall;
 
 // What both ends of a call know.
 struct Way {
+  // The client's loop, until its channel is closed; the server, which may have more to say, goes later.
+  struct Gate {
+    absl::Mutex mu;
+    bool closed ABSL_GUARDED_BY(mu) = false;
+  };
+
   LocalLink link;
+  std::shared_ptr<Gate> gate = std::make_shared<Gate>();
+
   void ToServer(Executor::Task task) const {
     link.to_server ? link.to_server(std::move(task)) : task();
   }
   void ToClient(Executor::Task task) const {
-    Executor* const loop = link.loop;
-    Executor::Task post = [loop, task = std::move(task)] { loop->Post(task); };
+    Executor::Task post = [gate = gate, loop = link.loop, task = std::move(task)] {
+      absl::MutexLock lock(&gate->mu);
+      if (!gate->closed) loop->Post(task);
+    };
     link.to_client ? link.to_client(std::move(post)) : post();
+  }
+  void CloseToClient() const {
+    absl::MutexLock lock(&gate->mu);
+    gate->closed = true;
   }
 };
 
@@ -387,7 +401,8 @@ void LocalClientCall::Deliver() {
 class LocalChannelImpl final : public LocalChannel {
  public:
   LocalChannelImpl(std::weak_ptr<ServerCore> server, LocalLink link)
-      : server_(std::move(server)), way_(std::make_shared<const Way>(Way{std::move(link)})) {}
+      : server_(std::move(server)),
+        way_(std::make_shared<const Way>(Way{.link = std::move(link)})) {}
   ~LocalChannelImpl() override { Close(); }
 
   std::shared_ptr<ClientCall> Start(CallOptions options,
@@ -416,7 +431,9 @@ class LocalChannelImpl final : public LocalChannel {
     });
   }
   void Close() override {
-    if (!closed_.exchange(true)) Break(absl::CancelledError("the channel was closed"));
+    if (closed_.exchange(true)) return;
+    Break(absl::CancelledError("the channel was closed"));
+    way_->CloseToClient();
   }
 
  private:
