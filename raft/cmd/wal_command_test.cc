@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,21 @@ std::string MakeLog(const std::string& name) {
     KEELSON_REQUIRE_OK(wal->Sync());
   }
   return dir;
+}
+
+// In the place of what MakeLog left in `dir`, one log of groups 5, 6 and 7.
+std::unique_ptr<SharedWal> MakeSharedLog(const std::string& dir) {
+  FileSystem& fs = RealFileSystem();
+  KEELSON_REQUIRE_OK(fs.Remove(JoinPath(dir, "0000000000000001.wal")));
+  const Identity identity = {.cluster_id = 0xc1, .node_id = 7};
+  const Wal::Options options = {.segment_bytes = 16384};
+  KEELSON_REQUIRE_OK(SharedWal::Create(fs, dir, identity, options));
+  SharedWal::Recovered recovered;
+  KEELSON_ASSIGN_OR_FAIL(auto log, SharedWal::Open(fs, dir, identity, options, &recovered));
+  for (const GroupId group : {5, 6, 7}) {
+    KEELSON_REQUIRE_OK(log->AddGroup(group, {.conf_state = {.voters = {7, 8, 9}}}));
+  }
+  return log;
 }
 
 TEST_CASE("inspect, verify and dump read a log", "[raft][wal][cmd]") {
@@ -138,16 +154,8 @@ TEST_CASE("--help names every command", "[raft][wal][cmd]") {
 TEST_CASE("inspect, verify and dump read a log that many groups share", "[raft][wal][cmd]") {
   const std::string dir = MakeLog("shared");
   FileSystem& fs = RealFileSystem();
-  KEELSON_REQUIRE_OK(fs.Remove(JoinPath(dir, "0000000000000001.wal")));
-  const Identity identity = {.cluster_id = 0xc1, .node_id = 7};
-  KEELSON_REQUIRE_OK(SharedWal::Create(fs, dir, identity, {.segment_bytes = 16384}));
   {
-    SharedWal::Recovered recovered;
-    KEELSON_ASSIGN_OR_FAIL(
-        const auto log, SharedWal::Open(fs, dir, identity, {.segment_bytes = 16384}, &recovered));
-    for (const GroupId group : {5, 6, 7}) {
-      KEELSON_REQUIRE_OK(log->AddGroup(group, {.conf_state = {.voters = {7, 8, 9}}}));
-    }
+    const auto log = MakeSharedLog(dir);
     const std::vector<Entry> entries = {{.term = 2, .index = 1, .data = Payload("some data")}};
     KEELSON_REQUIRE_OK(log->Group(6)->Append(
         {.entries = entries, .hard_state = HardState{.term = 2, .vote = 8, .commit = 1}}));
@@ -181,16 +189,8 @@ TEST_CASE("verify says what each group of a damaged log keeps and loses", "[raft
   const std::string dir = MakeLog("shared-damaged");
   FileSystem& fs = RealFileSystem();
   const std::string path = JoinPath(dir, "0000000000000001.wal");
-  KEELSON_REQUIRE_OK(fs.Remove(path));
-  const Identity identity = {.cluster_id = 0xc1, .node_id = 7};
-  KEELSON_REQUIRE_OK(SharedWal::Create(fs, dir, identity, {.segment_bytes = 16384}));
   {
-    SharedWal::Recovered recovered;
-    KEELSON_ASSIGN_OR_FAIL(
-        const auto log, SharedWal::Open(fs, dir, identity, {.segment_bytes = 16384}, &recovered));
-    for (const GroupId group : {5, 6, 7}) {
-      KEELSON_REQUIRE_OK(log->AddGroup(group, {.conf_state = {.voters = {7, 8, 9}}}));
-    }
+    const auto log = MakeSharedLog(dir);
     for (Index index = 1; index <= 3; ++index) {
       for (const GroupId group : {5, 6}) {
         const std::string data = "g" + std::to_string(group) + "i" + std::to_string(index) + "!";
