@@ -3,10 +3,13 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kvstore/config/identity.h"
+#include "kvstore/server/raft_state.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -142,11 +145,11 @@ void AddChecks(http::Router& router, Server* server, const std::string& path,
 std::string DebugVars(Server* server) {
   etcdserverpb::StatusResponse status;
   server->GetStatus(&status);
-  const uint64_t id = status.header().member_id();
-  return absl::StrCat(R"({"raft.status":{"id":")", absl::Hex(id), R"(","term":)", status.raftterm(),
-                      R"(,"commit":)", status.raftindex(), R"(,"lead":")",
-                      absl::Hex(status.leader()), R"(","raftState":")",
-                      status.leader() == id ? "StateLeader" : "StateFollower", R"(","applied":)",
+  const std::string_view state = RaftStateName(server->Peek().soft_state.role);
+  return absl::StrCat(R"({"raft.status":{"id":")", FormatId(status.header().member_id()),
+                      R"(","term":)", status.raftterm(), R"(,"commit":)", status.raftindex(),
+                      R"(,"lead":")", FormatId(status.leader()), R"(","raftState":")",
+                      absl::string_view(state.data(), state.size()), R"(","applied":)",
                       status.raftappliedindex(), "}}");
 }
 

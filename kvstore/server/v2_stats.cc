@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "absl/time/time.h"
 #include "kvstore/config/identity.h"
 #include "kvstore/json_string.h"
+#include "kvstore/server/raft_state.h"
 #include "kvstore/v2/key_store.h"
 
 namespace keelson::kvstore {
@@ -40,10 +42,7 @@ std::string TimeText(absl::Time time) {
 
 std::string SelfJson(const Server& server, absl::Time now) {
   const Server::Tenure tenure = server.tenure();
-  const raft::Role role = server.Peek().soft_state.role;
-  const char* const state = role == raft::Role::kLeader     ? "StateLeader"
-                            : role == raft::Role::kFollower ? "StateFollower"
-                                                            : "StateCandidate";
+  const std::string_view state = RaftStateName(server.Peek().soft_state.role);
   uint64_t sent = 0;
   uint64_t received = 0;
   for (const PeerTraffic& peer : server.Traffic()) {
@@ -53,7 +52,8 @@ std::string SelfJson(const Server& server, absl::Time now) {
   const std::string leader = tenure.leader == raft::kNoNode ? "" : FormatId(tenure.leader);
   return absl::StrCat(
       "{\"name\":", JsonString(server.options().name), ",\"id\":\"",
-      FormatId(server.options().member_id), "\",\"state\":\"", state, "\",\"startTime\":\"",
+      FormatId(server.options().member_id), "\",\"state\":\"",
+      absl::string_view(state.data(), state.size()), "\",\"startTime\":\"",
       TimeText(tenure.started), "\",\"leaderInfo\":{\"leader\":\"", leader, "\",\"uptime\":\"",
       absl::FormatDuration(now - tenure.since), "\",\"startTime\":\"", TimeText(tenure.since),
       "\"},\"recvAppendRequestCnt\":", received, ",\"sendAppendRequestCnt\":", sent, "}");
