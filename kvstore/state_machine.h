@@ -60,6 +60,7 @@ class ApplyListener {
     std::string token = {};  // kToken: from now on it stands for the user
   };
   // Before OnResults: who asked for a token may use it at once.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): who overrides it keeps them.
   virtual void OnAuth(std::vector<AuthChange> /*changes*/) {}
 
   // Raft's membership, or the one that was decided (Store::Members), may have changed. Before
