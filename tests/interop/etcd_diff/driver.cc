@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -78,7 +79,7 @@ class Comparison {
         "     %lld requests equal, %lld operations with those of transactions, %.0f requests/s; "
         "revision %lld, %lld refused alike, %lld watches, %lld events, %lld notes of progress, "
         "%lld hashes\n",
-        static_cast<long long>(number_), static_cast<long long>(number_ + inner_),
+        static_cast<long long>(number_), static_cast<long long>(number_) + inner_,
         number_ / absl::ToDoubleSeconds(absl::Now() - begin), static_cast<long long>(aim_.revision),
         static_cast<long long>(refused_), static_cast<long long>(watches_),
         static_cast<long long>(events_), static_cast<long long>(progress_),
@@ -230,16 +231,51 @@ class Comparison {
       request.mutable_cancel_request()->set_watch_id(id);
     } else {
       generator_.FillWatch(aim_, request.mutable_create_request());
-      // Etcd never gives the id of a watch that a compaction has ended to another one.
-      if (spent_.count(request.create_request().watch_id()) > 0) {
-        request.mutable_create_request()->clear_watch_id();
-      }
+      AvoidSpentIds(request.mutable_create_request());
       ++watches_;
       behind_ = behind_ || request.create_request().start_revision() > 0;
     }
-    ++expected_answers_;
-    for (Peer* peer : {etcd_.get(), ours_.get()}) peer->SendWatch(request);
-    return Settle();
+    return SendWatch(request) && Settle();
+  }
+
+  // Etcd never gives the id of a watch that a compaction has ended to another one.
+  void AvoidSpentIds(WatchCreateRequest* create) {
+    if (spent_.count(create->watch_id()) > 0) create->clear_watch_id();
+    const auto next = spent_.lower_bound(next_id_);
+    const bool ahead = next != spent_.end() && *next < kOwnWatches;
+    if (create->watch_id() == 0 && ahead) create->set_watch_id(kOwnWatches + watches_);
+  }
+
+  // Sends `request` to one after the other, and waits for the answers.
+  bool SendWatch(const WatchRequest& request) {
+    const WatchCreateRequest& create = request.create_request();
+    for (Peer* peer : {etcd_.get(), ours_.get()}) {
+      const size_t made = peer->made().count;
+      peer->SendWatch(request);
+      if (request.has_cancel_request()) {
+        if (!Await([&] { return peer->ended(request.cancel_request().watch_id()); })) return false;
+        continue;
+      }
+      if (!Await([&] { return peer->made().count > made; })) return false;
+      const int64_t id = peer->made().last_id;
+      if (create.watch_id() == 0 && id >= 0) next_id_ = id + 1;
+      // One that asks for what has been compacted is made, and ended.
+      const bool ends = create.start_revision() > 0 && create.start_revision() < aim_.compacted;
+      if (ends && id >= 0 && !Await([&] { return peer->ended(id); })) return false;
+    }
+    return true;
+  }
+
+  static bool Await(absl::FunctionRef<bool()> condition) {
+    const absl::Time deadline = absl::Now() + kSettleTime;
+    while (!condition()) {
+      if (absl::Now() > deadline) {
+        std::printf("DIFFERENT: a request about watches is not answered\n");
+        return false;
+      }
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    return true;
   }
 
   // With nothing under way, both must say where they are.
@@ -249,47 +285,54 @@ class Comparison {
     if (!CatchUp() || live_.empty()) return Settle();
     WatchRequest request;
     request.mutable_progress_request();
-    const size_t before = etcd_->progress().second;
-    for (Peer* peer : {etcd_.get(), ours_.get()}) peer->SendWatch(request);
-    const absl::Time deadline = absl::Now() + kSettleTime;
-    while ((etcd_->progress().second == before || ours_->progress() != etcd_->progress()) &&
-           absl::Now() < deadline) {
-      absl::SleepFor(absl::Milliseconds(1));
-    }
-    if (ours_->progress() != etcd_->progress()) {
-      std::printf("DIFFERENT: before request %lld: progress, etcd's at %lld, ours at %lld\n",
-                  static_cast<long long>(number_), static_cast<long long>(etcd_->progress().first),
-                  static_cast<long long>(ours_->progress().first));
-      return false;
+    for (Peer* peer : {etcd_.get(), ours_.get()}) {
+      const size_t before = peer->progress().second;
+      peer->SendWatch(request);
+      // The answer to one of CatchUp may be under way, too.
+      if (!Await([&] {
+            return peer->progress().second > before && peer->progress().first == aim_.revision;
+          })) {
+        std::printf("DIFFERENT: before request %lld: progress at %lld, the revision is %lld\n",
+                    static_cast<long long>(number_), static_cast<long long>(peer->progress().first),
+                    static_cast<long long>(aim_.revision));
+        return false;
+      }
     }
     ++progress_;
     return true;
   }
 
-  // Until no watch reads history any more. Nobody says so; but etcd reads it for all watches
-  // together, so when one that was made last has got its event, the others have got theirs.
+  // Until no watch reads history any more.
   bool CatchUp() {
-    if (!Settle() || !std::exchange(behind_, false)) return true;
+    if (!Settle()) return false;
+    if (!std::exchange(behind_, false)) return true;
+    // Etcd does not say so; but it reads history for all watches together, so when one that was
+    // made last has got its event, the others have got theirs.
     PutRequest put;
     put.set_key("~last");
     if (!Ask<PutRequest, PutResponse>("KV/Put", put, "")) return false;
+    const int64_t id = kOwnWatches + watches_++;
     WatchRequest create;
     create.mutable_create_request()->set_key(put.key());
     create.mutable_create_request()->set_start_revision(aim_.revision);
-    create.mutable_create_request()->set_watch_id(kOwnWatches + watches_);
+    create.mutable_create_request()->set_watch_id(id);
     WatchRequest cancel;
-    cancel.mutable_cancel_request()->set_watch_id(kOwnWatches + watches_);
-    ++watches_;
-    expected_answers_ += 2;
+    cancel.mutable_cancel_request()->set_watch_id(id);
+    if (!SendWatch(create)) return false;
     for (Peer* peer : {etcd_.get(), ours_.get()}) {
-      peer->SendWatch(create);
-      const absl::Time deadline = absl::Now() + kSettleTime;
-      while (peer->events_of(cancel.cancel_request().watch_id()) == 0 && absl::Now() < deadline) {
-        absl::SleepFor(absl::Milliseconds(1));
-      }
-      peer->SendWatch(cancel);
+      if (!Await([&] { return peer->events_of(id) > 0; })) return false;
     }
-    return Settle();
+    // Ours reads it watch by watch, and tells progress only when none does.
+    WatchRequest request;
+    request.mutable_progress_request();
+    if (!Await([&] {
+          if (ours_->progress().first >= aim_.revision) return true;
+          ours_->SendWatch(request);
+          return false;
+        })) {
+      return false;
+    }
+    return SendWatch(cancel) && Settle();
   }
 
   // Waits until both have told the same on all watches.
@@ -314,10 +357,6 @@ class Comparison {
         }
       }
       if (got.size() > want.size()) difference = "more watches here";
-      // A watch that was asked for has been answered.
-      if (difference.empty() && static_cast<int64_t>(etcd_->watch_answers()) < expected_answers_) {
-        difference = "a watch is not answered";
-      }
       if (difference.empty()) {
         Forget(want);
         return true;
@@ -454,11 +493,11 @@ class Comparison {
   int64_t hashes_ = 0;
   int64_t progress_ = 0;
   bool reading_ = false;
-  int64_t inner_ = 0;             // operations inside transactions
-  int64_t expected_answers_ = 0;  // that make or end a watch
-  std::vector<int64_t> live_;     // watches
-  std::set<int64_t> spent_;       // ids of watches that a compaction has ended
-  std::vector<Pending> burst_;    // reads under way
+  int64_t inner_ = 0;           // operations inside transactions
+  int64_t next_id_ = 0;         // no watch has got this id, or a larger one, without asking for it
+  std::vector<int64_t> live_;   // watches
+  std::set<int64_t> spent_;     // ids of watches that a compaction has ended
+  std::vector<Pending> burst_;  // reads under way
 };
 
 }  // namespace

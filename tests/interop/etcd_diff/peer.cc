@@ -113,9 +113,13 @@ class GrpcPeer final : public Peer {
     }
     for (const int64_t id : ended) watched_.erase(id);
   }
-  size_t watch_answers() override {
+  Made made() override {
     absl::MutexLock lock(&mu_);
-    return answers_;
+    return made_;
+  }
+  bool ended(int64_t watch_id) override {
+    absl::MutexLock lock(&mu_);
+    return watched_[watch_id].ended;
   }
   std::pair<int64_t, size_t> progress() override {
     absl::MutexLock lock(&mu_);
@@ -158,6 +162,7 @@ class GrpcPeer final : public Peer {
   }
 
   enum : intptr_t { kFailed, kStarted, kRead, kWritten };
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): nobody follows it.
   static void* Tag(intptr_t tag) { return reinterpret_cast<void*>(tag); }
 
   static intptr_t Next(grpc::CompletionQueue& queue) {
@@ -199,7 +204,8 @@ class GrpcPeer final : public Peer {
     response.clear_events();
     response.clear_header();
     watched.answers.push_back(absl::StrCat(response.ShortDebugString(), " at ", revision));
-    ++answers_;
+    watched.ended = response.canceled();
+    if (response.created()) made_ = {made_.count + 1, response.watch_id()};
   }
 
   std::shared_ptr<grpc::Channel> channel_;
@@ -217,7 +223,7 @@ class GrpcPeer final : public Peer {
 
   absl::Mutex mu_;
   bool can_write_ ABSL_GUARDED_BY(mu_) = true;
-  size_t answers_ ABSL_GUARDED_BY(mu_) = 0;
+  Made made_ ABSL_GUARDED_BY(mu_);
   std::pair<int64_t, size_t> progress_ ABSL_GUARDED_BY(mu_);
   std::map<int64_t, Watched> watched_ ABSL_GUARDED_BY(mu_);
 };

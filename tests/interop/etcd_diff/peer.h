@@ -31,6 +31,7 @@ class Peer {
   struct Watched {
     std::vector<std::string> answers;  // created, cancelled
     std::vector<std::string> events;   // one after the other, however they were sent
+    bool ended = false;
   };
   virtual void SendWatch(const etcdserverpb::WatchRequest& request) = 0;
   // What has come so far, by watch id. A copy.
@@ -39,8 +40,14 @@ class Peer {
   // Drops as many events of each watch as `seen` has of it, and all of the watches that have ended.
   virtual void Forget(const std::map<int64_t, Watched>& seen,
                       const std::vector<int64_t>& ended) = 0;
-  // Responses that create or cancel a watch.
-  virtual size_t watch_answers() = 0;
+  struct Made {
+    size_t count = 0;
+    int64_t last_id = -1;  // -1: that one was refused
+  };
+  // The requests for watches that have been answered.
+  virtual Made made() = 0;
+  // Whether the watch has been ended, and not been forgotten.
+  virtual bool ended(int64_t watch_id) = 0;
   // The revision of the last answer to a request for progress, and how many there were.
   virtual std::pair<int64_t, size_t> progress() = 0;
 };
