@@ -32,7 +32,6 @@ struct Fingerprint {
     return *this;
   }
   friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
-  // NOLINTNEXTLINE(modernize-use-nullptr): the compiler makes its body.
   friend auto operator<=>(const Fingerprint&, const Fingerprint&) = default;
   template <typename H>
   friend H AbslHashValue(H h, const Fingerprint& value) {
