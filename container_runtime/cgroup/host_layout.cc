@@ -1,6 +1,8 @@
 #include "container_runtime/cgroup/host_layout.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -159,7 +161,7 @@ absl::StatusOr<std::string> ReadWhole(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.ok()) return ErrnoError(errno, absl::StrCat("open '", path, "'"));
   std::string text;
-  char buffer[16384];
+  char buffer[8192];
   while (true) {
     const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
@@ -244,6 +246,14 @@ absl::StatusOr<HostLayout> DetectHost() {
     h.controllers = absl::StrSplit(list, absl::ByAnyChar(" \n"), absl::SkipEmpty());
   }
   return layout;
+}
+
+bool IsMounted(const HostLayout& layout) {
+  return std::all_of(layout.hierarchies.begin(), layout.hierarchies.end(), [](const Hierarchy& h) {
+    struct statfs fs = {};
+    return ::statfs(h.mount_point.c_str(), &fs) == 0 &&
+           fs.f_type == (h.unified ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC);
+  });
 }
 
 }  // namespace keelson::container

@@ -33,6 +33,7 @@ struct Hierarchy {
   std::vector<std::string> options;
 
   [[nodiscard]] bool Has(std::string_view controller) const;
+  friend bool operator==(const Hierarchy&, const Hierarchy&) = default;
 };
 
 enum class HostMode {
@@ -51,6 +52,7 @@ struct HostLayout {
   [[nodiscard]] const Hierarchy* Find(std::string_view name) const;
   [[nodiscard]] const Hierarchy* OfController(std::string_view controller) const;
   [[nodiscard]] const Hierarchy* Unified() const;
+  friend bool operator==(const HostLayout&, const HostLayout&) = default;
 };
 
 // Pure. `mountinfo` is /proc/self/mountinfo, `self_cgroup` /proc/self/cgroup. The controllers of the
@@ -66,6 +68,11 @@ absl::StatusOr<HostLayout> ParseHostLayout(std::string_view mountinfo,
 
 // ParseHostLayout of the calling process, with the v2 controllers read.
 absl::StatusOr<HostLayout> DetectHost();
+
+// Whether there is a cgroup file system of its kind at each mount point of a layout that was noted
+// earlier. It may be used then in place of DetectHost, which reads the table of all mounts, by those
+// who look at cgroups that were there when it was noted.
+bool IsMounted(const HostLayout& layout);
 
 }  // namespace keelson::container
 

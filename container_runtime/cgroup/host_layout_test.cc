@@ -87,6 +87,17 @@ TEST_CASE("Lines that the kernel does not write are refused", "[cgroup][layout]"
   CHECK_FALSE(ParseHostLayout("", "4:memory:relative\n").ok());
 }
 
+TEST_CASE("A noted layout holds as long as cgroups are mounted there", "[cgroup][layout]") {
+  KEELSON_ASSIGN_OR_FAIL(HostLayout host, DetectHost());
+  CHECK(IsMounted(host));
+
+  host.hierarchies.push_back({.name = "memory", .mount_point = "/proc"});
+  CHECK_FALSE(IsMounted(host));
+
+  host.hierarchies.back().mount_point = "/missing";
+  CHECK_FALSE(IsMounted(host));
+}
+
 TEST_CASE("cgroupsPath is resolved in every hierarchy", "[cgroup][location]") {
   KEELSON_ASSIGN_OR_FAIL(const HostLayout hybrid, ParseHostLayout(kHybridMounts, kHybridSelf));
   KEELSON_ASSIGN_OR_FAIL(const HostLayout unified, ParseHostLayout(kUnifiedMounts, "0::/a/b\n"));

@@ -56,6 +56,8 @@ struct ExecOptions {
   uint64_t join = 0;
   bool enter_root =
       false;  // register kRoot is the container's root, which its mount namespace does not give
+  // Whether anything is done at SyncPoint::kGo. If not, the program does not wait for it.
+  bool go_waits = true;
   const Seccomp* seccomp = nullptr;  // of the container's config; null: none
   std::optional<Personality> personality;
   std::optional<MemoryPolicy> memory_policy;

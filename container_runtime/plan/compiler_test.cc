@@ -300,6 +300,23 @@ TEST_CASE("exec joins before it is seen, and nothing of it is left open", "[cont
   CHECK(PlaceOf(plan, Op::kCloseFrom) < PlaceOf(plan, Op::kFindProgram));
 }
 
+TEST_CASE("exec waits for the runtime only if that has something to do", "[container][plan]") {
+  Process process;
+  process.args = {"sh"};
+  process.cwd = "/";
+  for (const bool waits : {true, false}) {
+    ExecOptions options;
+    options.go_waits = waits;
+    KEELSON_ASSIGN_OR_FAIL(const Plan plan, CompileExec(process, options));
+
+    const int last = PlaceOf(plan, Op::kSync);
+    REQUIRE(last >= 0);
+    const Step& sync = plan.child[static_cast<size_t>(last)];
+    CHECK(sync.value == static_cast<uint64_t>(SyncPoint::kGo));
+    CHECK(sync.flags == (waits ? 0U : uint64_t{kNoAnswer}));
+  }
+}
+
 TEST_CASE("exec into a user namespace is born by who has joined it", "[container][plan]") {
   Process process;
   process.args = {"sh"};

@@ -28,7 +28,7 @@ enum Register : int16_t {
 
 enum class Op : uint8_t {
   // Between the process that runs the plan and the child.
-  kSync,          // value: SyncPoint; says it is reached, waits for the answer
+  kSync,          // value: SyncPoint; says it is reached, waits for the answer; flags: kNoAnswer
   kAttachCgroup,  // moves itself into the v1 cgroups
 
   // Namespaces and identity.
@@ -115,6 +115,7 @@ enum class SyncPoint : uint8_t {
 };
 
 enum StepFlag : uint64_t {
+  kNoAnswer = 1,       // kSync: nobody has to act, there is nothing to wait for
   kNoSymlinks = 1,     // kTarget
   kModeOfTarget = 1,   // kNewMount: the root gets the mode of the directory it covers
   kBindIfRefused = 2,  // kNewMount: `path` of the host is bound instead when that is refused

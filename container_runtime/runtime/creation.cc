@@ -108,6 +108,13 @@ absl::Status Creation::Locate() {
   KEELSON_ASSIGN_OR_RETURN(host_, DetectHost());
   KEELSON_ASSIGN_OR_RETURN(
       state_.cgroup, LocateFor(host_, runtime_, options_.id, bundle_.spec.linux_.cgroups_path));
+  for (const Hierarchy& h : host_.hierarchies) {
+    if (state_.cgroup.paths.count(h.name) == 0) continue;
+    state_.host.hierarchies.push_back({.name = h.name,
+                                       .unified = h.unified,
+                                       .controllers = h.controllers,
+                                       .mount_point = h.mount_point});
+  }
   return absl::OkStatus();
 }
 

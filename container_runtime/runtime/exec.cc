@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,12 +16,19 @@
 namespace keelson::container {
 namespace {
 
+// "user:[4026531837]"; empty when there is none. The link's text costs the kernel less than the file
+// behind it, which it would have to make.
+std::string NamespaceText(const std::string& process, const char* name) {
+  char text[64];
+  const ssize_t size =
+      ::readlink(absl::StrCat("/proc/", process, "/ns/", name).c_str(), text, sizeof(text));
+  return size < 0 ? "" : std::string(text, static_cast<size_t>(size));
+}
+
 bool IsOurs(const char* name, pid_t pid) {
-  struct stat ours = {};
-  struct stat theirs = {};
-  if (::stat(absl::StrCat("/proc/self/ns/", name).c_str(), &ours) != 0) return true;
-  if (::stat(absl::StrCat("/proc/", pid, "/ns/", name).c_str(), &theirs) != 0) return true;
-  return ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+  const std::string ours = NamespaceText("self", name);
+  const std::string theirs = NamespaceText(absl::StrCat(pid), name);
+  return ours.empty() || theirs.empty() || ours == theirs;
 }
 
 // The namespaces that the config gives the container, and those in which it was made where they are
@@ -71,7 +77,7 @@ absl::StatusOr<Child> Runtime::Exec(const ExecRequest& request, const Container&
   }
   const absl::StatusOr<UniqueFd> init = OpenProcess(state.pid, state.start_time);
   if (!init.ok()) return absl::FailedPreconditionError("cannot exec in a stopped container");
-  KEELSON_ASSIGN_OR_RETURN(const auto cgroup, Cgroup(state));
+  KEELSON_ASSIGN_OR_RETURN(const auto cgroup, CgroupAsMade(state));
   if (!request.ignore_paused && IsFrozen(*cgroup)) {
     return absl::FailedPreconditionError(
         "cannot exec in a paused container (use --ignore-paused to override)");
@@ -85,10 +91,13 @@ absl::StatusOr<Child> Runtime::Exec(const ExecRequest& request, const Container&
                      .preserve_fds = request.preserve_fds,
                      .cgroup_by_call = attachment.by_call,
                      .deny_setgroups = false,
-                     .has_attr_apparmor = ::access("/proc/self/attr/apparmor/exec", F_OK) == 0};
+                     .has_attr_apparmor = !request.process.apparmor_profile.empty() &&
+                                          ::access("/proc/self/attr/apparmor/exec", F_OK) == 0};
   options.program.plain_newlines = request.console_fd >= 0;
   options.join = NamespacesToJoin(spec.linux_, state.pid);
   options.enter_root = SharesMounts(spec.linux_);
+  options.go_waits = SharesOf(spec, state).has_value() || !request.pidfd_socket.empty() ||
+                     !request.pid_file.empty();
   options.seccomp = spec.linux_.seccomp.has_value() ? &*spec.linux_.seccomp : nullptr;
   options.personality = spec.linux_.personality;
   options.memory_policy = spec.linux_.memory_policy;

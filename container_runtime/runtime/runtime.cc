@@ -110,13 +110,18 @@ absl::StatusOr<std::unique_ptr<CgroupManager>> Runtime::Cgroup(const ContainerSt
   return NewManager(host, state, state.rootless);
 }
 
+absl::StatusOr<std::unique_ptr<CgroupManager>> Runtime::CgroupAsMade(const ContainerState& state) {
+  if (state.host.hierarchies.empty() || !IsMounted(state.host)) return Cgroup(state);
+  return NewManager(state.host, state, state.rootless);
+}
+
 ContainerStatus Runtime::StatusOf(const ContainerState& state) {
   if (state.pid == 0) {
     // Made now, or a maker that died; the lock of nobody tells which, the age of nothing either.
     return ContainerStatus::kCreating;
   }
   if (!IsAlive(state.pid, state.start_time)) return ContainerStatus::kStopped;
-  const absl::StatusOr<std::unique_ptr<CgroupManager>> cgroup = Cgroup(state);
+  const absl::StatusOr<std::unique_ptr<CgroupManager>> cgroup = CgroupAsMade(state);
   if (cgroup.ok() && IsFrozen(**cgroup)) return ContainerStatus::kPaused;
   return store_.HasFile(state.id, kFifoName) ? ContainerStatus::kCreated
                                              : ContainerStatus::kRunning;

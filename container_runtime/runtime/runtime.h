@@ -139,6 +139,9 @@ class Runtime {
   [[nodiscard]] absl::StatusOr<Spec> LoadConfig(const std::string& id) const;
   [[nodiscard]] absl::StatusOr<std::vector<std::string>> List() const { return store_.List(); }
   absl::StatusOr<std::unique_ptr<CgroupManager>> Cgroup(const ContainerState& state);
+  // The same for those who look and join, where the host's cgroups are mounted as they were: the
+  // table of mounts, which grows with every container, is not read.
+  absl::StatusOr<std::unique_ptr<CgroupManager>> CgroupAsMade(const ContainerState& state);
 
   // Where NotifyRelay of a container belongs.
   [[nodiscard]] std::string NotifyFolderOf(const std::string& id) const;

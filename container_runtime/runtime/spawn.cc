@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <cstring>
@@ -292,21 +293,21 @@ class Spawner {
       } else {
         KEELSON_RETURN_IF_ERROR(Reached(machine, static_cast<SyncPoint>(report.value), child));
       }
+      const Step& last = LastSync();
+      const bool done =
+          report.kind == Report::kReached && report.value == static_cast<int32_t>(last.value);
+      if (done && (last.flags & kNoAnswer) != 0) return absl::OkStatus();
       if (::send(our_end_.get(), "g", 1, MSG_NOSIGNAL) < 0) {
         return ErrnoError(errno, "answer the container's process");
       }
-      if (report.kind == Report::kReached && report.value == LastPoint()) {
-        return absl::OkStatus();
-      }
+      if (done) return absl::OkStatus();
     }
   }
 
-  [[nodiscard]] int32_t LastPoint() const {
-    int32_t last = static_cast<int32_t>(SyncPoint::kGo);
-    for (const Step& step : plan_.child) {
-      if (step.op == Op::kSync) last = static_cast<int32_t>(step.value);
-    }
-    return last;
+  // Every plan's child has one.
+  [[nodiscard]] const Step& LastSync() const {
+    const auto is_sync = [](const Step& step) { return step.op == Op::kSync; };
+    return *std::find_if(plan_.child.rbegin(), plan_.child.rend(), is_sync);
   }
 
   absl::Status Reached(Machine& machine, SyncPoint point, const Child& child) {

@@ -11,6 +11,31 @@ using Json = nlohmann::json;
 
 constexpr size_t kIdBytesMax = 1024;
 
+constexpr const char* kUnified = "unified";
+
+// For each hierarchy its name, its mount point and its controllers.
+std::vector<std::vector<std::string>> LayoutToLists(const HostLayout& host) {
+  std::vector<std::vector<std::string>> lists;
+  for (const Hierarchy& h : host.hierarchies) {
+    std::vector<std::string>& list = lists.emplace_back();
+    list = {h.name, h.mount_point};
+    list.insert(list.end(), h.controllers.begin(), h.controllers.end());
+  }
+  return lists;
+}
+
+HostLayout LayoutFromLists(const std::vector<std::vector<std::string>>& lists) {
+  HostLayout host;
+  for (const std::vector<std::string>& list : lists) {
+    if (list.size() < 2) return {};  // Nobody's; DetectHost finds out.
+    host.hierarchies.push_back({.name = list[0],
+                                .unified = list[0] == kUnified,
+                                .controllers = {list.begin() + 2, list.end()},
+                                .mount_point = list[1]});
+  }
+  return host;
+}
+
 // Throws nlohmann's exceptions.
 ContainerState FromJson(const Json& json) {
   ContainerState state;
@@ -35,6 +60,9 @@ ContainerState FromJson(const Json& json) {
   // Files of earlier versions are without these.
   state.mount_before = json.value("mount_before", uint64_t{0});
   state.root_mount = json.value("root_mount", uint64_t{0});
+  if (const auto mounts = json.find("cgroup_mounts"); mounts != json.end()) {
+    state.host = LayoutFromLists(*mounts);
+  }
   return state;
 }
 
@@ -51,6 +79,7 @@ std::string StateToJson(const ContainerState& state) {
                      {"owner", state.owner},
                      {"annotations", state.annotations},
                      {"cgroup_paths", state.cgroup.paths},
+                     {"cgroup_mounts", LayoutToLists(state.host)},
                      {"cgroup_tolerate_permission", state.cgroup.tolerate_permission},
                      {"cgroup_unit", state.cgroup.unit},
                      {"cgroup_slice", state.cgroup.slice},

@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "base/unique_fd.h"
 #include "container_runtime/cgroup/cgroup_location.h"
+#include "container_runtime/cgroup/host_layout.h"
 
 namespace keelson::container {
 
@@ -39,6 +40,9 @@ struct ContainerState {
   uid_t owner = 0;
   std::map<std::string, std::string> annotations;
   CgroupLocation cgroup;
+  // Where the hierarchies of `cgroup` were mounted when the container was made: their names, mount
+  // points and controllers. Empty: not known.
+  HostLayout host;
   bool systemd_cgroup = false;
   bool own_pid_namespace = true;
   bool rootless = false;

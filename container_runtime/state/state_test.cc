@@ -34,7 +34,26 @@ ContainerState Example() {
   state.created = "2020-01-02T03:04:05.000000006Z";
   state.annotations = {{"a", "b"}};
   state.cgroup.paths = {{"memory", "/web"}, {"unified", "/web"}};
+  state.host.hierarchies = {
+      {.name = "memory", .controllers = {"memory"}, .mount_point = "/sys/fs/cgroup/memory"},
+      {.name = "unified",
+       .unified = true,
+       .controllers = {"cpu", "pids"},
+       .mount_point = "/sys/fs/cgroup/unified"}};
   return state;
+}
+
+TEST_CASE("A state of an earlier version has no mounts of cgroups", "[container][state]") {
+  ContainerState wanted = Example();
+  std::string text = StateToJson(wanted);
+  const size_t begin = text.find("\"cgroup_mounts\"");
+  REQUIRE(begin != std::string::npos);
+  text.erase(begin, text.find("\"cgroup_paths\"") - begin);
+  wanted.host = {};
+
+  KEELSON_ASSIGN_OR_FAIL(const ContainerState read, ParseState(text));
+
+  CHECK(read == wanted);
 }
 
 TEST_CASE("A state is read back as it was written", "[container][state]") {

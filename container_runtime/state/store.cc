@@ -37,17 +37,12 @@ absl::StatusOr<std::string> ReadHostFile(const std::string& path, size_t bytes_m
   if (!file.ok()) return ErrnoError(errno, absl::StrCat("open '", path, "'"));
   std::string text;
   while (true) {
-    constexpr size_t kChunk = 16384;
-    const size_t size = text.size();
-    text.resize(size + kChunk);
-    const ssize_t got = ::read(file.get(), text.data() + size, kChunk);
-    if (got < 0 && errno == EINTR) {
-      text.resize(size);
-      continue;
-    }
+    char chunk[8192];
+    const ssize_t got = ::read(file.get(), chunk, sizeof(chunk));
+    if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoError(errno, absl::StrCat("read '", path, "'"));
-    text.resize(size + static_cast<size_t>(got));
     if (got == 0) return text;
+    text.append(chunk, static_cast<size_t>(got));
     if (text.size() > bytes_max) {
       return absl::ResourceExhaustedError(
           absl::StrCat("'", path, "' is longer than ", bytes_max, " bytes"));

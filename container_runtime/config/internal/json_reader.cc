@@ -2,6 +2,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 namespace keelson::container {
 namespace {
@@ -81,7 +82,7 @@ const Json* JsonReader::Find(std::string_view field) {
   if (found == value_.end()) {
     // In another case, as Go's reader, and with it engines and other runtimes, takes it too.
     for (found = value_.begin(); found != value_.end(); ++found) {
-      if (absl::EqualsIgnoreCase(found.key(), std::string(field))) break;
+      if (absl::EqualsIgnoreCase(found.key(), absl::string_view(field.data(), field.size()))) break;
     }
   }
   if (found == value_.end() || found->is_null()) return nullptr;

@@ -452,7 +452,9 @@ absl::StatusOr<Plan> CompileExec(const Process& process, const ExecOptions& opti
     plan.child.push_back(AllProcessors(plan));
   }
   KEELSON_RETURN_IF_ERROR(compiler.Security(options.seccomp));
-  plan.child.push_back({.op = Op::kSync, .value = static_cast<uint64_t>(SyncPoint::kGo)});
+  plan.child.push_back({.op = Op::kSync,
+                        .flags = options.go_waits ? 0U : uint64_t{kNoAnswer},
+                        .value = static_cast<uint64_t>(SyncPoint::kGo)});
   compiler.Start();
   return plan;
 }
