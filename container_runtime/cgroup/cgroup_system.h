@@ -26,7 +26,7 @@ class CgroupSystem {
   virtual int OpenRoot(const std::string& mount_point) = 0;
   // A folder at `path` ("a/b", "." for itself) below the folder `parent`.
   virtual int OpenFolder(int parent, const std::string& path) = 0;
-  // `flags` as of open(2); close-on-exec is added.
+  // A file in `folder` or below ("a/b/tasks"). `flags` as of open(2); close-on-exec is added.
   virtual int OpenFile(int folder, const std::string& file, int flags) = 0;
   virtual int MakeFolder(int parent, const std::string& name) = 0;
   virtual int RemoveFolder(int parent, const std::string& name) = 0;

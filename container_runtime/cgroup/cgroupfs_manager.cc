@@ -213,29 +213,29 @@ absl::Status CgroupfsManager::OpenAttach(CgroupFolder& folder, const SubCgroup& 
       path = CleanCgroupPath(own).substr(1);
     }
   }
-  int base = folder.fd();
-  if (base >= 0 && folder.unified() && folders_.size() == 1 && path.empty() && sub.same_as != 0) {
+  if (!folder.unified()) {
+    const int tasks =
+        folder.OpenFile(path.empty() ? "tasks" : absl::StrCat(path, "/tasks"), O_WRONLY);
+    if (tasks < 0) {
+      return folder.Error(-tasks, path.empty()
+                                      ? "open 'tasks'"
+                                      : absl::StrCat("adding pid to the sub-cgroup '", path, "'"));
+    }
+    attachment.tasks.push_back(
+        {.fd = UniqueFd(tasks), .hierarchy = folder.name(), .path = folder.path()});
+    return absl::OkStatus();
+  }
+  const int base = folder.fd();
+  if (base < 0) return folder.Error(-base, "open");
+  if (folders_.size() == 1 && path.empty() && sub.same_as != 0) {
     KEELSON_ASSIGN_OR_RETURN(const std::string whole, PathOfProcess(folder, sub.same_as));
     const std::string prefix = folder.path() + "/";
     if (absl::StartsWith(whole, prefix)) path = whole.substr(prefix.size());
   }
-  if (base < 0) return folder.Error(-base, "open");
-  UniqueFd opened;
   // The child is born in a descriptor that the attachment owns.
-  if (!path.empty() || folder.unified()) {
-    const int fd = system_.OpenFolder(base, path.empty() ? "." : path);
-    if (fd < 0) return folder.Error(-fd, absl::StrCat("adding pid to the sub-cgroup '", path, "'"));
-    opened.Reset(fd);
-    base = fd;
-  }
-  if (folder.unified()) {
-    attachment.clone_into = std::move(opened);
-    return absl::OkStatus();
-  }
-  const int tasks = system_.OpenFile(base, "tasks", O_WRONLY);
-  if (tasks < 0) return folder.Error(-tasks, "open 'tasks'");
-  attachment.tasks.push_back(
-      {.fd = UniqueFd(tasks), .hierarchy = folder.name(), .path = folder.path()});
+  const int fd = system_.OpenFolder(base, path.empty() ? "." : path);
+  if (fd < 0) return folder.Error(-fd, absl::StrCat("adding pid to the sub-cgroup '", path, "'"));
+  attachment.clone_into.Reset(fd);
   return absl::OkStatus();
 }
 

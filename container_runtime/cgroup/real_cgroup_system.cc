@@ -35,6 +35,15 @@ int ReadAll(int fd, std::string* text) {
   }
 }
 
+// What is at `path` below `parent` and in its file system, without symbolic links on the way.
+int OpenBelow(int parent, const std::string& path, int flags) {
+  open_how how = {};
+  how.flags = static_cast<uint64_t>(flags) | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  const long fd = ::syscall(SYS_openat2, parent, path.c_str(), &how, sizeof how);
+  return fd < 0 ? -errno : static_cast<int>(fd);
+}
+
 // openat(2) one component at a time: for kernels before 5.6, and where a filter hides openat2.
 int OpenByComponents(int parent, const std::string& path) {
   UniqueFd current;
@@ -62,18 +71,21 @@ class Real final : public CgroupSystem {
   }
 
   int OpenFolder(int parent, const std::string& path) override {
-    open_how how = {};
-    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
-    const long fd = ::syscall(SYS_openat2, parent, path.c_str(), &how, sizeof how);
-    if (fd >= 0) return static_cast<int>(fd);
-    if (errno != ENOSYS && errno != EPERM) return -errno;
+    const int fd = OpenBelow(parent, path, O_RDONLY | O_DIRECTORY);
+    if (fd != -ENOSYS && fd != -EPERM) return fd;
     return OpenByComponents(parent, path);
   }
 
   int OpenFile(int folder, const std::string& file, int flags) override {
-    const int fd = ::openat(folder, file.c_str(), flags | O_CLOEXEC | O_NOFOLLOW);
-    return fd < 0 ? -errno : fd;
+    const size_t slash = file.rfind('/');
+    if (slash == std::string::npos) {
+      const int fd = ::openat(folder, file.c_str(), flags | O_CLOEXEC | O_NOFOLLOW);
+      return fd < 0 ? -errno : fd;
+    }
+    const int fd = OpenBelow(folder, file, flags);
+    if (fd != -ENOSYS && fd != -EPERM) return fd;
+    const UniqueFd above(OpenByComponents(folder, file.substr(0, slash)));
+    return above.ok() ? OpenFile(above.get(), file.substr(slash + 1), flags) : above.get();
   }
 
   int MakeFolder(int parent, const std::string& name) override {

@@ -41,6 +41,12 @@ int CgroupFolder::fd() {
   return folder_.get();
 }
 
+int CgroupFolder::OpenFile(const std::string& file, int flags) {
+  if (folder_.ok()) return system_->OpenFile(folder_.get(), file, flags);
+  const int top = root();
+  return top < 0 ? top : system_->OpenFile(top, absl::StrCat(path_.substr(1), "/", file), flags);
+}
+
 int CgroupFolder::TryWrite(const std::string& file, std::string_view value) {
   const int folder = fd();
   return folder < 0 ? -folder : -system_->Write(folder, file, value);

@@ -31,6 +31,8 @@ class CgroupFolder {
   int fd();
   // The root of the hierarchy, likewise.
   int root();
+  // A file of the folder, which is not opened itself for that. A descriptor or a negative errno.
+  int OpenFile(const std::string& file, int flags);
   // Forgets the folder's descriptor, after it was removed or made.
   void Close() { folder_.Reset(); }
 

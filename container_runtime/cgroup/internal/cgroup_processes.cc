@@ -182,6 +182,7 @@ absl::StatusOr<FreezerState> CgroupProcesses::Freezer() {
     if (IsGone(error)) return FreezerState::kThawed;
     if (error != 0) return v1->Error(error, "read 'freezer.state'");
     // Frozen by a cgroup above is not what anyone did to this container.
+    if (absl::StartsWith(text, "THAWED")) return FreezerState::kThawed;
     std::string self;
     const bool own =
         v1->TryRead("freezer.self_freezing", &self) != 0 || absl::StartsWith(self, "1");
