@@ -435,6 +435,27 @@ class Expected(CradleTest):
             return
         self.assertEqual(reply.stdout, "7000:8001\n", reply.stderr)
 
+    def test_an_id_mapped_mount_takes_the_maps_of_a_user_namespace_that_is_joined(self):
+        source = os.path.join(self.tmp, "source")
+        os.mkdir(source)
+        open(os.path.join(source, "file"), "w").close()
+        os.chown(os.path.join(source, "file"), 1000, 1001)
+        self.user_namespace()
+        self.detached("run")
+        linux = self.bundle.config["linux"]
+        del linux["uidMappings"], linux["gidMappings"]
+        for space in linux["namespaces"]:
+            if space["type"] == "user":
+                space["path"] = f"/proc/{self.cradle.state(self.id)['pid']}/ns/user"
+        self.bundle.config["mounts"].append(
+            {"destination": "/data", "type": "bind", "source": source, "options": ["bind", "idmap"]})
+        self.bundle.shell("stat -c %u:%g /data/file").write()
+        reply = self.cradle("run", "--bundle", self.bundle.path, self.id + "-joined")
+        if "mount_setattr" in reply.stderr and "invalid argument" in reply.stderr:
+            print("SKIPPED: the file system of /tmp has no id-mapped mounts")
+            return
+        self.assertEqual(reply.stdout, "1000:1001\n", reply.stderr)
+
     def test_shares_of_caches_are_refused_where_the_kernel_has_none(self):
         if " resctrl " in read("/proc/self/mountinfo"):
             print("SKIPPED: this machine has resctrl")

@@ -217,6 +217,14 @@ class SharedMounts(CradleTest):
         self.assertEqual(self.in_host("delete", "--force", self.id).returncode, 0)
         self.assertEqual(there.ok("cat", "/proc/self/mountinfo"), before)
 
+    def test_a_path_that_is_no_mount_namespace_leaves_nothing(self):
+        self.without_mount_namespace("/proc/self/ns/net")
+        self.bundle.shell("true").write()
+        reply = self.in_host("run", "--bundle", self.bundle.path, self.id)
+        self.assertEqual(reply.returncode, 1)
+        self.assertIn("setns: invalid argument", reply.stderr)
+        self.assertFalse(os.path.exists(os.path.join(self.state, self.id)))
+
     def test_a_user_namespace_needs_a_mount_namespace(self):
         self.without_mount_namespace()
         self.bundle.config["linux"]["namespaces"].append({"type": "user"})

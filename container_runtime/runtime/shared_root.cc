@@ -38,8 +38,9 @@ int UnmountIn(int space, const char* path, uint64_t ours, uint64_t before) {
   const pid_t pid = ::fork();
   if (pid < 0) return -errno;
   if (pid == 0) {
-    const int joined = ::setns(space, CLONE_NEWNS) == 0 ? 0 : -errno;
-    ::_exit(-(joined < 0 ? joined : Unmount(path, ours, before)));
+    if (::setns(space, CLONE_NEWNS) == 0) ::_exit(-Unmount(path, ours, before));
+    // What is no mount namespace has no mounts.
+    ::_exit(errno == EINVAL ? 0 : errno);
   }
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {

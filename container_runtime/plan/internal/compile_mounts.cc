@@ -101,6 +101,18 @@ void ContainerCompiler::AfterMount(int16_t mount, const MountRequest& request, c
                          .value2 = request.recursive_clear});
 }
 
+int16_t ContainerCompiler::IdMapOf(const Mount& mount) {
+  const bool own = !mount.uid_mappings.empty();
+  const Namespace* user = FindNamespace(config_, NamespaceType::kUser);
+  const bool joined = user != nullptr && !user->path.empty();
+  if (!own && joined && config_.uid_mappings.empty()) return OpenNamespace(*user);
+  const int16_t space = plan_.NewRegister();
+  plan_.id_maps.push_back({.out = space,
+                           .uids = own ? mount.uid_mappings : config_.uid_mappings,
+                           .gids = own ? mount.gid_mappings : config_.gid_mappings});
+  return space;
+}
+
 absl::Status ContainerCompiler::BindMount(const Mount& mount, const MountRequest& request,
                                           const char* what) {
   if (mount.source.empty()) {
@@ -125,15 +137,10 @@ absl::Status ContainerCompiler::BindMount(const Mount& mount, const MountRequest
   }
   std::vector<Step>& list = inside ? plan_.child : CloneList();
   if (request.idmap || !mount.uid_mappings.empty()) {
-    const int16_t space = plan_.NewRegister();
-    plan_.id_maps.push_back(
-        {.out = space,
-         .uids = mount.uid_mappings.empty() ? config_.uid_mappings : mount.uid_mappings,
-         .gids = mount.gid_mappings.empty() ? config_.gid_mappings : mount.gid_mappings});
     list.push_back({.op = Op::kSetAttributes,
                     .what = what,
                     .in = copy,
-                    .at = space,
+                    .at = IdMapOf(mount),
                     .flags = request.recursive_idmap ? kRecursive : 0,
                     .value = MOUNT_ATTR_IDMAP});
   }

@@ -46,6 +46,9 @@ class ContainerCompiler {
   // compile_mounts.cc
   absl::Status Mounts();
   absl::Status OneMount(Mount mount, const std::string& place);
+  // The register of a user namespace with the maps of an id-mapped mount: its own, or else those of the
+  // container.
+  int16_t IdMapOf(const Mount& mount);
   absl::Status BindMount(const Mount& mount, const MountRequest& request, const char* what);
   void FileSystemMount(const Mount& mount, const MountRequest& request, const char* what);
   absl::Status CgroupMount(const Mount& mount, const MountRequest& request, const char* what);
