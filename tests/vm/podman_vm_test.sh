@@ -70,8 +70,12 @@ podman update --memory=50m box >/dev/null
 [ "$(podman exec box /bin/cat /sys/fs/cgroup/memory.max)" = 52428800 ] || fail "not updated"
 output=$(podman stats --no-stream --format '{{.PIDs}} {{.MemUsage}}' box)
 case $output in "1 "*[1-9]*"B / "*) ;; *) fail "stats: $output" ;; esac
-podman stop --time=0 box >/dev/null
-podman rm box >/dev/null
+# The limit that podman shows is the one of the config, or the machine's memory: not what update has set.
+run --detach --memory=64m --name=small -- /bin/sleep 1000 >/dev/null
+output=$(podman stats --no-stream --format '{{.MemUsage}}' small)
+case $output in *" / 67.11MB") ;; *) fail "stats of a limited one: $output" ;; esac
+podman stop --time=0 box small >/dev/null
+podman rm box small >/dev/null
 [ -z "$(podman ps --all --quiet)" ] || fail "a container is left"
 [ -z "$(ls /run/cradle 2>/dev/null)" ] || fail "state is left"
 echo "all passed"
