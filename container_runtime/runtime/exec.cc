@@ -66,6 +66,29 @@ absl::Status CheckConsole(const ExecRequest& request) {
   return absl::OkStatus();
 }
 
+ExecOptions OptionsOf(const ExecRequest& request, const Container& container,
+                      const Attachment& attachment) {
+  const ContainerState& state = container.state;
+  const Linux& config = container.spec.linux_;
+  ExecOptions options;
+  options.program = {.id = state.id,
+                     .no_new_keyring = true,
+                     .preserve_fds = request.preserve_fds,
+                     .cgroup_by_call = attachment.by_call,
+                     .deny_setgroups = false,
+                     .has_attr_apparmor = !request.process.apparmor_profile.empty() &&
+                                          ::access("/proc/self/attr/apparmor/exec", F_OK) == 0};
+  options.program.plain_newlines = request.console_fd >= 0;
+  options.join = NamespacesToJoin(config, state.pid);
+  options.enter_root = SharesMounts(config);
+  options.go_waits = SharesOf(container.spec, state).has_value() || !request.pidfd_socket.empty() ||
+                     !request.pid_file.empty();
+  options.seccomp = config.seccomp.has_value() ? &*config.seccomp : nullptr;
+  options.personality = config.personality;
+  options.memory_policy = config.memory_policy;
+  return options;
+}
+
 }  // namespace
 
 absl::StatusOr<Child> Runtime::Exec(const ExecRequest& request, const Container& container) {
@@ -85,22 +108,7 @@ absl::StatusOr<Child> Runtime::Exec(const ExecRequest& request, const Container&
   SubCgroup sub = request.cgroup;
   sub.same_as = state.pid;
   KEELSON_ASSIGN_OR_RETURN(const Attachment attachment, cgroup->PrepareAttach(sub));
-  ExecOptions options;
-  options.program = {.id = state.id,
-                     .no_new_keyring = true,
-                     .preserve_fds = request.preserve_fds,
-                     .cgroup_by_call = attachment.by_call,
-                     .deny_setgroups = false,
-                     .has_attr_apparmor = !request.process.apparmor_profile.empty() &&
-                                          ::access("/proc/self/attr/apparmor/exec", F_OK) == 0};
-  options.program.plain_newlines = request.console_fd >= 0;
-  options.join = NamespacesToJoin(spec.linux_, state.pid);
-  options.enter_root = SharesMounts(spec.linux_);
-  options.go_waits = SharesOf(spec, state).has_value() || !request.pidfd_socket.empty() ||
-                     !request.pid_file.empty();
-  options.seccomp = spec.linux_.seccomp.has_value() ? &*spec.linux_.seccomp : nullptr;
-  options.personality = spec.linux_.personality;
-  options.memory_policy = spec.linux_.memory_policy;
+  const ExecOptions options = OptionsOf(request, container, attachment);
   Process process = request.process;
   const UniqueFd root(
       ::open(absl::StrCat("/proc/", state.pid, "/root").c_str(), O_PATH | O_CLOEXEC));

@@ -83,9 +83,9 @@ class PidNamespaceOf {
   absl::Status Enter() {
     // The first thread's is that of the process, whose folder the kernel has at hand.
     const bool first = ::gettid() == ::getpid();
-    home_.Reset(::open(
-        first ? "/proc/self/ns/pid_for_children" : "/proc/thread-self/ns/pid_for_children",
-        O_RDONLY | O_CLOEXEC));
+    home_.Reset(
+        ::open(first ? "/proc/self/ns/pid_for_children" : "/proc/thread-self/ns/pid_for_children",
+               O_RDONLY | O_CLOEXEC));
     if (!home_.ok()) return ErrnoError(errno, "open the PID namespace");
     dumpable_ = ::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
     if (dumpable_ == 1) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
