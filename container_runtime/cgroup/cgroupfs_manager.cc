@@ -93,7 +93,7 @@ absl::Status CgroupfsManager::Create() {
 
 absl::Status CgroupfsManager::MakeFolders() {
   for (auto folder = folders_.begin(); folder != folders_.end();) {
-    const absl::Status status = Make(*folder);
+    absl::Status status = Make(*folder);
     if (status.ok()) {
       ++folder;
     } else if (location_.tolerate_permission && MayLeaveOut(status)) {

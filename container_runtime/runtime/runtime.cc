@@ -173,8 +173,8 @@ absl::Status Runtime::Start(const std::string& id, const std::string& notify_soc
   if (relay.has_value()) KEELSON_RETURN_IF_ERROR(relay->AwaitReady(pidfd.get(), state.pid));
   KEELSON_ASSIGN_OR_RETURN(const Spec spec, LoadConfig(id));
   if (spec.hooks.poststart.empty()) return absl::OkStatus();
-  const absl::Status hooks = RunHooks(spec.hooks.poststart, "poststart",
-                                      StateJson(state, ContainerStatus::kRunning, state.pid));
+  absl::Status hooks = RunHooks(spec.hooks.poststart, "poststart",
+                                StateJson(state, ContainerStatus::kRunning, state.pid));
   if (!hooks.ok()) (void)DeleteLocked(id, state, /*force=*/true);
   return hooks;
 }

@@ -10,6 +10,7 @@
 
 namespace keelson::container::testing {
 
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): nothing derives from it.
 class FakeKernel final : public Kernel {
  public:
   // Answers: those of `answers` by system call, else a new descriptor for calls that return one, else

@@ -231,13 +231,14 @@ int RunHook(Machine& machine, const Step& step) {
 int FindProgram(Machine& machine, const Step& step) {
   const auto& call = *static_cast<const ProgramCall*>(step.data);
   const char* name = call.argv[2];
+  const size_t size = std::strlen(name) + 1;
   int result = 0;
   if (std::strchr(name, '/') == nullptr) {
     result = SearchPath(machine, name, call.search_path);
-  } else if (std::strlen(name) >= sizeof(machine.program)) {
+  } else if (size > sizeof(machine.program)) {
     result = -ENAMETOOLONG;
   } else {
-    std::strcpy(machine.program, name);
+    std::memcpy(machine.program, name, size);
     result = CheckProgram(machine, name);
     if (result == -ENOENT) machine.call = "stat";
   }
@@ -278,7 +279,7 @@ void TellStart(Machine& machine, const Step& step) {
   for (const char* part : {step.what == nullptr ? "start" : step.what, ": ", machine.call, ": ",
                            static_cast<const char*>(machine.detail)}) {
     const size_t more = std::min(std::strlen(part), sizeof(text) - size);
-    std::memcpy(text + size, part, more);
+    std::copy_n(part, more, text + size);
     size += more;
   }
   (void)calls::Write(machine.kernel, machine.registers[kFifo], text, size);
