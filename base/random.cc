@@ -3,7 +3,6 @@
 #include <sys/random.h>
 
 #include <bit>
-#include <cmath>
 
 #include "base/check.h"
 
@@ -77,9 +76,17 @@ double Random::Unit() { return static_cast<double>((*this)() >> 11) * 0x1.0p-53;
 bool Random::Bernoulli(double p) { return Unit() < p; }
 
 double Random::Exponential(double mean) {
-  // Rounding hides last-bit differences of log() between C libraries.
-  const double x = -std::log1p(-static_cast<double>((*this)() >> 44) * 0x1.0p-20);
-  return std::round(x * 0x1.0p20) * 0x1.0p-20 * mean;
+  // -ln(u) of a u that is drawn as its leading zeros and what follows its first one, in units of
+  // 2^-30: -log2(u) = zeros + 1 - log2(1 + rest), and the last of these is nearly a parabola.
+  constexpr uint64_t kOne = uint64_t{1} << 30;
+  constexpr uint64_t kLinear = 1443324080, kSquare = 369582256;  // 1.3442 and 0.3442
+  constexpr uint64_t kLn2 = 744261118;
+  const uint64_t draw = (*this)() | uint64_t{1} << 43;  // At most 20 zeros.
+  const auto zeros = static_cast<uint64_t>(std::countl_zero(draw));
+  const uint64_t rest = (draw << zeros << 1) >> 34;
+  const uint64_t log2 = rest * (kLinear - (kSquare * rest >> 30)) >> 30;
+  const uint64_t x = ((zeros + 1) * kOne - log2) * kLn2 >> 30;
+  return static_cast<double>(x) * 0x1.0p-30 * mean;
 }
 
 }  // namespace keelson

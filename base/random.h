@@ -43,8 +43,8 @@ class Random {
   double Unit();
   // True with probability `p`; p <= 0 never, p >= 1 always. Always draws once.
   bool Bernoulli(double p);
-  // Exponentially distributed with the given mean, by integer-only arithmetic where it
-  // matters: rounded to a multiple of mean / 2^20, at most 14 times the mean.
+  // Exponentially distributed with the given mean, to within one percent, by integers, so that
+  // it is the same everywhere. At most 15 times the mean.
   double Exponential(double mean);
 
  private:

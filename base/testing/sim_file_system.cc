@@ -368,7 +368,6 @@ void SimFileSystem::CancelPowerCut() {
 }
 
 bool SimFileSystem::power_is_cut() const {
-  absl::MutexLock lock(&state_->mu);
   return state_->power_cut;
 }
 

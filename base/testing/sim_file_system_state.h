@@ -2,6 +2,7 @@
 #ifndef KEELSON_BASE_TESTING_SIM_FILE_SYSTEM_STATE_H_
 #define KEELSON_BASE_TESTING_SIM_FILE_SYSTEM_STATE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -111,7 +112,7 @@ struct SimFileSystem::State {
   uint64_t incarnation ABSL_GUARDED_BY(mu) = 0;   // of the process
   bool cut_armed ABSL_GUARDED_BY(mu) = false;
   uint64_t cut_after ABSL_GUARDED_BY(mu) = 0;
-  bool power_cut ABSL_GUARDED_BY(mu) = false;
+  std::atomic<bool> power_cut = false;  // written under mu
 
   // Starts a call: counts it and decides whether it fails. `what` leads the error.
   absl::Status Begin(SimOperation operation, const std::string& path, std::string_view what)

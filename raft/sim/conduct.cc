@@ -65,7 +65,7 @@ void Conduct::OnEvent(NodeId node, const AnyEvent& event) {
   } else if (const auto* elected = event.Became(Role::kLeader)) {
     OnElected(node, elected->term);
   } else if (const auto* append = event.As<trace::AppendHandedOver>()) {
-    record.unwritten.push_back(append->first);
+    if (append->first != 0) record.unwritten.push_back(append->first);
   } else if (const auto* stable = event.As<trace::EntriesStable>()) {
     OnStable(node, record, *stable);
   } else if (event.Is<trace::ElectionStarted>()) {
@@ -89,7 +89,7 @@ void Conduct::OnStable(NodeId node, const NodeRecord& record, const trace::Entri
   const DiskLog& disk = invariants_.DiskOf(node);
   const LogView::Item* item = disk.durable.At(stable.index);
   const bool compacted = stable.index < disk.durable.start();
-  const auto replaces = [&stable](Index first) { return first != 0 && first <= stable.index; };
+  const auto replaces = [&stable](Index first) { return first <= stable.index; };
   if (!compacted && (item == nullptr || item->term != stable.term)) {
     invariants_.Fail("I10", absl::StrCat("node ", node, " takes entry ", stable.index, " of term ",
                                          stable.term, " for durable, which is not on its disk"));

@@ -40,7 +40,8 @@ class Conduct {
 
   void OnStarted(NodeId node) { nodes_.erase(node); }
   void OnEvent(NodeId node, const AnyEvent& event);
-  // What was handed to the append worker next is written, the disk's record up to date.
+  // The entries that were handed to the append worker next are written, the disk's record up to
+  // date.
   void OnWritten(NodeId node);
   // A node applied an entry; `membership` after it when it was the last of its batch.
   void OnApplied(NodeId node, const Entry& entry, const ConfState* membership);
@@ -56,7 +57,7 @@ class Conduct {
     Index restoring = 0;      // the next membership comes with a snapshot of this entry
     Index applied = 0;
     Index changed_at = 0;         // the entry of its last membership change
-    std::deque<Index> unwritten;  // the first entry of each append that waits; 0: it has none
+    std::deque<Index> unwritten;  // the first entry of each append that waits
   };
 
   void OnStable(NodeId node, const NodeRecord& record, const trace::EntriesStable& stable);

@@ -1,6 +1,7 @@
 #include "raft/sim/kv_machine.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -85,9 +86,15 @@ class Parser {
 };
 
 uint64_t HashBytes(std::string_view bytes) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return MixHash(hash, bytes.size());
+  uint64_t hash = bytes.size();
+  while (!bytes.empty()) {
+    uint64_t word = 0;  // the next eight
+    const std::string_view part = bytes.substr(0, sizeof(word));
+    std::memcpy(&word, part.data(), part.size());
+    bytes.remove_prefix(part.size());
+    hash = MixHash(hash, word);
+  }
+  return hash;
 }
 
 uint64_t HashPair(const std::string& key, const KvValue& value) {
@@ -116,13 +123,6 @@ class KvCapture final : public StateCapture {
 };
 
 }  // namespace
-
-uint64_t MixHash(uint64_t a, uint64_t b) {
-  uint64_t z = a * 0x9e3779b97f4a7c15u + b + 0x7f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
 
 uint64_t HashEntry(const Entry& entry) {
   return MixHash(MixHash(entry.term, static_cast<uint64_t>(entry.type)),

@@ -69,7 +69,12 @@ absl::StatusOr<KvState> ParseKvState(std::string_view bytes);
 // A hash of what an entry says, without its index.
 uint64_t HashEntry(const Entry& entry);
 // A good mix of two hashes, in this order.
-uint64_t MixHash(uint64_t a, uint64_t b);
+inline uint64_t MixHash(uint64_t a, uint64_t b) {
+  uint64_t z = a * 0x9e3779b97f4a7c15u + b + 0x7f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
 
 class KvMachine final : public StateMachine {
  public:

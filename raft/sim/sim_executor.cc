@@ -14,7 +14,7 @@ absl::Duration Exponential(Random& random, absl::Duration mean) {
 }  // namespace
 
 SimExecutor::SimExecutor(SimWorld& world, Random random, const Options& options)
-    : state_(std::make_shared<State>(world, random, options)) {}
+    : state_(world.Keep(std::make_shared<State>(world, random, options))) {}
 
 void SimExecutor::Post(Task task) {
   if (!state_->world.spending()) return Push(state_, std::move(task));
@@ -42,13 +42,13 @@ void SimExecutor::PauseUntil(absl::Duration until) {
   state_->busy_until = std::max(state_->busy_until, until);
 }
 
-void SimExecutor::Push(const std::shared_ptr<State>& state, Task task) {
+void SimExecutor::Push(State* state, Task task) {
   if (state->dead) return;
   state->tasks.push_back(std::move(task));
   Schedule(state);
 }
 
-void SimExecutor::Schedule(const std::shared_ptr<State>& state) {
+void SimExecutor::Schedule(State* state) {
   if (state->scheduled || state->tasks.empty()) return;
   state->scheduled = true;
   absl::Duration wait = std::max(state->busy_until - state->world.now(), absl::ZeroDuration());
@@ -59,14 +59,14 @@ void SimExecutor::Schedule(const std::shared_ptr<State>& state) {
   state->world.After(wait, [state] { Run(state); });
 }
 
-void SimExecutor::Run(const std::shared_ptr<State>& state) {
+void SimExecutor::Run(State* state) {
   state->scheduled = false;
   if (state->dead || state->tasks.empty()) return;
   // A pause may have begun after the run was scheduled.
   if (state->busy_until > state->world.now()) return Schedule(state);
   const Task task = std::move(state->tasks.front());
   state->tasks.pop_front();
-  ++state->ran;
+  if (state->options.ran != nullptr) ++*state->options.ran;
   task();
   if (state->dead) return;
   state->busy_until = std::max(state->busy_until, state->world.now());

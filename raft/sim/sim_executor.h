@@ -24,6 +24,9 @@ class SimExecutor final : public Executor {
     // With probability `stall`, an extra wait with mean `stall_delay`: a busy processor.
     double stall = 0;
     absl::Duration stall_delay = absl::Milliseconds(20);
+    // Counts the tasks that have begun, those of other executors too; may be null. Borrowed until
+    // Kill.
+    uint64_t* ran = nullptr;
     double clock_rate = 1;  // delays of PostAfter are measured by a clock of this rate
   };
 
@@ -50,29 +53,26 @@ class SimExecutor final : public Executor {
   // When the running task, or the pause, will be over.
   [[nodiscard]] absl::Duration busy_until() const { return state_->busy_until; }
   [[nodiscard]] size_t waiting() const { return state_->tasks.size(); }
-  // How many tasks have begun.
-  [[nodiscard]] uint64_t ran() const { return state_->ran; }
 
  private:
-  // Shared with the events in the world's queue, which outlive the executor.
+  // Events in the world's queue outlive the executor, and look at this.
   struct State {
     SimWorld& world;
     Random random;
     Options options;
     std::deque<Task> tasks;
     absl::Duration busy_until;
-    uint64_t ran = 0;
     bool scheduled = false;
     bool dead = false;
 
     State(SimWorld& the_world, const Random& the_random, const Options& the_options)
         : world(the_world), random(the_random), options(the_options) {}
   };
-  static void Push(const std::shared_ptr<State>& state, Task task);
-  static void Schedule(const std::shared_ptr<State>& state);
-  static void Run(const std::shared_ptr<State>& state);
+  static void Push(State* state, Task task);
+  static void Schedule(State* state);
+  static void Run(State* state);
 
-  const std::shared_ptr<State> state_;
+  State* const state_;  // the world keeps it
 };
 
 }  // namespace keelson::raft::sim

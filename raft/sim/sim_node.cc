@@ -143,6 +143,7 @@ void SimNode::Wipe() {
 absl::Status SimNode::Recover(Process& process) {
   const auto executor = [&](const char* name, double stall) {
     SimExecutor::Options executor_options = options_.executor;
+    executor_options.ran = &process.ran;
     executor_options.stall = calm_ ? 0 : std::max(executor_options.stall, stall);
     return std::make_unique<SimExecutor>(
         env_.world, random_.Stream(absl::StrCat(name, " ", starts_)), executor_options);
@@ -165,8 +166,8 @@ absl::Status SimNode::Recover(Process& process) {
   process.wal = std::make_unique<SimWal>(
       options_.id, std::move(storage.wal), recovered, disk_log_, env_.invariants,
       SimWal::Hooks{.on_appended =
-                        [this](bool new_term) {
-                          env_.conduct.OnWritten(options_.id);
+                        [this](bool entries, bool new_term) {
+                          if (entries) env_.conduct.OnWritten(options_.id);
                           if (new_term) CheckOrderOnDisk();
                         },
                     .on_compacted = [this] { hooks_.on_disk(options_.id, DiskStep::kCompacted); }});
@@ -301,10 +302,8 @@ absl::Status SimNode::MustCrash() const {
 bool SimNode::Inspect() {
   if (process_ == nullptr || process_->node == nullptr) return false;
   // What a node shows changes in its own tasks only, and most events are those of others.
-  uint64_t ran = 0;
-  for (const SimExecutor* executor : process_->Executors()) ran += executor->ran();
-  if (process_->inspected_at == ran) return false;
-  process_->inspected_at = ran;
+  if (process_->inspected_at == process_->ran) return false;
+  process_->inspected_at = process_->ran;
   const Node::Snapshot peek = process_->node->Peek();
   env_.invariants.OnPeek(options_.id, peek);
   env_.conduct.OnPeek(options_.id, peek);

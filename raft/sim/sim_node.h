@@ -161,7 +161,8 @@ class SimNode final : public SimMember, public Observer {
     std::unique_ptr<Transport> transport;
     std::unique_ptr<Node> node;
     absl::Status fatal;
-    std::optional<uint64_t> inspected_at;  // tasks that had run by then
+    uint64_t ran = 0;                                                            // tasks
+    std::optional<uint64_t> inspected_at;                                        // of these
     std::map<std::pair<uint64_t, uint64_t>, std::function<void(Index)>> writes;  // waiting
 
     [[nodiscard]] std::array<SimExecutor*, 4> Executors() const {

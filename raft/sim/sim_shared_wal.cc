@@ -33,11 +33,14 @@ void SimSharedWal::Watch(GroupId group, const Wal::Recovered& recovered) {
     return found->second->Begin(recovered);
   }
   const Record record = hooks_.record_of(group);
-  groups_[group] = std::make_unique<SimWal>(
-      host_, std::make_unique<BorrowedWal>(*log_->Group(group)), recovered, *record.disk,
-      *record.invariants,
-      SimWal::Hooks{.on_appended = [this, group](bool) { hooks_.on_appended(group); },
-                    .on_compacted = [] {}});
+  groups_[group] =
+      std::make_unique<SimWal>(host_, std::make_unique<BorrowedWal>(*log_->Group(group)), recovered,
+                               *record.disk, *record.invariants,
+                               SimWal::Hooks{.on_appended =
+                                                 [this, group](bool entries, bool) {
+                                                   if (entries) hooks_.on_appended(group);
+                                                 },
+                                             .on_compacted = [] {}});
 }
 
 absl::Status SimSharedWal::AddGroup(GroupId group, const SnapshotMetadata& start) {

@@ -26,7 +26,7 @@ class SimSharedWal final : public SharedWal {
     std::function<Record(GroupId)> record_of;
     // The group says that it has lost what it had. Called before the record is brought up to date.
     std::function<void(GroupId, const Wal::Recovered& now)> on_began_anew;
-    std::function<void(GroupId)> on_appended;
+    std::function<void(GroupId)> on_appended;  // entries
   };
 
   // Takes `log` as just opened with `recovered`.

@@ -61,7 +61,7 @@ absl::Status SimWal::Append(const Batch& batch) {
   if (batch.hard_state.has_value()) disk_.written_state = *batch.hard_state;
   invariants_.OnAppended(node_, batch.entries);
   invariants_.CheckChanges(node_, batch.entries);
-  hooks_.on_appended(new_term);
+  hooks_.on_appended(!batch.entries.empty(), new_term);
   return status;
 }
 

@@ -14,8 +14,9 @@ namespace keelson::raft::sim {
 class SimWal final : public Wal {
  public:
   struct Hooks {
-    // A batch was appended; `new_term`: the first entries of a term that was not in the log before.
-    std::function<void(bool new_term)> on_appended;
+    // A batch was appended; `entries`: it has some; `new_term`: they are the first of a term that
+    // was not in the log before.
+    std::function<void(bool entries, bool new_term)> on_appended;
     std::function<void()> on_compacted;
   };
 

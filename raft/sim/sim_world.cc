@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -10,19 +11,29 @@ namespace keelson::raft::sim {
 
 void SimWorld::After(absl::Duration delay, std::function<void()> event) {
   const int64_t wait = std::max<int64_t>(absl::ToInt64Nanoseconds(delay), 0);
-  queue_.push_back({now_ + spent_ + wait, sequence_++, std::move(event)});
+  size_t slot = slots_.size();
+  if (free_slots_.empty()) {
+    slots_.push_back(std::move(event));
+  } else {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
+    slots_[slot] = std::move(event);
+  }
+  queue_.push_back({now_ + spent_ + wait, sequence_++, slot});
   std::push_heap(queue_.begin(), queue_.end(), Later);
 }
 
 bool SimWorld::Step() {
   if (queue_.empty()) return false;
   std::pop_heap(queue_.begin(), queue_.end(), Later);
-  const Event event = std::move(queue_.back());
+  const Event event = queue_.back();
   queue_.pop_back();
+  const std::function<void()> run = std::exchange(slots_[event.slot], nullptr);
+  free_slots_.push_back(event.slot);
   now_ = event.time;
   spent_ = 0;
   ++steps_;
-  event.run();
+  run();
   // What the event spent delays its own effects only, not the rest of the world.
   spent_ = 0;
   return true;
@@ -34,7 +45,13 @@ void SimWorld::Trace(std::string_view what, std::span<const uint64_t> numbers) {
     trace_hash_ ^= trace_hash_ >> 29;
   };
   mix(static_cast<uint64_t>(now_ + spent_));
-  for (const char c : what) mix(static_cast<unsigned char>(c));
+  for (std::string_view rest = what; !rest.empty();) {
+    uint64_t word = 0;  // its next eight characters
+    const std::string_view part = rest.substr(0, sizeof(word));
+    std::memcpy(&word, part.data(), part.size());
+    rest.remove_prefix(part.size());
+    mix(word);
+  }
   for (const uint64_t number : numbers) mix(number);
   if (recorder_) recorder_(now_ + spent_, what, numbers);
   if (!tracing_) return;

@@ -11,14 +11,18 @@
 #ifndef KEELSON_RAFT_SIM_SIM_WORLD_H_
 #define KEELSON_RAFT_SIM_SIM_WORLD_H_
 
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/numeric/int128.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/random.h"
@@ -37,6 +41,14 @@ class SimWorld {
 
   // Runs `event` once, `delay` after now().
   void After(absl::Duration delay, std::function<void()> event);
+
+  // Events may refer to what comes back as long as the world lives.
+  template <typename T>
+  T* Keep(std::shared_ptr<T> object) {
+    T* const kept = object.get();
+    kept_.push_back(std::move(object));
+    return kept;
+  }
 
   // The running event takes this much time: what it schedules from here on is that much later.
   void Spend(absl::Duration time) { spent_ += absl::ToInt64Nanoseconds(time); }
@@ -65,10 +77,11 @@ class SimWorld {
   [[nodiscard]] uint64_t trace_hash() const { return trace_hash_; }
 
  private:
+  // Small, since the heap moves them about: what runs waits in its slot.
   struct Event {
     int64_t time = 0;
     uint64_t sequence = 0;
-    std::function<void()> run;
+    size_t slot = 0;
   };
   static bool Later(const Event& a, const Event& b) {
     return a.time != b.time ? a.time > b.time : a.sequence > b.sequence;
@@ -80,6 +93,9 @@ class SimWorld {
   uint64_t sequence_ = 0;
   uint64_t steps_ = 0;
   std::vector<Event> queue_;  // a heap by Later
+  std::vector<std::function<void()>> slots_;
+  std::vector<size_t> free_slots_;
+  std::vector<std::shared_ptr<void>> kept_;
   bool tracing_ = false;
   Recorder recorder_;
   uint64_t trace_hash_ = 0xcbf29ce484222325u;
@@ -88,7 +104,7 @@ class SimWorld {
 // The clock of one machine. Its rate differs from true time: 1.01 is one percent fast.
 class SimClock final : public Clock {
  public:
-  SimClock(const SimWorld& world, double rate) : world_(world), rate_(rate) {}
+  SimClock(const SimWorld& world, double rate) : world_(world), rate_(rate), step_(Step(rate)) {}
 
   absl::Time Now() override {
     return absl::FromUnixSeconds(1'700'000'000) + wall_offset_ + Monotonic();
@@ -101,14 +117,21 @@ class SimClock final : public Clock {
     shown_ += Advance();
     since_ = world_.now();
     rate_ = rate;
+    step_ = Step(rate);
   }
   void JumpWallClock(absl::Duration offset) { wall_offset_ += offset; }
 
  private:
-  [[nodiscard]] absl::Duration Advance() const { return (world_.now() - since_) * rate_; }
+  static constexpr int64_t kUnit = 1 << 30;
+  static int64_t Step(double rate) { return std::llround(rate * kUnit); }
+  [[nodiscard]] absl::Duration Advance() const {
+    const auto time = static_cast<absl::int128>(absl::ToInt64Nanoseconds(world_.now() - since_));
+    return absl::Nanoseconds(static_cast<int64_t>(time * step_ / kUnit));
+  }
 
   const SimWorld& world_;
   double rate_;
+  int64_t step_;          // the rate, in kUnit
   absl::Duration shown_;  // at since_
   absl::Duration since_;
   absl::Duration wall_offset_;
