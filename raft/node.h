@@ -6,7 +6,8 @@
 //   append      Wal writes; one sync for all work that is waiting (group commit)
 //   apply       the state machine
 //   background  writing snapshots
-// In production each is a thread; in the simulator all run on virtual time.
+// In production each is a thread; in the simulator all run on virtual time. A state machine that
+// never waits may be applied on the loop, which spares two changes of thread for each batch.
 //
 // Life of a proposal: Propose (any thread) -> loop batches what has gathered into one
 // step -> entries go to the append executor and, at the same time, to the peers -> a

@@ -19,11 +19,6 @@ ApplyWorker::ApplyWorker(Executor& executor, Executor& background, StateMachine&
       position_(applied),
       applied_(applied.index) {}
 
-Index ApplyWorker::applied() const {
-  absl::MutexLock lock(&mu_);
-  return applied_;
-}
-
 void ApplyWorker::Enqueue(ApplyWork work) {
   absl::MutexLock lock(&mu_);
   queue_.push_back(std::move(work));
@@ -35,7 +30,7 @@ void ApplyWorker::Enqueue(ApplyWork work) {
 void ApplyWorker::WhenApplied(Index index, std::function<void()> done) {
   {
     absl::MutexLock lock(&mu_);
-    if (applied_ < index && !Mutated(Mutation::kReadBeforeApplied)) {
+    if (applied() < index && !Mutated(Mutation::kReadBeforeApplied)) {
       waiting_.emplace(index, std::move(done));
       return;
     }
@@ -90,8 +85,8 @@ void ApplyWorker::Advance(SnapshotMetadata applied) {
   std::vector<std::function<void()>> due;
   {
     absl::MutexLock lock(&mu_);
-    applied_ = applied.index;
-    while (!waiting_.empty() && waiting_.begin()->first <= applied_) {
+    applied_.store(applied.index, std::memory_order_release);
+    while (!waiting_.empty() && waiting_.begin()->first <= applied.index) {
       due.push_back(std::move(waiting_.begin()->second));
       waiting_.erase(waiting_.begin());
     }

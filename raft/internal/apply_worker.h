@@ -3,6 +3,7 @@
 #ifndef KEELSON_RAFT_INTERNAL_APPLY_WORKER_H_
 #define KEELSON_RAFT_INTERNAL_APPLY_WORKER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -58,7 +59,7 @@ class ApplyWorker {
   void MakeSnapshot(std::function<void(absl::StatusOr<SnapshotMetadata>)> done);
 
   // Thread-safe.
-  [[nodiscard]] Index applied() const ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] Index applied() const { return applied_.load(std::memory_order_acquire); }
 
  private:
   void Drain() ABSL_LOCKS_EXCLUDED(mu_);
@@ -78,7 +79,7 @@ class ApplyWorker {
   mutable absl::Mutex mu_;
   std::vector<ApplyWork> queue_ ABSL_GUARDED_BY(mu_);
   bool scheduled_ ABSL_GUARDED_BY(mu_) = false;
-  Index applied_ ABSL_GUARDED_BY(mu_);
+  std::atomic<Index> applied_;  // written under mu_
   std::multimap<Index, std::function<void()>> waiting_ ABSL_GUARDED_BY(mu_);
 };
 

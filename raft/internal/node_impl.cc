@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/burst.h"
 #include "base/status.h"
@@ -13,6 +14,10 @@ namespace {
 // Proposals are stepped in groups of about this many bytes, so that one forwarded message
 // stays far below the transport's limit.
 constexpr size_t kProposalBatchBytes = 1 << 20;
+
+// With so many entries committed at once, more are taken to follow within kNewsWait.
+constexpr size_t kNewsEntries = 8;
+constexpr absl::Duration kNewsWait = absl::Milliseconds(1);
 
 }  // namespace
 
@@ -131,7 +136,8 @@ bool NodeImpl::Tick() {
 }
 
 bool NodeImpl::NeedsTicks() const {
-  return !core_->asleep() || !proposals_.empty() || barriers_.waiting();
+  return !core_->asleep() || !proposals_.empty() || barriers_.waiting() ||
+         unwritten_commit_.has_value();
 }
 
 void NodeImpl::Advance() {
@@ -152,6 +158,7 @@ void NodeImpl::Advance() {
   }
   StepProposals();
   StepReads();
+  WriteCommit();
   HandleReady();
   UpdatePeek();
 }
@@ -298,11 +305,8 @@ void NodeImpl::HandleReady() {
       absl::MutexLock lock(&mu_);
       ++stats_.snapshots_sent;
     }
-    if (!ready.messages.empty()) env_.transport->Send(std::move(ready.messages));
-    if (ready.append.has_value()) {
-      ++appends_waiting_;
-      append_.Enqueue(std::move(*ready.append));
-    }
+    SendMessages(ready);
+    if (ready.append.has_value()) Append(std::move(*ready.append));
     if (ready.apply.has_value()) {
       {
         absl::MutexLock lock(&mu_);
@@ -322,6 +326,41 @@ void NodeImpl::HandleReady() {
     }
     MaybeMakeSnapshot();
   }
+}
+
+void NodeImpl::SendMessages(Ready& ready) {
+  // The groups of a host have no timers, and their messages share frames anyway.
+  const bool keep = !sharing_.want_ticks && soft_state_.role == Role::kLeader &&
+                    ready.apply.has_value() && ready.apply->entries.size() >= kNewsEntries;
+  news_.Sift(keep, &ready.messages);
+  if (!ready.messages.empty()) env_.transport->Send(std::move(ready.messages));
+  if (news_.empty() || std::exchange(news_timer_, true)) return;
+  env_.loop->PostAfter(kNewsWait, [this] {
+    news_timer_ = false;
+    if (std::vector<Message> kept = news_.Take(); !kept.empty()) {
+      env_.transport->Send(std::move(kept));
+    }
+  });
+}
+
+// A commit index needs no disk to be true: it is written with what comes next, or at the next tick.
+void NodeImpl::Append(AppendWork work) {
+  const bool commit_alone = work.entries.empty() && !work.snapshot.has_value() && !work.must_sync &&
+                            work.responses.empty();
+  if (commit_alone) {
+    unwritten_commit_ = work.hard_state;
+    return;
+  }
+  if (!work.hard_state.has_value()) work.hard_state = unwritten_commit_;
+  unwritten_commit_.reset();
+  ++appends_waiting_;
+  append_.Enqueue(std::move(work));
+}
+
+void NodeImpl::WriteCommit() {
+  if (!unwritten_commit_.has_value()) return;
+  ++appends_waiting_;
+  append_.Enqueue({.hard_state = std::exchange(unwritten_commit_, std::nullopt)});
 }
 
 // A defect for the simulator: memberships switch ahead of what comes before them.
@@ -344,6 +383,7 @@ void NodeImpl::OnRoleChange(const SoftState& state) {
       ++stats_.leader_changes;
     }
     barriers_.Restart();
+    (void)news_.Take();
     if (state.leader != kNoNode) {
       StepProposals();
       StepReads();

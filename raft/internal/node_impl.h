@@ -20,6 +20,7 @@
 #include "raft/internal/append_loop.h"
 #include "raft/internal/append_worker.h"
 #include "raft/internal/apply_worker.h"
+#include "raft/internal/commit_news.h"
 #include "raft/internal/driver_log.h"
 #include "raft/internal/fifo.h"
 #include "raft/internal/mutation.h"
@@ -249,6 +250,9 @@ class NodeImpl final : public Node {
   bool RefuseOrKeep(NodeProposal& proposal, const absl::Status& status);
   void StepReads();
   void HandleReady();
+  void SendMessages(Ready& ready);
+  void Append(AppendWork work);
+  void WriteCommit();
   void ApplyConfChangesNow(const ApplyWork& work);
   void OnRoleChange(const SoftState& state);
   void MaybeCompact(const SnapshotMetadata& applied);
@@ -279,6 +283,9 @@ class NodeImpl final : public Node {
   Term term_ = 0;
   absl::Duration ticked_until_;  // the monotonic time that the core's ticks stand for
   Index last_flush_;
+  std::optional<HardState> unwritten_commit_;  // differs from what is written in nothing else
+  CommitNews news_;
+  bool news_timer_ = false;
   bool flushing_ = false;
   bool making_snapshot_ = false;
   uint64_t appends_waiting_ = 0;  // handed to append_, not yet durable
