@@ -103,7 +103,7 @@ class Member {
                                    {.clock = &RealClock(),
                                     .loop = &loop_,
                                     .append = &append_,
-                                    .apply = &apply_,
+                                    .apply = &loop_,  // The machine only counts.
                                     .background = &background_,
                                     .transport = transport_.get(),
                                     .wal = wal_.get(),
@@ -118,7 +118,7 @@ class Member {
     transport_->Stop();
     node_->Stop();
     loop_.Stop();
-    for (ThreadExecutor* thread : {&append_, &apply_, &background_}) thread->Stop();
+    for (ThreadExecutor* thread : {&append_, &background_}) thread->Stop();
   }
 
   bool Do(const std::string& verb, std::istream& words);
@@ -151,7 +151,6 @@ class Member {
   std::unique_ptr<raft::PeerTransport> transport_;
   keelson::EventLoop loop_{"raft-loop"};
   ThreadExecutor append_{"raft-append"};
-  ThreadExecutor apply_{"raft-apply"};
   ThreadExecutor background_{"raft-snapshot"};
   std::unique_ptr<raft::Node> node_;
 };
