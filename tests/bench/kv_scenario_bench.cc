@@ -325,6 +325,8 @@ class Watchers {
 
 // ---- paced: puts at a fixed rate, each timed from when it was due ----
 
+// More than `outstanding` are not in flight: what is due then waits for an answer.
+
 class Paced final : private EventLoop::Source {
  public:
   explicit Paced(const Options& options)
@@ -348,24 +350,31 @@ class Paced final : private EventLoop::Source {
   }
 
   // steady_clock is CLOCK_MONOTONIC.
-  void Set() {
-    const absl::Duration at = absl::FromChrono(Due(next_).time_since_epoch());
+  void Set() { SetTo(absl::FromChrono(Due(next_).time_since_epoch())); }
+  void Clear() { SetTo(absl::ZeroDuration()); }
+  void SetTo(absl::Duration at) {
     const itimerspec spec{.it_interval = {}, .it_value = absl::ToTimespec(at)};
     if (::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &spec, nullptr) != 0) Fail("a timer");
   }
 
-  void OnReady(uint32_t) override {
-    while (next_ < total_ && Due(next_) <= SteadyClock::now()) {
+  void OnReady(uint32_t) override { SendDue(); }
+
+  void SendDue() {
+    const auto limit = static_cast<uint64_t>(load_.options.outstanding);
+    while (next_ < total_ && next_ - delays_.count() < limit) {
       const SteadyClock::time_point due = Due(next_);
-      late_.Add(SteadyClock::now() - due);
+      const SteadyClock::time_point now = SteadyClock::now();
+      if (due > now) return Set();
+      late_.Add(now - due);
       Put(load_.channel(static_cast<int>(next_ % 8)), Key(next_ % load_.options.keys),
           Value(load_.options.value_bytes, next_), [this, due] {
             delays_.Add(SteadyClock::now() - due);
-            if (delays_.count() == total_) load_.finished.Notify();
+            if (delays_.count() == total_) return load_.finished.Notify();
+            SendDue();
           });
       ++next_;
     }
-    Set();  // After the last one it goes off once more, for nothing.
+    Clear();
   }
 
   Load load_;
