@@ -87,7 +87,8 @@ class StateMachine : public raft::StateMachine {
     // Store::Members, also in a database that has none yet.
     std::vector<Store::MemberAttributes> initial_members;
     // Hears RESOURCE_EXHAUSTED when the disk is full and Apply, Flush or Restore begins to
-    // wait for space, and OK when it goes on. On the apply executor. May be empty.
+    // wait for space, and OK when none waits any more. On the apply or the flush executor, one call at
+    // a time. May be empty.
     std::function<void(const absl::Status&)> on_stall;
   };
 
@@ -105,7 +106,7 @@ class StateMachine : public raft::StateMachine {
 
   // With a full disk, Apply, Flush and Restore wait for space and lose nothing; reads go on.
   // Interrupt makes a wait, and every later one, end with UNAVAILABLE: call it before stopping
-  // the apply executor. Thread-safe.
+  // the apply and the flush executor. Thread-safe.
   virtual void Interrupt() = 0;
 
   [[nodiscard]] virtual Store& store() = 0;

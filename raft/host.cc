@@ -271,20 +271,23 @@ void HostImpl::RemoveFromLog(GroupPtr group, std::function<void(absl::Status)> d
 }
 
 // Tasks of the node may still wait on the executors, and each may have posted one to another:
-// append -> apply (a snapshot to load) -> append; apply -> background -> loop. Once around
-// all of them, behind everything, and nobody uses the node or the machine any more.
+// append -> apply (a snapshot to load) -> append; apply -> background -> loop, or back to apply (a
+// flush) -> loop. Once around all of them, behind everything, and nobody uses the node or the machine
+// any more.
 void HostImpl::FinishRemoval(GroupPtr group, std::function<void(absl::Status)> done) {
   removed_entries_.fetch_add(group->node->GetStats().entries_appended, std::memory_order_relaxed);
   env_.apply->Post([this, group = std::move(group), done = std::move(done)] {
     env_.background->Post([this, group, done] {
       const absl::Status cleaned = group->snapshots->RemoveAll();
-      env_.append->Post([group, done, cleaned] {
-        group->loop.executor.Post([group, done, cleaned] {
-          HostLoop& loop = group->loop;
-          std::erase(loop.ticking, group.get());
-          group->removed = true;  // A late task must not bring it back.
-          std::erase(loop.groups, group);
-          done(cleaned);
+      env_.apply->Post([this, group, done, cleaned] {
+        env_.append->Post([group, done, cleaned] {
+          group->loop.executor.Post([group, done, cleaned] {
+            HostLoop& loop = group->loop;
+            std::erase(loop.ticking, group.get());
+            group->removed = true;  // A late task must not bring it back.
+            std::erase(loop.groups, group);
+            done(cleaned);
+          });
         });
       });
     });

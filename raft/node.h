@@ -5,7 +5,8 @@
 //   loop        the core; ticks, messages, proposals
 //   append      Wal writes; one sync for all work that is waiting (group commit)
 //   apply       the state machine
-//   background  writing snapshots
+//   background  writing snapshots; flushing a state machine that goes on meanwhile, if there is no
+//               executor of its own for that
 // In production each is a thread; in the simulator all run on virtual time. A state machine that
 // never waits may be applied on the loop, which spares two changes of thread for each batch.
 //
@@ -71,6 +72,7 @@ class Node : public MessageSink {
     Executor* append = nullptr;
     Executor* apply = nullptr;
     Executor* background = nullptr;
+    Executor* flush = nullptr;  // null: `background`
     Transport* transport = nullptr;
     Wal* wal = nullptr;
     SnapshotStore* snapshots = nullptr;

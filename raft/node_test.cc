@@ -53,6 +53,34 @@ class LogMachine final : public StateMachine {
     durable_values_ = values_;
     return absl::OkStatus();
   }
+  // Once flushes are held: goes on beside them, and each waits until it is let go.
+  std::function<absl::Status()> BeginFlush() override {
+    absl::MutexLock lock(&mu_);
+    if (!held_) return nullptr;
+    if (first_held_ == 0) first_held_ = position_.index;
+    return [this, position = position_, values = values_] {
+      absl::MutexLock flush_lock(&mu_);
+      const auto may_go = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return let_go_ > 0; };
+      mu_.Await(absl::Condition(&may_go));
+      --let_go_;
+      durable_position_ = position;
+      durable_values_ = values;
+      return absl::OkStatus();
+    };
+  }
+  void HoldFlushes() {
+    absl::MutexLock lock(&mu_);
+    held_ = true;
+  }
+  void LetGo(int flushes) {
+    absl::MutexLock lock(&mu_);
+    let_go_ += flushes;
+  }
+  // Where the first flush that was held began.
+  Index FirstHeld() {
+    absl::MutexLock lock(&mu_);
+    return first_held_;
+  }
   absl::StatusOr<std::unique_ptr<StateCapture>> Capture() override;
   absl::Status Restore(SnapshotReader& reader, const SnapshotMetadata& metadata) override {
     std::vector<std::string> values;
@@ -99,6 +127,9 @@ class LogMachine final : public StateMachine {
   SnapshotMetadata durable_position_ ABSL_GUARDED_BY(mu_) = {.conf_state = AllVoters()};
   std::vector<std::string> values_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> durable_values_ ABSL_GUARDED_BY(mu_);
+  bool held_ ABSL_GUARDED_BY(mu_) = false;
+  int let_go_ ABSL_GUARDED_BY(mu_) = 0;
+  Index first_held_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 class LogCapture final : public StateCapture {
@@ -415,6 +446,29 @@ TEST_CASE("A member that lost its memory and all that was unsynced catches up",
 
   cluster.At(victim).machine.WaitForSize(500);
   CHECK(cluster.At(victim).machine.Values() == cluster.At(leader).machine.Values());
+}
+
+TEST_CASE("Entries are applied beside a flush, and the log is kept from where the flush began",
+          "[raft][node][compact]") {
+  Node::Options options;
+  options.compact_every_entries = 50;
+  options.keep_entries = 5;
+  Cluster cluster(options);
+  const NodeId leader = cluster.Leader();
+  Member& member = cluster.At(leader);
+  member.machine.HoldFlushes();
+  const absl::Time deadline = absl::Now() + kPatience;
+  ProposeAll(cluster, leader, "a", 100);
+  while (member.machine.FirstHeld() == 0 && absl::Now() < deadline) std::this_thread::yield();
+  ProposeAll(cluster, leader, "b", 200);
+  member.machine.WaitForSize(300);
+  CHECK(member.node->Peek().first_index == 1);
+
+  member.machine.LetGo(1);
+  while (member.node->Peek().first_index == 1 && absl::Now() < deadline) std::this_thread::yield();
+  CHECK(member.machine.FirstHeld() < 300);
+  CHECK(member.node->Peek().first_index == member.machine.FirstHeld() - options.keep_entries + 1);
+  member.machine.LetGo(1000);
 }
 
 TEST_CASE("A member that lost durable data gets it back from the others and is a voter again",

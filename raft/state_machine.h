@@ -2,6 +2,7 @@
 #ifndef KEELSON_RAFT_STATE_MACHINE_H_
 #define KEELSON_RAFT_STATE_MACHINE_H_
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -25,7 +26,7 @@ class StateCapture {
 };
 
 // The driver calls everything here on its apply executor, one call at a time, except
-// StateCapture::WriteTo. An error means that the application cannot go on: the driver
+// StateCapture::WriteTo and what BeginFlush returns. An error means that the application cannot go on: the driver
 // stops the process' participation and reports it (see Node::Options::on_fatal).
 class StateMachine {
  public:
@@ -42,6 +43,12 @@ class StateMachine {
 
   // Makes everything applied so far durable. The log up to there may be deleted afterwards.
   virtual absl::Status Flush() = 0;
+
+  // The same in two steps, for a machine that need not stand still for it: what is returned makes
+  // durable at least what has been applied before this call. It is called once or never, on the
+  // flush executor, while everything else here goes on, Restore included: then it must not undo
+  // that. Null: Flush it must be.
+  virtual std::function<absl::Status()> BeginFlush() { return nullptr; }
 
   // Captures the current state; quick, the writing comes later.
   virtual absl::StatusOr<std::unique_ptr<StateCapture>> Capture() = 0;

@@ -48,6 +48,7 @@ struct Threads {
   ThreadExecutor append{"raft-append"};
   ThreadExecutor apply{"raft-apply"};
   ThreadExecutor background{"raft-snapshot"};
+  ThreadExecutor flush{"raft-flush"};
   ThreadExecutor timers{"timers"};
   ThreadExecutor delivery{"watch-delivery"};
   ThreadExecutor catch_up{"watch-catch-up"};
@@ -58,8 +59,8 @@ struct Threads {
 
   void Stop() {
     loop.Stop();
-    for (ThreadExecutor* thread : {&append, &apply, &background, &timers, &delivery, &catch_up,
-                                   &reader_1, &reader_2, &gateway, &backups}) {
+    for (ThreadExecutor* thread : {&append, &apply, &background, &flush, &timers, &delivery,
+                                   &catch_up, &reader_1, &reader_2, &gateway, &backups}) {
       thread->Stop();
     }
   }
@@ -349,6 +350,7 @@ absl::Status MemberImpl::StartRaft() {
                                                      .append = append,
                                                      .apply = &threads_.apply,
                                                      .background = &threads_.background,
+                                                     .flush = &threads_.flush,
                                                      .transport = transport_.get(),
                                                      .wal = wal_.get(),
                                                      .snapshots = storage_.snapshots.get(),

@@ -127,9 +127,11 @@ absl::Status Machine::SweepNow() {
   }
 }
 
-absl::Status Machine::Flush() {
-  const std::shared_ptr<Generation> generation = current_.Get();
-  return WithSpace(*generation->engine, [&] { return generation->engine->Flush(); });
+std::function<absl::Status()> Machine::BeginFlush() {
+  // A restored snapshot makes another generation; then this is for nothing, and does no harm.
+  return [this, generation = current_.Get()] {
+    return WithSpace(*generation->engine, [&] { return generation->engine->Flush(); });
+  };
 }
 
 absl::StatusOr<std::unique_ptr<raft::StateCapture>> Machine::Capture() {
@@ -193,7 +195,7 @@ absl::Status Machine::WithSpace(Engine& engine, absl::FunctionRef<absl::Status()
   absl::Status status = change();
   if (!NoSpace(status)) return status;
 
-  if (options_.on_stall) options_.on_stall(status);
+  BeginStall(status);
   do {
     if (!WaitForSpace()) {
       return absl::UnavailableError("stopped while waiting for disk space");
@@ -201,8 +203,18 @@ absl::Status Machine::WithSpace(Engine& engine, absl::FunctionRef<absl::Status()
     status = engine.Resume();
     if (status.ok()) status = change();
   } while (NoSpace(status));
-  if (options_.on_stall) options_.on_stall(absl::OkStatus());
+  EndStall();
   return status;
+}
+
+void Machine::BeginStall(const absl::Status& why) {
+  absl::MutexLock lock(&stall_mu_);
+  if (stalled_++ == 0 && options_.on_stall) options_.on_stall(why);
+}
+
+void Machine::EndStall() {
+  absl::MutexLock lock(&stall_mu_);
+  if (--stalled_ == 0 && options_.on_stall) options_.on_stall(absl::OkStatus());
 }
 
 }  // namespace keelson::kvstore::internal

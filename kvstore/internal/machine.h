@@ -37,7 +37,8 @@ class Machine final : public StateMachine {
   raft::SnapshotMetadata Applied() override { return applied_; }
   absl::Status Apply(std::span<const raft::Entry> entries,
                      const raft::SnapshotMetadata& after) override;
-  absl::Status Flush() override;
+  absl::Status Flush() override { return BeginFlush()(); }
+  std::function<absl::Status()> BeginFlush() override;
   absl::StatusOr<std::unique_ptr<raft::StateCapture>> Capture() override;
   absl::Status Restore(raft::SnapshotReader& reader,
                        const raft::SnapshotMetadata& metadata) override;
@@ -57,6 +58,9 @@ class Machine final : public StateMachine {
   // Repeats `change` until it does not fail for want of space, or Interrupt.
   absl::Status WithSpace(Engine& engine, absl::FunctionRef<absl::Status()> change);
   [[nodiscard]] bool WaitForSpace();
+  // One more, or one less, waits for space; the first and the last are told.
+  void BeginStall(const absl::Status& why) ABSL_LOCKS_EXCLUDED(stall_mu_);
+  void EndStall() ABSL_LOCKS_EXCLUDED(stall_mu_);
   // Removes what compactions left behind, now or in the background.
   absl::Status StartSweep();
   absl::Status SweepNow();
@@ -71,6 +75,9 @@ class Machine final : public StateMachine {
 
   absl::Mutex mu_;
   bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
+
+  absl::Mutex stall_mu_;  // Held while on_stall runs: it hears things in their order.
+  int stalled_ ABSL_GUARDED_BY(stall_mu_) = 0;
 
   std::unique_ptr<BackgroundSweeper> sweeper_;  // last: stops before what it works on goes
 };

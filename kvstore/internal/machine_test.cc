@@ -76,6 +76,35 @@ TEST_CASE("With a full disk Apply waits, reads go on, and nothing is lost", "[kv
   CHECK(built.stalls.empty());
 }
 
+TEST_CASE("Apply and a flush beside it that both wait for space are one stall",
+          "[kvstore][space]") {
+  Setup* setup = nullptr;
+  std::function<absl::Status()> flush;
+  absl::Status flushed = absl::UnknownError("not flushed");
+  int waits = 0;
+  Setup built([&](absl::Duration) {
+    if (++waits == 1) {  // Apply waits, and so does the flush inside of this call.
+      flushed = flush();
+      CHECK(setup->stalls.size() == 1);
+    } else {
+      setup->faults.disk_full = false;
+    }
+    return true;
+  });
+  setup = &built;
+  built.kv->Put("a", "1");
+  flush = built.machine->BeginFlush();
+  built.faults.disk_full = true;
+  CHECK(built.kv->Put("a", "2") == 3);
+
+  KEELSON_REQUIRE_OK(flushed);
+  CHECK(waits == 2);
+  CHECK(built.stalls ==
+        std::vector<absl::StatusCode>{absl::StatusCode::kResourceExhausted, absl::StatusCode::kOk});
+  built.machine->Crash();
+  CHECK(built.kv->Dump() == "a=1");  // The put came after the flush, inside of which it waited.
+}
+
 TEST_CASE("A wait for space can be given up", "[kvstore][space]") {
   Setup setup([](absl::Duration) { return false; });
   setup.faults.disk_full = true;

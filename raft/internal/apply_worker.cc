@@ -9,9 +9,11 @@
 
 namespace keelson::raft {
 
-ApplyWorker::ApplyWorker(Executor& executor, Executor& background, StateMachine& machine,
-                         SnapshotStore& snapshots, const SnapshotMetadata& applied, Hooks hooks)
+ApplyWorker::ApplyWorker(Executor& executor, Executor& flush, Executor& background,
+                         StateMachine& machine, SnapshotStore& snapshots,
+                         const SnapshotMetadata& applied, Hooks hooks)
     : executor_(executor),
+      flush_(flush),
       background_(background),
       machine_(machine),
       snapshots_(snapshots),
@@ -124,10 +126,18 @@ void ApplyWorker::Restore(const SnapshotMetadata& metadata, std::function<void()
 void ApplyWorker::Flush(std::function<void(SnapshotMetadata)> done) {
   executor_.Post([this, done = std::move(done)] {
     if (failed_) return;
-    const absl::Status status =
-        Mutated(Mutation::kCompactBeforeFlush) ? absl::OkStatus() : machine_.Flush();
-    if (!status.ok()) return Fail(Annotate(status, "flush the state machine"));
-    done(position_);
+    const auto flushed = [this, done, position = position_](const absl::Status& status) {
+      if (failed_) return;
+      if (!status.ok()) return Fail(Annotate(status, "flush the state machine"));
+      done(Mutated(Mutation::kFlushedToWhereItEnded) ? position_ : position);
+    };
+    if (Mutated(Mutation::kCompactBeforeFlush)) return flushed(absl::OkStatus());
+    const std::function<absl::Status()> flush = machine_.BeginFlush();
+    if (flush == nullptr) return flushed(machine_.Flush());
+    flush_.Post([this, flush, flushed] {
+      const absl::Status status = flush();
+      executor_.Post([flushed, status] { flushed(status); });
+    });
   });
 }
 

@@ -38,7 +38,7 @@ class ApplyWorker {
   };
 
   // All borrowed; they outlive the worker. `applied` is where the machine stands.
-  ApplyWorker(Executor& executor, Executor& background, StateMachine& machine,
+  ApplyWorker(Executor& executor, Executor& flush, Executor& background, StateMachine& machine,
               SnapshotStore& snapshots, const SnapshotMetadata& applied, Hooks hooks);
 
   // Queues `work`. Thread-safe.
@@ -51,7 +51,8 @@ class ApplyWorker {
   // Loads the snapshot (index, term) of the store into the machine, then calls `done`.
   void Restore(const SnapshotMetadata& metadata, std::function<void()> done);
 
-  // Makes what is applied durable, then calls `done` with its position.
+  // Makes what is applied durable, then calls `done` with its position. Work goes on meanwhile if the
+  // machine can do that.
   void Flush(std::function<void(SnapshotMetadata)> done);
 
   // Writes the machine's present state into the store; `done` gets what was written or the
@@ -68,6 +69,7 @@ class ApplyWorker {
   absl::Status Load(const SnapshotMetadata& metadata);
 
   Executor& executor_;
+  Executor& flush_;
   Executor& background_;
   StateMachine& machine_;
   SnapshotStore& snapshots_;

@@ -79,6 +79,7 @@ enum class Mutation : uint8_t {
   kOldSnapshotOffered,
   kSnapshotRemovedTooEarly,
   kCompactBeforeFlush,
+  kFlushedToWhereItEnded,
   kSnapshotWithoutSessions,
   kSnapshotNotSynced,
   kFullWindowSilent,

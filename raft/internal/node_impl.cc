@@ -1,5 +1,6 @@
 #include "raft/internal/node_impl.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,7 +36,8 @@ NodeImpl::NodeImpl(const Options& options, Env env, const Recovery& recovery, No
                                  [this](absl::Status status) { Fail(std::move(status)); })),
       append_(options.core.id, own_append_loop_ ? *own_append_loop_ : *sharing_.append_loop,
               *env.wal, sharing_.after_sync ? *sharing_.after_sync : *env.transport, AppendHooks()),
-      apply_(*env.apply, *env.background, *env.machine, *env.snapshots, log_.applied(),
+      apply_(*env.apply, env.flush == nullptr ? *env.background : *env.flush, *env.background,
+             *env.machine, *env.snapshots, log_.applied(),
              {.done = [this](ApplyDone done) { DeliverApplied(std::move(done)); },
               .fatal = [this](absl::Status status) { Fail(std::move(status)); }}),
       barriers_(options.tick_interval * 5, env.random.Stream("read rounds")()),
@@ -404,7 +406,7 @@ void NodeImpl::FlushAndCompact(uint64_t keep_entries) {
   apply_.Flush([this, keep_entries](SnapshotMetadata flushed) {
     Call([this, keep_entries, flushed = std::move(flushed)] {
       flushing_ = false;
-      last_flush_ = flushed.index;
+      last_flush_ = std::max(last_flush_, flushed.index);  // A snapshot may have come meanwhile.
       if (flushed.index <= keep_entries) return;
       const std::optional<SnapshotMetadata> start = log_.Compact(flushed.index - keep_entries);
       if (start.has_value()) append_.Compact(*start);

@@ -252,11 +252,18 @@ absl::Status KvMachine::Apply(std::span<const Entry> entries, const SnapshotMeta
   return random_.Bernoulli(options_.spontaneous_flush) ? Flush() : absl::OkStatus();
 }
 
-absl::Status KvMachine::Flush() {
+std::function<absl::Status()> KvMachine::BeginFlush() {
+  if (!random_.Bernoulli(options_.flush_beside)) return nullptr;
+  return [this, state = state_] { return WriteDurably(state); };
+}
+
+absl::Status KvMachine::WriteDurably(const KvState& state) {
+  if (state.applied.index < durable_) return absl::OkStatus();
+  durable_ = state.applied.index;
   if (!Mutated(Mutation::kPositionBehindEffects) || before_last_.index == 0) {
-    return WriteFileAtomically(fs_, path_, SerializeKvState(state_));
+    return WriteFileAtomically(fs_, path_, SerializeKvState(state));
   }
-  KvState wrong = state_;
+  KvState wrong = state;
   wrong.applied = before_last_;
   return WriteFileAtomically(fs_, path_, SerializeKvState(wrong));
 }
@@ -278,6 +285,7 @@ absl::Status KvMachine::Restore(SnapshotReader& reader, const SnapshotMetadata& 
                                             " holds the state of ", state.applied.index));
   }
   if (Mutated(Mutation::kSnapshotWithoutSessions)) state.sessions.clear();
+  durable_ = state.applied.index;
   KEELSON_RETURN_IF_ERROR(WriteFileAtomically(fs_, path_, SerializeKvState(state)));
   state_ = std::move(state);
   before_last_ = {};

@@ -81,6 +81,8 @@ class KvMachine final : public StateMachine {
   struct Options {
     // Each Apply is followed by a flush of its own accord with this probability.
     double spontaneous_flush = 0;
+    // A flush is one that Apply goes on beside with this probability.
+    double flush_beside = 0.5;
   };
 
   struct Hooks {
@@ -101,7 +103,8 @@ class KvMachine final : public StateMachine {
 
   SnapshotMetadata Applied() override { return state_.applied; }
   absl::Status Apply(std::span<const Entry> entries, const SnapshotMetadata& after) override;
-  absl::Status Flush() override;
+  absl::Status Flush() override { return WriteDurably(state_); }
+  std::function<absl::Status()> BeginFlush() override;
   absl::StatusOr<std::unique_ptr<StateCapture>> Capture() override;
   absl::Status Restore(SnapshotReader& reader, const SnapshotMetadata& metadata) override;
 
@@ -118,6 +121,8 @@ class KvMachine final : public StateMachine {
   // The command of `entry`, and its revision if it took effect now or is the repetition of one
   // that did.
   absl::StatusOr<std::pair<KvCommand, Index>> ApplyCommand(const Entry& entry);
+  // Unless what is durable is newer.
+  absl::Status WriteDurably(const KvState& state);
 
   FileSystem& fs_;
   const std::string path_;
@@ -125,6 +130,7 @@ class KvMachine final : public StateMachine {
   const Options options_;
   const Hooks hooks_;
   KvState state_;
+  Index durable_ = 0;
   SnapshotMetadata before_last_;  // for Mutation::kPositionBehindEffects
 };
 

@@ -158,6 +158,8 @@ constexpr MutationInfo kMutations[] = {
     {Mutation::kCompactBeforeFlush, "compact-before-flush", 20,
      "the log is compacted before the state that replaces it is durable",
      "etcd: snapshot order of SaveSnap and Release"},
+    {Mutation::kFlushedToWhereItEnded, "flushed-to-where-it-ended", 20,
+     "what was applied beside a flush counts as flushed", "LevelDB: log number of a memtable"},
     {Mutation::kSnapshotWithoutSessions, "snapshot-without-sessions", 20,
      "a snapshot loses the sessions, and a retry is applied again", "Raft dissertation, 6.3"},
     {Mutation::kSnapshotNotSynced, "snapshot-not-synced", 20,

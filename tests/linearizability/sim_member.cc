@@ -96,6 +96,7 @@ class SimMember::Planted final : public raft::StateMachine {
     return machine_.Apply(changed, after);
   }
   absl::Status Flush() override { return machine_.Flush(); }
+  std::function<absl::Status()> BeginFlush() override { return machine_.BeginFlush(); }
   absl::StatusOr<std::unique_ptr<raft::StateCapture>> Capture() override {
     return machine_.Capture();
   }
