@@ -60,6 +60,9 @@ class MemoryLog final : public LogStorage {
   void Append(const std::vector<Entry>& entries);
   void SetHardState(const HardState& hard_state) { hard_state_ = hard_state; }
 
+  // Of the payload of the entry `index`, which must be in [FirstIndex, LastIndex].
+  [[nodiscard]] size_t PayloadBytes(Index index) const { return At(index).data.size(); }
+
   // Forgets entries up to and including `index`, which must be in [FirstIndex-1, LastIndex].
   void Compact(Index index);
 

@@ -43,8 +43,12 @@ class Node : public MessageSink {
     absl::Duration tick_interval = absl::Milliseconds(100);
     // After this many applied entries the state machine is flushed and the log compacted ...
     uint64_t compact_every_entries = 10000;
+    // (or after as many as have about so many bytes, since all are in memory)
+    uint64_t compact_every_bytes = 64 << 20;
     // ... but this many entries stay for members that lag a little.
     uint64_t keep_entries = 5000;
+    // Fewer if they have more bytes than this; never fewer than a member needs that answers.
+    uint64_t keep_bytes = 64 << 20;
     // Proposals beyond this many that wait for the loop are refused.
     uint64_t max_proposals_queued = 16384;
     // A proposal waits this long for a leader before it is refused.

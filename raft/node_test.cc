@@ -471,6 +471,26 @@ TEST_CASE("Entries are applied beside a flush, and the log is kept from where th
   member.machine.LetGo(1000);
 }
 
+TEST_CASE("A log of large entries is cut by their bytes", "[raft][node][compact]") {
+  Node::Options options;
+  options.compact_every_bytes = 100'000;
+  options.keep_bytes = 20'000;
+  Cluster cluster(options);
+  const NodeId leader = cluster.Leader();
+  const std::string large(1000, 'x');
+  ProposeAll(cluster, leader, large, 500);
+  cluster.At(leader).machine.WaitForSize(500);
+  // Far fewer than the 5,000 that may stay. What was applied beside a flush waits for the next entry.
+  const absl::Time deadline = absl::Now() + kPatience;
+  const auto first = [&] { return cluster.At(leader).node->Peek().first_index; };
+  while (first() < 300 && absl::Now() < deadline) {
+    const size_t size = cluster.At(leader).machine.Values().size();
+    ProposeAll(cluster, leader, large, 1);
+    cluster.At(leader).machine.WaitForSize(size + 1);
+  }
+  CHECK(first() >= 300);
+}
+
 TEST_CASE("A member that lost durable data gets it back from the others and is a voter again",
           "[raft][node][repair]") {
   Node::Options options;

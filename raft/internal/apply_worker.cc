@@ -64,6 +64,7 @@ void ApplyWorker::Drain() {
         << "applying " << entry.index << " after " << after.index;
     after.index = entry.index;
     after.term = entry.term;
+    done.bytes += entry.data.size();
     if (entry.type == EntryType::kNormal) continue;
     absl::StatusOr<ConfChange> change = DecodeConfChange(entry);
     if (!change.ok()) return Fail(Annotate(change.status(), "read a membership change"));

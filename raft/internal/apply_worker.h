@@ -27,6 +27,7 @@ struct ApplyDone {
   std::vector<std::pair<Index, ConfChange>> conf_changes;  // with the index of their entries
   std::vector<Message> responses;
   SnapshotMetadata applied;
+  uint64_t bytes = 0;   // of their payload
   bool urgent = false;  // The core waits for it.
 };
 

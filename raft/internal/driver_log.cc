@@ -1,5 +1,7 @@
 #include "raft/internal/driver_log.h"
 
+#include <algorithm>
+
 #include "raft/core.h"
 #include "raft/internal/mutation.h"
 
@@ -49,6 +51,16 @@ void DriverLog::NoteConfChange(Index index, const ConfChange& change,
     made = *std::move(state);
   }
   memberships_.push_back({index, *std::move(made)});
+}
+
+Index DriverLog::BeforeLast(uint64_t bytes, Index index) const {
+  uint64_t kept = 0;
+  // What has been applied may not be in the log of this node yet.
+  index = std::min(index, log_.LastIndex());
+  while (index >= log_.FirstIndex() && kept + log_.PayloadBytes(index) <= bytes) {
+    kept += log_.PayloadBytes(index--);
+  }
+  return index;
 }
 
 std::optional<SnapshotMetadata> DriverLog::Compact(Index index) {

@@ -44,6 +44,9 @@ class DriverLog final : public LogStorage {
   // with yet.
   void NoteConfChange(Index index, const ConfChange& change, std::optional<ConfState> made);
 
+  // The last entry that need not stay when of those up to `index` as many stay as have `bytes`.
+  [[nodiscard]] Index BeforeLast(uint64_t bytes, Index index) const;
+
   // Forgets entries up to `index`. Returns the new start of the log, or nothing when it
   // already starts there or later.
   std::optional<SnapshotMetadata> Compact(Index index);

@@ -225,6 +225,7 @@ void NodeImpl::TakeCompletions(NodeInbox& inbox) {
       log_.NoteConfChange(index, change, core_->ApplyConfChange(index, change));
     }
     StepAll(done.responses);
+    unflushed_bytes_ += done.bytes;
     MaybeCompact(done.applied);
   }
 }
@@ -395,7 +396,10 @@ void NodeImpl::OnRoleChange(const SoftState& state) {
 }
 
 void NodeImpl::MaybeCompact(const SnapshotMetadata& applied) {
-  if (applied.index - last_flush_ < options_.compact_every_entries) return;
+  if (applied.index - last_flush_ < options_.compact_every_entries &&
+      unflushed_bytes_ < options_.compact_every_bytes) {
+    return;
+  }
   FlushAndCompact(options_.keep_entries);
 }
 
@@ -403,15 +407,31 @@ void NodeImpl::CompactAll() { FlushAndCompact(0); }
 
 void NodeImpl::FlushAndCompact(uint64_t keep_entries) {
   if (std::exchange(flushing_, true)) return;
+  unflushed_bytes_ = 0;
   apply_.Flush([this, keep_entries](SnapshotMetadata flushed) {
     Call([this, keep_entries, flushed = std::move(flushed)] {
       flushing_ = false;
       last_flush_ = std::max(last_flush_, flushed.index);  // A snapshot may have come meanwhile.
-      if (flushed.index <= keep_entries) return;
-      const std::optional<SnapshotMetadata> start = log_.Compact(flushed.index - keep_entries);
+      const std::optional<SnapshotMetadata> start =
+          log_.Compact(LastToForget(flushed.index, keep_entries));
       if (start.has_value()) append_.Compact(*start);
     });
   });
+}
+
+// `keep_entries` up to `flushed` stay, or fewer, by their bytes, where no member needs them that answers.
+Index NodeImpl::LastToForget(Index flushed, uint64_t keep_entries) const {
+  const Index by_count = flushed - std::min(flushed, keep_entries);
+  Index by_bytes = log_.BeforeLast(options_.keep_bytes, flushed);
+  if (by_bytes <= by_count || core_->soft_state().role != Role::kLeader) {
+    return std::max(by_bytes, by_count);
+  }
+  for (const PeerStatus& peer : core_->GetStatus().peers) {
+    if (peer.id != options_.core.id && peer.recent_active) {
+      by_bytes = std::min(by_bytes, peer.match);
+    }
+  }
+  return std::max(by_bytes, by_count);
 }
 
 void NodeImpl::SuspectLeader(NodeId peer) {

@@ -257,6 +257,7 @@ class NodeImpl final : public Node {
   void OnRoleChange(const SoftState& state);
   void MaybeCompact(const SnapshotMetadata& applied);
   void FlushAndCompact(uint64_t keep_entries);
+  [[nodiscard]] Index LastToForget(Index flushed, uint64_t keep_entries) const;
   void MaybeMakeSnapshot();
   void CheckOfferedSnapshot();
   void AnswerStopped(NodeInbox& inbox);
@@ -283,6 +284,7 @@ class NodeImpl final : public Node {
   Term term_ = 0;
   absl::Duration ticked_until_;  // the monotonic time that the core's ticks stand for
   Index last_flush_;
+  uint64_t unflushed_bytes_ = 0;               // applied since then, about
   std::optional<HardState> unwritten_commit_;  // differs from what is written in nothing else
   CommitNews news_;
   bool news_timer_ = false;
