@@ -86,12 +86,7 @@ void RegisterClusterFlags(FlagSet& flags, Raw& raw, Options& options) {
                "'new', or 'existing' for a member that has joined before.");
   flags.String("initial-cluster-token", &options.cluster_token,
                "Word that keeps clusters with the same URLs apart.");
-  flags.String("discovery", &options.discovery_url,
-               "URL of a discovery service from which the founding members are learned.");
-  flags.String("discovery-srv", &options.discovery_srv,
-               "Domain whose SRV records name the founding members.");
-  flags.String("discovery-srv-name", &options.discovery_srv_name,
-               "Suffix of the service that is asked for with --discovery-srv.");
+  internal::RegisterDiscoveryFlags(flags, raw, options);
   flags.Bool("pre-vote", &options.pre_vote, "Ask whether an election can be won before one.");
   flags.Bool("strict-reconfig-check", &options.strict_reconfig_check,
              "Refuse changes of members that would endanger the quorum.");
@@ -136,8 +131,6 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
         "bootstrap-defrag-threshold-megabytes", "downgrade-check-time", "v2-deprecation",
         "distributed-tracing-address", "distributed-tracing-service-name",
         "distributed-tracing-instance-id", "distributed-tracing-sampling-rate",
-        "discovery-dial-timeout", "discovery-request-timeout", "discovery-keepalive-time",
-        "discovery-keepalive-timeout",
         // As etcd says: only for its gateway's calls to itself.
         "client-cert-file", "client-key-file", "proxy-failure-wait", "proxy-refresh-interval",
         "proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout"}) {
@@ -146,10 +139,9 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
   for (const char* name :
        {"initial-election-tick-advance", "memory-mlock", "socket-reuse-port",
         "socket-reuse-address", "enable-pprof", "enable-log-rotation", "enable-distributed-tracing",
-        "discovery-insecure-transport", "debug", "peer-skip-client-san-verification",
-        "initial-corrupt-check", "experimental-compact-hash-check-enabled",
-        "experimental-enable-lease-checkpoint", "experimental-enable-lease-checkpoint-persist",
-        "experimental-stop-grpc-service-on-defrag",
+        "debug", "peer-skip-client-san-verification", "initial-corrupt-check",
+        "experimental-compact-hash-check-enabled", "experimental-enable-lease-checkpoint",
+        "experimental-enable-lease-checkpoint-persist", "experimental-stop-grpc-service-on-defrag",
         "experimental-txn-mode-write-with-shared-buffer"}) {
     flags.WithoutEffect(name, true);
   }
@@ -170,17 +162,11 @@ void RegisterFlagsWithoutEffect(FlagSet& flags) {
 // them.
 void RegisterRefusedFlags(FlagSet& flags) {
   const std::string later = "not supported yet; start without it";
-  for (const char* name :
-       {"discovery-token", "discovery-endpoints", "discovery-proxy", "discovery-cert",
-        "discovery-key", "discovery-cacert", "discovery-user", "discovery-password"}) {
-    flags.Refused(name, false, "", later);
-  }
+  flags.Refused("discovery-proxy", false, "", later);
   flags.Refused("proxy", false, "off", "not supported");
   flags.Refused("force-new-cluster", true, "false",
                 "not supported; make a snapshot of the member that is left and restore it");
-  for (const char* name : {"experimental-enable-v2v3", "discovery-insecure-skip-tls-verify"}) {
-    flags.Refused(name, true, "false", later);
-  }
+  flags.Refused("experimental-enable-v2v3", true, "false", later);
 }
 
 absl::StatusOr<std::vector<Url>> UrlsOf(absl::string_view flag, const std::string& text) {
@@ -353,13 +339,7 @@ absl::Status SetCluster(const FlagSet& flags, const Raw& raw, Options& options) 
   KEELSON_ASSIGN_OR_RETURN(
       options.advertise_peer_urls,
       AdvertisePeerUrlsOf("initial-advertise-peer-urls", raw.advertise_peer_urls));
-  const int ways = (options.discovery_url.empty() ? 0 : 1) +
-                   (options.discovery_srv.empty() ? 0 : 1) + (raw.initial_cluster.empty() ? 0 : 1);
-  if (ways > 1) {
-    return Bad("initial-cluster",
-               "multiple discovery or bootstrap flags are set; choose one of \"initial-cluster\", "
-               "\"discovery\" or \"discovery-srv\"");
-  }
+  KEELSON_RETURN_IF_ERROR(internal::SetDiscovery(raw, options));
   if (options.Discovers()) return absl::OkStatus();
   if (raw.initial_cluster.empty()) {
     const auto own = [&options](std::string* out, const Url& url) {

@@ -32,6 +32,23 @@ struct FoundingMember {
 
 enum class CompactionMode : uint8_t { kOff, kPeriodic, kRevision };
 
+// Version 3 discovery: the other cluster in whose keys the founders meet, and how it is talked to.
+struct RegistryOptions {
+  std::vector<std::string> endpoints;  // empty: there is none
+  std::string token;
+  absl::Duration dial_timeout = absl::Seconds(2);
+  absl::Duration request_timeout = absl::Seconds(5);
+  absl::Duration keepalive_time = absl::Seconds(2);
+  absl::Duration keepalive_timeout = absl::Seconds(6);
+  bool always_tls = false;  // also for endpoints without a scheme, whatever else is set
+  bool skip_verify = false;
+  std::string ca_file;
+  std::string cert_file;
+  std::string key_file;
+  std::string user;
+  std::string password;
+};
+
 // Validated: every field is in its range and they fit each other.
 struct Options {
   std::string name = "default";
@@ -109,13 +126,17 @@ struct Options {
   // The version of etcd that this member says it is.
   std::string etcd_version = "3.6.0";
 
-  // Where the founding members are to be learned from, at most one of the two; then initial_cluster
+  // Where the founding members are to be learned from, at most one of the three; then initial_cluster
   // is empty and the ids are 0 until SetFoundingMembers.
   std::string discovery_url;
+  RegistryOptions discovery_registry;
   std::string discovery_srv;  // a domain, for FoundersFromSrv
   std::string discovery_srv_name;
 
-  [[nodiscard]] bool Discovers() const { return !discovery_url.empty() || !discovery_srv.empty(); }
+  [[nodiscard]] bool Discovers() const {
+    return !discovery_url.empty() || !discovery_registry.endpoints.empty() ||
+           !discovery_srv.empty();
+  }
 
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

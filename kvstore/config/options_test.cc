@@ -105,6 +105,17 @@ TEST_CASE("Bad options are refused in one line that names the flag", "[kvstore][
       {{"--discovery-srv=x", "--discovery=http://x"}, "multiple discovery"},
       {{"--discovery-srv=x", "--initial-cluster=default=http://a:1"}, "multiple discovery"},
       {{"--discovery=http://x", "--initial-cluster=default=http://a:1"}, "multiple discovery"},
+      {{"--discovery-endpoints=a:1", "--discovery-token=t", "--discovery-srv=x"},
+       "multiple discovery"},
+      {{"--discovery-endpoints=a:1"}, "--discovery-token: both --discovery-token and"},
+      {{"--discovery-token=t"}, "--discovery-endpoints: both --discovery-token and"},
+      {{"--discovery-endpoints=a:1,,b:1", "--discovery-token=t"},
+       "--discovery-endpoints: must not contain empty endpoints"},
+      {{"--discovery-endpoints=a:1", "--discovery-token=../t"}, "'../t' is no part of a key"},
+      {{"--discovery-endpoints=a:1", "--discovery-token=t", "--discovery-key=k"},
+       "--discovery-cert: must be set together with --discovery-key"},
+      {{"--discovery-endpoints=a:1", "--discovery-token=t", "--discovery-request-timeout=0s"},
+       "--discovery-request-timeout: must be above 0"},
       {{"--discovery-proxy=http://x"}, "--discovery-proxy: not supported yet"},
       {{"--auth-token=x"}, "--auth-token: 'x' is neither 'simple' nor 'jwt,...'"},
       {{"--etcd-version=3.6"}, "--etcd-version: '3.6' is not a version"},
@@ -199,10 +210,10 @@ TEST_CASE("Client URLs that lead nowhere are a warning", "[kvstore][options]") {
 }
 
 TEST_CASE("Who names authorities insists on their certificates", "[kvstore][options]") {
+  const std::string suites =
+      "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA";
   const Words files = {"--cert-file=a", "--key-file=b", "--trusted-ca-file=c",
-                       "--client-crl-file=d",
-                       "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,"
-                       "TLS_RSA_WITH_AES_128_CBC_SHA"};
+                       "--client-crl-file=d", suites};
   KEELSON_ASSIGN_OR_FAIL(const CommandLine line, ParseCommandLine(files, Words{}));
   CHECK(line.options.client_tls.require_client_cert);
   CHECK_FALSE(line.options.client_cert_auth);
@@ -275,4 +286,26 @@ TEST_CASE("Who is discovered is not known yet", "[kvstore][options]") {
   CHECK(line.options.member_id != 0);
   KEELSON_CHECK_ERROR(SetFoundingMembers("a=http://127.0.0.1:2380", line.options),
                       absl::StatusCode::kInvalidArgument, "has no member 'b'");
+}
+
+TEST_CASE("Founders may meet in the keys of another cluster", "[kvstore][options]") {
+  KEELSON_ASSIGN_OR_FAIL(
+      const CommandLine line,
+      ParseCommandLine(Words{"--discovery-token=t/1", "--discovery-endpoints=a:1, b:1,a:1",
+                             "--discovery-user=me:pass:word", "--discovery-dial-timeout=3s",
+                             "--discovery-insecure-transport=false"},
+                       Words{"ETCD_DISCOVERY_CACERT=ca.crt"}));
+  const RegistryOptions& registry = line.options.discovery_registry;
+  CHECK(line.options.Discovers());
+  CHECK(line.options.initial_cluster.empty());
+  CHECK(line.warnings.empty());
+  CHECK(registry.token == "t/1");
+  CHECK(registry.endpoints == Words{"a:1", "b:1"});
+  CHECK(registry.user == "me");
+  CHECK(registry.password == "pass:word");
+  CHECK(registry.dial_timeout == absl::Seconds(3));
+  CHECK(registry.request_timeout == absl::Seconds(5));
+  CHECK(registry.always_tls);
+  CHECK_FALSE(registry.skip_verify);
+  CHECK(registry.ca_file == "ca.crt");
 }

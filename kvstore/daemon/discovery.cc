@@ -37,8 +37,9 @@ struct Registered {
 
 class Discovery {
  public:
-  Discovery(const DiscoveryWorld& world, const DiscoveryRequest& request)
-      : world_(world), request_(request), folder_(absl::StripSuffix(request.url, "/")) {}
+  Discovery(const DiscoveryFetch& fetch, const DiscoveryWorld& world, const std::string& url,
+            const DiscoveryRequest& request)
+      : fetch_(fetch), world_(world), request_(request), folder_(absl::StripSuffix(url, "/")) {}
 
   absl::StatusOr<std::string> Run() {
     KEELSON_RETURN_IF_ERROR(ReadSize());
@@ -65,10 +66,10 @@ class Discovery {
   static absl::Status Full() { return absl::FailedPreconditionError("discovery: cluster is full"); }
 
   // An answer below 500, whatever it takes.
-  absl::StatusOr<Answer> Ask(http::FetchRequest fetch) {
+  absl::StatusOr<Answer> Ask(const http::FetchRequest& request) {
     for (int attempt = 0;; ++attempt) {
       if (!world_.go_on()) return absl::CancelledError("the process is to end");
-      const absl::StatusOr<http::Response> response = world_.fetch(fetch);
+      const absl::StatusOr<http::Response> response = fetch_(request);
       if (absl::IsInvalidArgument(response.status())) return response.status();
       std::string why(response.status().message());
       if (response.ok()) {
@@ -79,13 +80,7 @@ class Discovery {
         if (answer.status < 500 && answer.json.is_object()) return answer;
         why = absl::StrCat("HTTP status ", answer.status);
       }
-      const absl::Duration pause = absl::Seconds(1 << std::min(attempt, kBackOffsMax));
-      world_.tell(
-          absl::StrCat("discovery: ", why, ", trying again in ", absl::FormatDuration(pause)));
-      // In pieces, so that the process can end.
-      for (absl::Duration slept; slept < pause && world_.go_on(); slept += absl::Seconds(1)) {
-        world_.sleep(absl::Seconds(1));
-      }
+      BackOff(world_, attempt, why);
     }
   }
 
@@ -142,7 +137,7 @@ class Discovery {
                            .url = absl::StrCat(folder_, "/", request_.id, "?prevExist=false"),
                            .body = "value=" + http::PercentEncode(request_.members)};
     put.headers.Add("Content-Type", "application/x-www-form-urlencoded");
-    KEELSON_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(put)));
+    KEELSON_ASSIGN_OR_RETURN(const Answer answer, Ask(put));
     if (answer.status == 201 || answer.status == 200) return absl::OkStatus();
     if (answer.status == 412) return absl::AlreadyExistsError("discovery: found duplicate id");
     return absl::FailedPreconditionError(absl::StrCat(
@@ -152,9 +147,9 @@ class Discovery {
   // Returns when something has changed, or some seconds have passed.
   absl::Status AwaitChange() {
     if (!world_.go_on()) return absl::CancelledError("the process is to end");
-    const absl::StatusOr<http::Response> response = world_.fetch(
-        {.url = absl::StrCat(folder_, "?wait=true&recursive=true&waitIndex=", index_ + 1),
-         .timeout = kPoll});
+    const absl::StatusOr<http::Response> response =
+        fetch_({.url = absl::StrCat(folder_, "?wait=true&recursive=true&waitIndex=", index_ + 1),
+                .timeout = kPoll});
     // Whatever came, the next look shows how things are. A service that does not wait is spared.
     if (!response.ok() && !absl::IsDeadlineExceeded(response.status())) {
       world_.sleep(absl::Seconds(1));
@@ -164,19 +159,12 @@ class Discovery {
   }
 
   [[nodiscard]] absl::StatusOr<std::string> Joined() const {
-    std::set<std::string> names;
     std::vector<std::string> all;
-    for (const Registered& member : members_) {
-      const std::vector<std::string> pair = absl::StrSplit(member.value, absl::MaxSplits('=', 1));
-      if (!names.insert(pair[0]).second) {
-        return absl::AlreadyExistsError(
-            absl::StrCat("discovery: found duplicate name '", pair[0], "'"));
-      }
-      all.push_back(member.value);
-    }
-    return absl::StrJoin(all, ",");
+    for (const Registered& member : members_) all.push_back(member.value);
+    return InitialClusterOf(all);
   }
 
+  const DiscoveryFetch& fetch_;
   const DiscoveryWorld& world_;
   const DiscoveryRequest& request_;
   const std::string folder_;
@@ -187,9 +175,31 @@ class Discovery {
 
 }  // namespace
 
-absl::StatusOr<std::string> JoinByDiscovery(const DiscoveryWorld& world,
+void BackOff(const DiscoveryWorld& world, int attempt, const std::string& why) {
+  const absl::Duration pause = absl::Seconds(1 << std::min(attempt, kBackOffsMax));
+  world.tell(absl::StrCat("discovery: ", why, ", trying again in ", absl::FormatDuration(pause)));
+  // In pieces, so that the process can end.
+  for (absl::Duration slept; slept < pause && world.go_on(); slept += absl::Seconds(1)) {
+    world.sleep(absl::Seconds(1));
+  }
+}
+
+absl::StatusOr<std::string> InitialClusterOf(const std::vector<std::string>& registered) {
+  std::set<std::string> names;
+  for (const std::string& member : registered) {
+    const std::vector<std::string> pair = absl::StrSplit(member, absl::MaxSplits('=', 1));
+    if (!names.insert(pair[0]).second) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("discovery: found duplicate name '", pair[0], "'"));
+    }
+  }
+  return absl::StrJoin(registered, ",");
+}
+
+absl::StatusOr<std::string> JoinByDiscovery(const DiscoveryFetch& fetch,
+                                            const DiscoveryWorld& world, const std::string& url,
                                             const DiscoveryRequest& request) {
-  return Discovery(world, request).Run();
+  return Discovery(fetch, world, url, request).Run();
 }
 
 }  // namespace keelson::kvstore

@@ -55,11 +55,12 @@ struct FakeService {
   }
 
   absl::StatusOr<std::string> Join(const std::string& id, const std::string& value) {
-    const DiscoveryWorld world{
-        .fetch = [this](const http::FetchRequest& request) { return Serve(request); },
-        .sleep = [this](absl::Duration) { ++slept; },
-        .go_on = [this] { return asked < give_up_after; }};
-    return JoinByDiscovery(world, {.url = kFolder, .id = id, .members = value});
+    const DiscoveryFetch fetch = [this](const http::FetchRequest& fetched) {
+      return Serve(fetched);
+    };
+    const DiscoveryWorld world{.sleep = [this](absl::Duration) { ++slept; },
+                               .go_on = [this] { return asked < give_up_after; }};
+    return JoinByDiscovery(fetch, world, kFolder, {.id = id, .members = value});
   }
 };
 

@@ -1,6 +1,7 @@
 #include "kvstore/daemon/founders.h"
 
 #include <csignal>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,11 +15,13 @@
 #include "base/http/client.h"
 #include "base/logging.h"
 #include "base/status.h"
+#include "kvstore/client/client.h"
 #include "kvstore/config/data_dir.h"
 #include "kvstore/config/identity.h"
 #include "kvstore/config/srv.h"
 #include "kvstore/config/url.h"
 #include "kvstore/daemon/discovery.h"
+#include "kvstore/daemon/discovery_v3.h"
 
 namespace keelson::kvstore {
 namespace {
@@ -46,26 +49,59 @@ absl::Status LearnFromSrv(Options& options) {
   return SetFoundingMembers(founders, options);
 }
 
-absl::Status LearnFromService(Options& options) {
-  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<http::Client> client, http::Client::Create({}));
-  const DiscoveryWorld world{
-      .fetch =
-          [&client](http::FetchRequest fetch) { return client->FetchBlocking(std::move(fetch)); },
-      .sleep = [](absl::Duration time) { absl::SleepFor(time); },
-      .go_on = [] { return !IsToldToEnd(); },
-      .tell = [](const std::string& what) { LogInfo(what); }};
-  // As in etcd, where the founders met keeps clusters apart.
-  options.cluster_token = options.discovery_url;
+DiscoveryWorld RealDiscoveryWorld() {
+  return {.sleep = [](absl::Duration time) { absl::SleepFor(time); },
+          .go_on = [] { return !IsToldToEnd(); },
+          .tell = [](const std::string& what) { LogInfo(what); }};
+}
+
+// Takes part at a meeting place; as in etcd, `place` keeps clusters apart.
+absl::Status LearnBy(
+    const std::function<absl::StatusOr<std::string>(const DiscoveryRequest& request)>& join,
+    const std::string& place, Options& options) {
+  options.cluster_token = place;
   const auto named = [&options](std::string* out, const Url& url) {
     absl::StrAppend(out, options.name, "=", url.text);
   };
-  const DiscoveryRequest request{
-      .url = options.discovery_url,
-      .id = FormatId(FoundingMemberId(Texts(options.advertise_peer_urls), options.cluster_token)),
-      .members = absl::StrJoin(options.advertise_peer_urls, ",", named)};
-  KEELSON_ASSIGN_OR_RETURN(const std::string founders, JoinByDiscovery(world, request));
+  KEELSON_ASSIGN_OR_RETURN(
+      const std::string founders,
+      join({.id = FormatId(FoundingMemberId(Texts(options.advertise_peer_urls), place)),
+            .members = absl::StrJoin(options.advertise_peer_urls, ",", named)}));
   LogInfo("discovered the founding members", {{"initial_cluster", founders}});
   return Annotate(SetFoundingMembers(founders, options), "discovery");
+}
+
+absl::Status LearnFromService(Options& options) {
+  KEELSON_ASSIGN_OR_RETURN(const std::unique_ptr<http::Client> client, http::Client::Create({}));
+  const DiscoveryFetch fetch = [&client](http::FetchRequest request) {
+    return client->FetchBlocking(std::move(request));
+  };
+  const auto join = [&](const DiscoveryRequest& request) {
+    return JoinByDiscovery(fetch, RealDiscoveryWorld(), options.discovery_url, request);
+  };
+  return LearnBy(join, options.discovery_url, options);
+}
+
+absl::Status LearnFromRegistry(Options& options) {
+  const RegistryOptions& registry = options.discovery_registry;
+  ConnectOptions connect{.endpoints = registry.endpoints,
+                         .dial_timeout = registry.dial_timeout,
+                         .command_timeout = registry.request_timeout,
+                         .keepalive_time = registry.keepalive_time,
+                         .keepalive_timeout = registry.keepalive_timeout,
+                         .user = registry.user,
+                         .password = registry.password};
+  connect.tls = {.ca_file = registry.ca_file,
+                 .cert_file = registry.cert_file,
+                 .key_file = registry.key_file,
+                 .skip_verify = registry.skip_verify,
+                 .always = registry.always_tls};
+  absl::StatusOr<std::unique_ptr<Client>> client = Connect(connect);
+  if (!client.ok()) return Annotate(client.status(), "--discovery-endpoints");
+  const auto join = [&](const DiscoveryRequest& request) {
+    return JoinByDiscoveryV3(**client, RealDiscoveryWorld(), registry.token, request);
+  };
+  return LearnBy(join, registry.token, options);
 }
 
 }  // namespace
@@ -76,6 +112,7 @@ absl::Status LearnFounders(FileSystem& fs, Options& options) {
   KEELSON_ASSIGN_OR_RETURN(const bool started_before, fs.Exists(paths.identity));
   if (started_before) return absl::OkStatus();
   if (!options.discovery_url.empty()) return LearnFromService(options);
+  if (!options.discovery_registry.endpoints.empty()) return LearnFromRegistry(options);
   return Annotate(LearnFromSrv(options), "--discovery-srv");
 }
 

@@ -8,9 +8,10 @@
 
 namespace keelson::kvstore {
 
-// With --discovery or --discovery-srv, and without data of an earlier start: asks, and sets the founding
-// members. A discovery service may take as long as the other members do; that ends early when the process
-// is told to end. Errors as of JoinByDiscovery, FoundersFromSrv and SetFoundingMembers.
+// With --discovery, --discovery-endpoints or --discovery-srv, and without data of an earlier start: asks,
+// and sets the founding members. A meeting place may take as long as the other members do; that ends
+// early when the process is told to end. Errors as of JoinByDiscovery, JoinByDiscoveryV3, Connect,
+// FoundersFromSrv and SetFoundingMembers.
 absl::Status LearnFounders(FileSystem& fs, Options& options);
 
 }  // namespace keelson::kvstore

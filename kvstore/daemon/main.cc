@@ -22,8 +22,6 @@
 #include "kvstore/gateway/command.h"
 #include "kvstore/gateway/tcp_proxy.h"
 
-extern char** environ;
-
 namespace keelson::kvstore {
 namespace {
 
@@ -143,10 +141,10 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<CommandLine> line = ParseCommandLine(arguments, Environment());
   if (!line.ok()) return Fail(line.status());
   if (line->text.has_value()) {
-    const std::string text =
-        line->text->empty()
-            ? absl::StrCat(VersionLine("kvstored"), "\netcd API: ", Options().etcd_version, "\n")
-            : *line->text;
+    const std::string text = line->text->empty()
+                                 ? absl::StrCat(VersionLine("kvstored"),
+                                                "\netcd Version: ", Options().etcd_version, "\n")
+                                 : *line->text;
     std::fputs(text.c_str(), stdout);
     return static_cast<int>(ExitCode::kDone);
   }

@@ -205,6 +205,8 @@ def http_steps(story, server, folder, sockets):
 
 
 def version_chapter(story, server, folder):
+    with story.step("--version has the line that tools made for etcd look for"):
+        expect("\netcd Version: 3.6.0\n" in run(server, "--version").stdout, "no version")
     client, http, peer = free_ports(3)
     flags = flags_of("apart", client, peer) + [f"--listen-client-http-urls=http://127.0.0.1:{http}", "--etcd-version=3.4.23"]
     with serving(server, folder, "apart", flags), story.step("HTTP has its own address, and the version that is asked for"):
@@ -231,33 +233,55 @@ def file_chapter(story, server, folder):
             subprocess.run(["rm", "-rf", os.path.join(folder, "filed.data")], check=True)
 
 
+def discovering(name, ports, way):
+    """The flags of a member that is told only where to meet the others."""
+    return [flag for flag in flags_of(name, *ports) if "initial-cluster" not in flag] + way
+
+
+def discovery_steps(server, folder, stack, prefix, way, gone):
+    """Three members meet in one way; a fourth is turned away; one that has data needs nobody."""
+    ports = [free_ports(2) for _ in range(4)]
+    servers = []
+    for i in range(3):
+        name = f"{prefix}{i}"
+        servers.append(Server(server, folder, name, discovering(name, ports[i], way)))
+        stack.callback(servers[-1].stop)
+    for process in servers:
+        process.wait_log("ready to serve client requests")
+    members = etcdctl(f"--endpoints=127.0.0.1:{ports[0][0]}", "member", "list").stdout
+    expect_equal(len(members.splitlines()), 3, members)
+    fourth = Server(server, folder, prefix + "late", discovering(prefix + "late", ports[3], way))
+    stack.callback(fourth.stop)
+    wait_for("the fourth ends", lambda: fourth.process.poll() is not None)
+    expect("discovery: cluster is full" in fourth.log(), fourth.log())
+    servers[0].stop()
+    again = Server(server, folder, prefix + "again", discovering(prefix + "0", ports[0], gone))
+    stack.callback(again.stop)
+    again.wait_log("ready to serve client requests")
+    return servers, ports
+
+
 def discovery_chapter(story, server, folder):
-    ports = free_ports(8)
-    with serving(server, folder, "service", flags_of("service", ports[0], ports[1])) as _, contextlib.ExitStack() as stack, \
-            story.step("three members find each other by the discovery protocol, a fourth is turned away"):
-        url = f"http://127.0.0.1:{ports[0]}/v2/keys/clusters/one"
-        curl("-X", "PUT", f"{url}/_config/size", "-d", "value=3")
-        servers = []
-        for i in range(3):
-            flags = [f for f in flags_of(f"d{i}", ports[2 + 2 * i], ports[3 + 2 * i]) if "initial-cluster" not in f]
-            servers.append(Server(server, folder, f"d{i}", flags + [f"--discovery={url}"]))
-            stack.callback(servers[-1].stop)
-        for process in servers:
-            process.wait_log("ready to serve client requests")
-        members = etcdctl(f"--endpoints=127.0.0.1:{ports[2]}", "member", "list").stdout
-        expect_equal(len(members.splitlines()), 3, members)
-        late = free_ports(2)
-        flags = [f for f in flags_of("late", *late) if "initial-cluster" not in f]
-        fourth = Server(server, folder, "late", flags + [f"--discovery={url}"])
-        stack.callback(fourth.stop)
-        wait_for("the fourth ends", lambda: fourth.process.poll() is not None)
-        expect("discovery: cluster is full" in fourth.log(), fourth.log())
-        # A member that has data needs no service.
-        servers[0].stop()
-        flags = [f for f in flags_of("d0", ports[2], ports[3]) if "initial-cluster" not in f]
-        again = Server(server, folder, "d0-again", flags + ["--discovery=http://127.0.0.1:1/gone"])
-        stack.callback(again.stop)
-        again.wait_log("ready to serve client requests")
+    client, peer = free_ports(2)
+    with serving(server, folder, "service", flags_of("service", client, peer)) as _:
+        with contextlib.ExitStack() as stack, \
+                story.step("three members find each other by the discovery protocol, a fourth is turned away"):
+            url = f"http://127.0.0.1:{client}/v2/keys/clusters/one"
+            curl("-X", "PUT", f"{url}/_config/size", "-d", "value=3")
+            discovery_steps(server, folder, stack, "d", [f"--discovery={url}"], ["--discovery=http://127.0.0.1:1/gone"])
+        with contextlib.ExitStack() as stack, \
+                story.step("they meet in version 3 keys too, and who has lost its disk since is refused"):
+            endpoint = f"127.0.0.1:{client}"
+            etcdctl(f"--endpoints={endpoint}", "put", "/_etcd/registry/tok/_config/size", "3")
+            way = ["--discovery-token=tok", f"--discovery-endpoints={endpoint}"]
+            gone = ["--discovery-token=tok", "--discovery-endpoints=127.0.0.1:1"]
+            servers, ports = discovery_steps(server, folder, stack, "e", way, gone)
+            servers[1].stop()
+            subprocess.run(["rm", "-rf", os.path.join(folder, "e1.data")], check=True)
+            empty = Server(server, folder, "e1-empty", discovering("e1", ports[1], way))
+            stack.callback(empty.stop)
+            wait_for("it ends", lambda: empty.process.poll() is not None)
+            expect("discovery: found duplicate id" in empty.log(), empty.log())
 
 
 def gateway_chapter(story, server, folder):

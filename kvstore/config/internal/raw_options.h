@@ -34,6 +34,8 @@ struct RawOptions {
   uint64_t self_signed_years = 1;
   bool client_cert_auth = false;
   bool peer_client_cert_auth = false;
+  std::string discovery_endpoints;
+  bool discovery_insecure_transport = true;
   std::string cipher_suites;
   std::string tls_min_version = "TLS1.2";
   std::string tls_max_version;
@@ -53,6 +55,11 @@ void RegisterSecurityFlags(FlagSet& flags, RawOptions& raw, Options& options);
 absl::Status SetTls(const RawOptions& raw, Options& options, std::vector<std::string>& warnings);
 absl::Status SetAuth(const RawOptions& raw, Options& options);
 absl::Status SetHttpAccess(const RawOptions& raw, Options& options);
+
+// --- options_discovery.cc ---
+void RegisterDiscoveryFlags(FlagSet& flags, RawOptions& raw, Options& options);
+// Errors also when more than one way to learn of the founders is set.
+absl::Status SetDiscovery(const RawOptions& raw, Options& options);
 
 }  // namespace keelson::kvstore::internal
 
