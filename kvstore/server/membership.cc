@@ -81,21 +81,21 @@ bool PeerContacts::IsHealthy(absl::Duration now, raft::NodeId id) const {
 bool StrictChecks::Healthy(uint64_t id) const { return id == self || contacts.IsHealthy(now, id); }
 
 absl::Status StrictChecks::Add(bool is_learner) const {
-  size_t voters = is_learner ? 0 : 1;
+  size_t voters = 0;
   size_t started = 0;
-  bool all_healthy = true;
+  size_t healthy = 0;
   for (const Store::MemberAttributes& member : members) {
     if (!IsVoter(member)) continue;
     ++voters;
     if (IsStarted(member)) ++started;
-    all_healthy &= Healthy(member.id);
+    if (Healthy(member.id)) ++healthy;
   }
   // A cluster of one can only grow by a member that has not started.
-  const bool from_one_to_two = started == 1 && voters == 2;
-  if (!is_learner && !from_one_to_two && started < voters / 2 + 1) {
-    return errors::MemberNotEnoughStarted();
-  }
-  return all_healthy ? absl::OkStatus() : errors::Unhealthy();
+  if (voters == 1 && (is_learner || started == 1)) return absl::OkStatus();
+  // The new one counts as down, a learner too: it is to become a voter.
+  const size_t quorum = (voters + 1) / 2 + 1;
+  if (!is_learner && started < quorum) return errors::MemberNotEnoughStarted();
+  return healthy < quorum ? errors::Unhealthy() : absl::OkStatus();
 }
 
 absl::Status StrictChecks::Remove(uint64_t id) const {

@@ -98,6 +98,24 @@ TEST_CASE("A voter is added only to a cluster that works and has started",
   CHECK(add(one_of_two, none, false) == errors::MemberNotEnoughStarted());
   CHECK(add(three, all, true).ok());
   CHECK(add(three, young, true) == errors::Unhealthy());
+  CHECK(add(one, none, true).ok());
+}
+
+TEST_CASE("A member is added while some are down, if a quorum works though it never starts",
+          "[kvstore][membership]") {
+  const MemberTable four = {Voter(1), Voter(2), Voter(3), Voter(4)};
+  const MemberTable five = {Voter(1), Voter(2), Voter(3), Voter(4), Voter(5), Learner(6)};
+  const PeerContacts one_other = Connected({2}, absl::Seconds(5));
+  const PeerContacts two_others = Connected({2, 3, 6}, absl::Seconds(5));
+  const PeerContacts three_others = Connected({2, 3, 4}, absl::Seconds(5));
+  const bool learner = GENERATE(false, true);
+  const auto add = [learner](const MemberTable& members, const PeerContacts& contacts) {
+    return StrictChecks{members, 1, contacts, kNow}.Add(learner);
+  };
+  CHECK(add(four, two_others).ok());
+  CHECK(add(four, one_other) == errors::Unhealthy());
+  CHECK(add(five, three_others).ok());
+  CHECK(add(five, two_others) == errors::Unhealthy());
 }
 
 TEST_CASE("A voter is removed only if those that stay are a quorum", "[kvstore][membership]") {
