@@ -190,9 +190,14 @@ int Verify(int accepted, X509_STORE_CTX* store) {
   if (state->revoked != nullptr) verdict = state->revoked->Check(certificate);
   if (verdict == X509_V_OK && X509_STORE_CTX_get_error_depth(store) == 0) {
     const TlsPolicy& policy = state->policy;
-    const bool named = policy.allowed_common_name.empty() ||
-                       CommonNameOf(certificate) == policy.allowed_common_name;
-    const bool placed = policy.allowed_host.empty() || IsFor(certificate, policy.allowed_host);
+    const std::vector<std::string>& names = policy.allowed_common_names;
+    const std::vector<std::string>& hosts = policy.allowed_hosts;
+    const bool named =
+        names.empty() || std::count(names.begin(), names.end(), CommonNameOf(certificate)) > 0;
+    const bool placed = hosts.empty() || std::any_of(hosts.begin(), hosts.end(),
+                                                     [certificate](const std::string& host) {
+                                                       return IsFor(certificate, host);
+                                                     });
     if (!named || !placed) verdict = X509_V_ERR_CERT_REJECTED;
   }
   if (verdict == X509_V_OK) return 1;

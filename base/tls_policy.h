@@ -2,7 +2,7 @@
 // certificates that are not revoked.
 //
 //   KEELSON_ASSIGN_OR_RETURN(auto context, TlsServerContext::Create(material));
-//   KEELSON_RETURN_IF_ERROR(ApplyTlsPolicy(*context, {.allowed_common_name = "member"}));
+//   KEELSON_RETURN_IF_ERROR(ApplyTlsPolicy(*context, {.allowed_common_names = {"member"}}));
 #ifndef KEELSON_BASE_TLS_POLICY_H_
 #define KEELSON_BASE_TLS_POLICY_H_
 
@@ -25,10 +25,10 @@ struct TlsPolicy {
   std::string tls12_ciphers = {};
   TlsVersion min_version = TlsVersion::kTls12;
   TlsVersion max_version = TlsVersion::kTls13;
-  // The other side's certificate must have this common name; empty: any.
-  std::string allowed_common_name = {};
-  // It must be for this host name or IP address; empty: any.
-  std::string allowed_host = {};
+  // The other side's certificate must have one of these common names; empty: any.
+  std::vector<std::string> allowed_common_names = {};
+  // It must be for one of these host names and IP addresses; empty: any.
+  std::vector<std::string> allowed_hosts = {};
   // Certificates with a serial number of this list (DER or PEM) are refused, wherever in the chain
   // they stand. As in etcd neither the list's signature nor its age counts. The file is read
   // again when it has changed; while it cannot be read every certificate is refused.
@@ -39,7 +39,7 @@ struct TlsPolicy {
 
   // Whether something is asked of the other side's certificate.
   [[nodiscard]] bool LooksAtCertificates() const {
-    return !allowed_common_name.empty() || !allowed_host.empty() || !crl_file.empty();
+    return !allowed_common_names.empty() || !allowed_hosts.empty() || !crl_file.empty();
   }
 };
 

@@ -101,26 +101,31 @@ class PolicyFixture {
 };
 
 TEST_CASE_METHOD(PolicyFixture, "Only the common name that is allowed comes in", "[http][tls]") {
-  const auto server = Start({.allowed_common_name = "alice"});
+  const auto server = Start({.allowed_common_names = {"alice"}});
   CHECK(LetsIn(*server, alice_));
   CHECK_FALSE(LetsIn(*server, bob_));
   CHECK(Failures() == "client certificate authentication failed\n");
+  const auto for_both = Start({.allowed_common_names = {"alice", "bob"}});
+  CHECK(LetsIn(*for_both, alice_));
+  CHECK(LetsIn(*for_both, bob_));
 }
 
 TEST_CASE_METHOD(PolicyFixture, "A host must be among the names, not the common name",
                  "[http][tls]") {
-  CHECK(LetsIn(*Start({.allowed_host = "a.example"}), alice_));
-  CHECK(LetsIn(*Start({.allowed_host = "10.0.0.1"}), alice_));
-  CHECK(LetsIn(*Start({.allowed_host = "x.b.example"}), bob_));
-  CHECK_FALSE(LetsIn(*Start({.allowed_host = "10.0.0.2"}), alice_));
-  CHECK_FALSE(LetsIn(*Start({.allowed_host = "b.example"}), bob_));
-  CHECK_FALSE(LetsIn(*Start({.allowed_host = "alice"}), alice_));
+  CHECK(LetsIn(*Start({.allowed_hosts = {"a.example"}}), alice_));
+  CHECK(LetsIn(*Start({.allowed_hosts = {"10.0.0.1"}}), alice_));
+  CHECK(LetsIn(*Start({.allowed_hosts = {"x.b.example"}}), bob_));
+  CHECK(LetsIn(*Start({.allowed_hosts = {"b.example", "10.0.0.1"}}), alice_));
+  CHECK_FALSE(LetsIn(*Start({.allowed_hosts = {"b.example", "10.0.0.2"}}), alice_));
+  CHECK_FALSE(LetsIn(*Start({.allowed_hosts = {"10.0.0.2"}}), alice_));
+  CHECK_FALSE(LetsIn(*Start({.allowed_hosts = {"b.example"}}), bob_));
+  CHECK_FALSE(LetsIn(*Start({.allowed_hosts = {"alice"}}), alice_));
 }
 
 TEST_CASE_METHOD(PolicyFixture, "A caller can be as choosy", "[http][tls]") {
   const auto server = Start({});
-  CHECK(LetsIn(*server, alice_, {.allowed_common_name = "server"}));
-  CHECK_FALSE(LetsIn(*server, alice_, {.allowed_common_name = "other"}));
+  CHECK(LetsIn(*server, alice_, {.allowed_common_names = {"server"}}));
+  CHECK_FALSE(LetsIn(*server, alice_, {.allowed_common_names = {"other"}}));
   CHECK(Failures() == "remote error: tls: bad certificate\n");
 }
 
@@ -166,7 +171,7 @@ TEST_CASE_METHOD(PolicyFixture, "Versions and suites are those that are chosen",
 TEST_CASE_METHOD(PolicyFixture, "What makes no sense is refused", "[http][tls]") {
   auto open = TlsServerContext::Create({.cert_pem = server_.cert_pem, .key_pem = server_.key_pem});
   KEELSON_REQUIRE_OK(open);
-  KEELSON_CHECK_ERROR(ApplyTlsPolicy(**open, {.allowed_common_name = "a"}),
+  KEELSON_CHECK_ERROR(ApplyTlsPolicy(**open, {.allowed_common_names = {"a"}}),
                       absl::StatusCode::kInvalidArgument, "need not show a certificate");
   auto context = TlsClientContext::Create({});
   KEELSON_REQUIRE_OK(context);

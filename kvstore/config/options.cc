@@ -175,18 +175,15 @@ absl::StatusOr<std::vector<Url>> UrlsOf(absl::string_view flag, const std::strin
   return urls;
 }
 
+// `needs`: what an https URL is told when there is no certificate.
 absl::StatusOr<std::vector<Url>> ListenUrlsOf(absl::string_view flag, const std::string& text,
-                                              const TlsFiles& tls, bool auto_tls,
-                                              absl::string_view prefix) {
+                                              bool has_certificate, absl::string_view needs) {
   KEELSON_ASSIGN_OR_RETURN(std::vector<Url> urls, UrlsOf(flag, text));
   for (const Url& url : urls) {
     if (!IsBindable(url)) {
       return Bad(flag, absl::StrCat("'", url.text, "': an IP address to bind is needed"));
     }
-    if (url.tls() && tls.cert_file.empty() && !auto_tls) {
-      return Bad(flag, absl::StrCat("'", url.text, "' needs --", prefix, "cert-file and --", prefix,
-                                    "key-file, or --", prefix, "auto-tls"));
-    }
+    if (url.tls() && !has_certificate) return Bad(flag, absl::StrCat("'", url.text, "' ", needs));
   }
   return urls;
 }
@@ -357,21 +354,27 @@ absl::Status SetCluster(const FlagSet& flags, const Raw& raw, Options& options) 
 
 absl::Status SetListeners(const FlagSet& flags, const Raw& raw, Options& options,
                           std::vector<std::string>& warnings) {
-  KEELSON_ASSIGN_OR_RETURN(options.listen_peer_urls,
-                           ListenUrlsOf("listen-peer-urls", raw.listen_peer_urls, options.peer_tls,
-                                        options.peer_auto_tls, "peer-"));
-  KEELSON_ASSIGN_OR_RETURN(options.listen_client_urls,
-                           ListenUrlsOf("listen-client-urls", raw.listen_client_urls,
-                                        options.client_tls, options.client_auto_tls, ""));
+  const bool peers_have = !options.peer_tls.cert_file.empty() || options.peer_auto_tls;
+  const bool clients_have = !options.client_tls.cert_file.empty() || options.client_auto_tls;
+  constexpr char kNeeds[] = "needs --cert-file and --key-file, or --auto-tls";
+  KEELSON_ASSIGN_OR_RETURN(
+      options.listen_peer_urls,
+      ListenUrlsOf("listen-peer-urls", raw.listen_peer_urls, peers_have,
+                   "needs --peer-cert-file and --peer-key-file, or --peer-auto-tls"));
+  KEELSON_ASSIGN_OR_RETURN(
+      options.listen_client_urls,
+      ListenUrlsOf("listen-client-urls", raw.listen_client_urls, clients_have, kNeeds));
   if (!raw.listen_client_http_urls.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(options.listen_client_http_urls,
-                             ListenUrlsOf("listen-client-http-urls", raw.listen_client_http_urls,
-                                          options.client_tls, options.client_auto_tls, ""));
+    KEELSON_ASSIGN_OR_RETURN(
+        options.listen_client_http_urls,
+        ListenUrlsOf("listen-client-http-urls", raw.listen_client_http_urls, clients_have, kNeeds));
   }
   if (!raw.listen_metrics_urls.empty()) {
-    KEELSON_ASSIGN_OR_RETURN(options.listen_metrics_urls,
-                             ListenUrlsOf("listen-metrics-urls", raw.listen_metrics_urls,
-                                          options.client_tls, options.client_auto_tls, ""));
+    KEELSON_ASSIGN_OR_RETURN(
+        options.listen_metrics_urls,
+        ListenUrlsOf("listen-metrics-urls", raw.listen_metrics_urls, clients_have,
+                     ": client TLS key/cert (--cert-file, --key-file) must be "
+                     "provided for metrics secure url"));
   }
   if (flags.IsSet("listen-client-urls") && !flags.IsSet("advertise-client-urls")) {
     return Bad("advertise-client-urls", "is required when --listen-client-urls is set");

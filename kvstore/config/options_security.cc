@@ -20,6 +20,12 @@ std::vector<std::string> WordsOf(const std::string& list) {
   return words;
 }
 
+// A list without a name would be no restriction.
+absl::Status SetNames(const char* flag, const std::string& list, std::vector<std::string>& names) {
+  names = WordsOf(list);
+  return list.empty() == names.empty() ? absl::OkStatus() : Bad(flag, "names nobody");
+}
+
 absl::Status CheckTls(const TlsFiles& files, const TlsPolicy& policy, bool cert_auth,
                       const std::string& prefix) {
   if (files.cert_file.empty() != files.key_file.empty()) {
@@ -30,14 +36,14 @@ absl::Status CheckTls(const TlsFiles& files, const TlsPolicy& policy, bool cert_
   if (cert_auth && files.ca_file.empty()) {
     return Bad(prefix + "client-cert-auth", absl::StrCat("needs --", prefix, "trusted-ca-file"));
   }
-  if (!policy.allowed_common_name.empty() && !policy.allowed_host.empty()) {
+  if (!policy.allowed_common_names.empty() && !policy.allowed_hosts.empty()) {
     return Bad(prefix + "cert-allowed-cn",
                absl::StrCat("cannot be set together with --", prefix, "cert-allowed-hostname"));
   }
   const std::pair<std::string, bool> need_certificates[] = {
-      {prefix + "cert-allowed-cn", !policy.allowed_common_name.empty()},
+      {prefix + "cert-allowed-cn", !policy.allowed_common_names.empty()},
       {(prefix.empty() ? "client-" : prefix) + "cert-allowed-hostname",
-       !policy.allowed_host.empty()},
+       !policy.allowed_hosts.empty()},
       {(prefix.empty() ? "client-" : prefix) + "crl-file", !policy.crl_file.empty()}};
   for (const auto& [flag, set] : need_certificates) {
     if (set && files.ca_file.empty()) {
@@ -89,7 +95,7 @@ void RegisterSecurityFlags(FlagSet& flags, RawOptions& raw, Options& options) {
                "Seconds after its last use that a simple token is good for.");
   flags.Uint64("bcrypt-cost", &raw.bcrypt_cost, "Cost of hashing passwords, from 4 to 31.");
   const auto side = [&flags](const std::string& prefix, const std::string& what, TlsFiles& files,
-                             TlsPolicy& policy, bool& cert_auth) {
+                             TlsPolicy& policy, bool& cert_auth, std::string& hosts) {
     flags.String(prefix + "cert-file", &files.cert_file, "Certificate for " + what + " traffic.");
     flags.String(prefix + "key-file", &files.key_file, "Key for " + what + " traffic.");
     flags.String(prefix + "trusted-ca-file", &files.ca_file,
@@ -102,15 +108,19 @@ void RegisterSecurityFlags(FlagSet& flags, RawOptions& raw, Options& options) {
     flags.String(own + "crl-file", &policy.crl_file,
                  "List of certificates that are refused in " + what +
                      " connections; read again when it changes.");
-    flags.String(own + "cert-allowed-hostname", &policy.allowed_host,
-                 "Host name or address that " + what + " certificates must be for.");
+    flags.String(own + "cert-allowed-hostname", &hosts,
+                 "Host names and addresses; " + what + " certificates must be for one of them.");
+    flags.Alias(own + "allowed-hostname", own + "cert-allowed-hostname");  // in files
   };
-  side("", "client", options.client_tls, options.client_tls_policy, raw.client_cert_auth);
+  side("", "client", options.client_tls, options.client_tls_policy, raw.client_cert_auth,
+       raw.client_allowed_hosts);
   flags.Bool("auto-tls", &options.client_auto_tls,
              "Without --cert-file: serve clients with a certificate made at the first start.");
-  side("peer-", "peer", options.peer_tls, options.peer_tls_policy, raw.peer_client_cert_auth);
-  flags.String("peer-cert-allowed-cn", &options.peer_tls_policy.allowed_common_name,
-               "Common name that peer certificates must have.");
+  side("peer-", "peer", options.peer_tls, options.peer_tls_policy, raw.peer_client_cert_auth,
+       raw.peer_allowed_hosts);
+  flags.String("peer-cert-allowed-cn", &raw.peer_allowed_names,
+               "Common names; peer certificates must have one of them.");
+  flags.Alias("peer-allowed-cn", "peer-cert-allowed-cn");  // in files
   flags.String("peer-client-cert-file", &options.peer_client_cert_file,
                "Certificate for calling members; empty means --peer-cert-file.");
   flags.String("peer-client-key-file", &options.peer_client_key_file,
@@ -131,6 +141,13 @@ void RegisterSecurityFlags(FlagSet& flags, RawOptions& raw, Options& options) {
 }
 
 absl::Status SetTls(const RawOptions& raw, Options& options, std::vector<std::string>& warnings) {
+  TlsPolicy& peer_policy = options.peer_tls_policy;
+  KEELSON_RETURN_IF_ERROR(SetNames("client-cert-allowed-hostname", raw.client_allowed_hosts,
+                                   options.client_tls_policy.allowed_hosts));
+  KEELSON_RETURN_IF_ERROR(
+      SetNames("peer-cert-allowed-hostname", raw.peer_allowed_hosts, peer_policy.allowed_hosts));
+  KEELSON_RETURN_IF_ERROR(
+      SetNames("peer-cert-allowed-cn", raw.peer_allowed_names, peer_policy.allowed_common_names));
   KEELSON_RETURN_IF_ERROR(
       CheckTls(options.client_tls, options.client_tls_policy, raw.client_cert_auth, ""));
   KEELSON_RETURN_IF_ERROR(

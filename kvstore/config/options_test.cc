@@ -132,6 +132,9 @@ TEST_CASE("Bad options are refused in one line that names the flag", "[kvstore][
        "--client-cert-allowed-hostname: needs --trusted-ca-file"},
       {{"--peer-trusted-ca-file=a", "--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b"},
        "cannot be set together"},
+      {{"--peer-trusted-ca-file=a", "--peer-cert-allowed-cn= ,"}, "cert-allowed-cn: names nobody"},
+      {{"--listen-metrics-urls=https://127.0.0.1:1"},
+       "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"},
       {{"--peer-client-cert-file=a"}, "must be set together with --peer-client-key-file"},
       {{"--cors=http://a/b"}, "--cors: 'http://a/b': URL must be scheme://host:port"},
       {{"--listen-clent-urls=x"}, "did you mean --listen-client-urls?"},
@@ -237,9 +240,13 @@ discovery-fallback: 'proxy'
 client-transport-security:
   client-cert-auth: false
   auto-tls: true
+  trusted-ca-file: ca.crt
+  allowed-hostname: [a.example, b.example]
 peer-transport-security:
   cert-file: p.crt
   key-file: p.key
+  trusted-ca-file: ca.crt
+  allowed-cn: 'one, two'
 log-outputs: [stderr]
 no-such-field: 1
 )");
@@ -254,8 +261,10 @@ no-such-field: 1
   CHECK_FALSE(options.strict_reconfig_check);
   CHECK(options.client_auto_tls);
   CHECK(options.peer_tls.cert_file == "p.crt");
+  CHECK(options.client_tls_policy.allowed_hosts == Words{"a.example", "b.example"});
+  CHECK(options.peer_tls_policy.allowed_common_names == Words{"one", "two"});
   REQUIRE(line.warnings.size() == 3);
-  CHECK(line.warnings[1] == path + ":16: no-such-field is no field that is known, ignoring");
+  CHECK(line.warnings[1] == path + ":20: no-such-field is no field that is known, ignoring");
   CHECK(line.warnings[2] == path + ":8: discovery-fallback has no effect here, ignoring");
 
   KEELSON_ASSIGN_OR_FAIL(const CommandLine by_variable,

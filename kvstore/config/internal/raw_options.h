@@ -36,6 +36,9 @@ struct RawOptions {
   bool peer_client_cert_auth = false;
   std::string discovery_endpoints;
   bool discovery_insecure_transport = true;
+  std::string client_allowed_hosts;
+  std::string peer_allowed_hosts;
+  std::string peer_allowed_names;
   std::string cipher_suites;
   std::string tls_min_version = "TLS1.2";
   std::string tls_max_version;
