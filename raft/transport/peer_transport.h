@@ -39,6 +39,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/tls_policy.h"
 #include "raft/snapshot_store.h"
 #include "raft/transport.h"
 #include "raft/types.h"
@@ -65,6 +66,9 @@ class PeerTransport final : public Transport {
     // Keeps listeners out, but no impostor; `ca` and `server_name` are then not looked at, and
     // callers are asked for no certificate.
     bool verify_peers = true;
+    // What is asked of peers that are called besides; callers meet it where the server is the
+    // transport's own, which RegisterOn is not.
+    TlsPolicy policy = {};
   };
 
   struct Options {

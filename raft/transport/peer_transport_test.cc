@@ -674,6 +674,35 @@ TEST_CASE("Members prove themselves by certificates", "[raft][transport][tls]") 
   }
 }
 
+TEST_CASE("A peer that is called must have one of the names that are asked for",
+          "[raft][transport][tls]") {
+  const testing::TestAuthority authority;
+  PeerTransport::Options options = MakeOptions(2);
+  options.tls = MakeTls(authority, "member2");
+  Member b(options);
+  b.Start();
+  PeerTransport::Options caller = MakeOptions(1);
+  caller.tls = MakeTls(authority, "member1");
+
+  SECTION("it has") {
+    caller.tls->policy.allowed_common_names = {"member1", "member2"};
+    Member a(caller);
+    a.Start();
+    a.transport->AddPeer(2, b.address());
+    SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+    CHECK(b.sink.WaitForMessages(1));
+  }
+  SECTION("it has not") {
+    caller.tls->policy.allowed_common_names = {"member1", "member3"};
+    Member a(caller);
+    a.Start();
+    a.transport->AddPeer(2, b.address());
+    SendOne(a, MakeMessage(MessageType::kHeartbeat, 1, 2));
+    CHECK(a.sink.WaitForUnreachable());
+    CHECK(b.sink.messages().empty());
+  }
+}
+
 // As etcd's --peer-auto-tls has it.
 TEST_CASE("Members whose certificates nobody knows talk if they agree not to verify",
           "[raft][transport][tls]") {

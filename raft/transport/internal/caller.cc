@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "base/tls_policy.h"
 
 namespace keelson::raft::transport {
 namespace {
@@ -64,10 +65,14 @@ absl::StatusOr<TlsContexts> MakeTlsContexts(const PeerTransport::Options& option
   TlsContexts contexts;
   if (!options.tls.has_value()) return contexts;
   const TlsMaterial material = MaterialOf(*options.tls);
-  KEELSON_ASSIGN_OR_RETURN(contexts.server,
-                           TlsServerContext::Create(material, TlsProtocol::kHttp2));
+  if (!options.listen_address.empty()) {
+    KEELSON_ASSIGN_OR_RETURN(contexts.server,
+                             TlsServerContext::Create(material, TlsProtocol::kHttp2));
+    KEELSON_RETURN_IF_ERROR(ApplyTlsPolicy(*contexts.server, options.tls->policy));
+  }
   KEELSON_ASSIGN_OR_RETURN(contexts.client,
                            TlsClientContext::Create(material, TlsProtocol::kHttp2));
+  KEELSON_RETURN_IF_ERROR(ApplyTlsPolicy(*contexts.client, options.tls->policy));
   return contexts;
 }
 

@@ -20,7 +20,7 @@ namespace keelson::raft::transport {
 inline constexpr char kStreamMethod[] = "/keelson.raft.transport.v1.RaftTransport/Stream";
 inline constexpr char kSnapshotMethod[] = "/keelson.raft.transport.v1.RaftTransport/SendSnapshot";
 
-// TLS for both directions; both null without Options::tls. INVALID_ARGUMENT for what is no certificate
+// TLS for both directions; both null without Options::tls, `server` also without listen_address. INVALID_ARGUMENT for what is no certificate
 // or key.
 absl::StatusOr<TlsContexts> MakeTlsContexts(const PeerTransport::Options& options);
 
