@@ -48,10 +48,10 @@ class UnaryResponse final : public ResponseHandler {
 
 // `done` runs once, on the channel's loop.
 template <typename Response, typename Request>
-std::shared_ptr<ClientCall> CallUnary(Channel& channel, CallOptions options, const Request& request,
+std::shared_ptr<ClientCall> CallUnary(Channel& channel, const CallOptions& options,
+                                      const Request& request,
                                       typename UnaryResponse<Response>::Done done) {
-  auto call =
-      channel.Start(std::move(options), std::make_shared<UnaryResponse<Response>>(std::move(done)));
+  auto call = channel.Start(options, std::make_shared<UnaryResponse<Response>>(std::move(done)));
   (void)call->Send(request.SerializeAsString());
   call->HalfClose();
   return call;

@@ -1,7 +1,5 @@
 #include "kvstore/daemon/member.h"
 
-#include <grpcpp/grpcpp.h>
-
 #include <map>
 #include <set>
 #include <utility>
@@ -17,7 +15,6 @@
 #include "base/notify.h"
 #include "base/rpc/server.h"
 #include "base/status.h"
-#include "base/tls_grpc.h"
 #include "base/version.h"
 #include "kvstore/auth/jwt.h"
 #include "kvstore/config/identity.h"
@@ -163,11 +160,6 @@ class MemberImpl final : public Member {
   void RegisterRaftMetrics();
   void HandOverLeadership();
 
-  [[nodiscard]] std::shared_ptr<grpc::ChannelCredentials> PeerCredentials() const {
-    return peers_use_tls_ ? GrpcChannelCredentials(tls_.peer_caller)
-                          : grpc::InsecureChannelCredentials();
-  }
-
   Options options_;  // constant after FindIdentity
   const Hooks hooks_;
   MetricRegistry metrics_;
@@ -177,9 +169,10 @@ class MemberImpl final : public Member {
 
   MemberTls tls_;
   bool peers_use_tls_ = false;
+  PeerDialing dialing_;  // constant after FindIdentity
   Storage storage_;
   std::unique_ptr<MeasuredWal> wal_;
-  std::unique_ptr<GrpcPeerCalls> peer_calls_;
+  std::unique_ptr<NetworkPeerCalls> peer_calls_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<StateMachine> machine_;
   std::unique_ptr<raft::PeerTransport> transport_;
@@ -231,11 +224,15 @@ void MemberImpl::TellWhatWasFound() const {
 
 absl::Status MemberImpl::FindIdentity() {
   peers_use_tls_ = options_.advertise_peer_urls.front().tls();
+  dialing_.loop = &threads_.loop;
+  if (peers_use_tls_) {
+    KEELSON_ASSIGN_OR_RETURN(dialing_.tls, tls_.MakeCallerContext());
+  }
   KEELSON_RETURN_IF_ERROR(LearnFounders(RealFileSystem(), options_));
   KEELSON_RETURN_IF_ERROR(ResolveIdentity(
       RealFileSystem(),
       [this](const std::string& address) {
-        return DescribeClusterAt(address, PeerCredentials(), kJoinTimeout);
+        return DescribeClusterAt(address, dialing_, kJoinTimeout);
       },
       options_));
   LogInfo("this is a member of a cluster", {{"member_id", FormatId(options_.member_id)},
@@ -244,7 +241,7 @@ absl::Status MemberImpl::FindIdentity() {
 }
 
 absl::Status MemberImpl::MakeServer() {
-  peer_calls_ = MakeGrpcPeerCalls(options_.cluster_id, PeerCredentials());
+  peer_calls_ = MakeNetworkPeerCalls(options_.cluster_id, dialing_);
   Server::Options server_options = ServerOptionsOf(options_);
   absl::StatusOr<std::shared_ptr<const auth::Jwt>> jwt = MakeJwt(options_);
   if (!jwt.ok()) return Annotate(jwt.status(), "--auth-token");
@@ -296,7 +293,8 @@ absl::Status MemberImpl::MakeTransport() {
                      .certificate = tls_.peer_caller.cert_pem,
                      .key = tls_.peer_caller.key_pem,
                      .server_name = "",
-                     .verify_peers = tls_.peer_caller.verify_peer};
+                     .verify_peers = tls_.peer_caller.verify_peer,
+                     .policy = tls_.called_policy};
   }
   transport.on_trouble = [](raft::NodeId peer, const absl::Status& status) {
     LogWarning("trouble with a peer, trying on", {{"peer", FormatId(peer)}, {"err", status}});
@@ -555,6 +553,7 @@ void MemberImpl::Stop() {
   if (server_ != nullptr) server_->Stop();
   if (client_http_ports_ != nullptr) client_http_ports_->Stop(kGrace);
   if (client_ports_ != nullptr) client_ports_->Stop(kGrace);
+  if (peer_calls_ != nullptr) peer_calls_->Stop();
   if (transport_ != nullptr) transport_->Stop();
   if (peer_ports_ != nullptr) peer_ports_->Stop(kGrace);
   if (node_ != nullptr) node_->Stop();

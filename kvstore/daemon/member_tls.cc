@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
@@ -37,10 +38,11 @@ class FailureLog {
       ++said_;
       unsaid = std::exchange(unsaid_, 0);
     }
-    LogWarning("rejected connection", {{"traffic", traffic_},
-                                       {"remote", std::string(peer)},
-                                       {"error", std::string(why)},
-                                       {"others_not_logged", unsaid}});
+    // etcd's words.
+    LogWarning(absl::StrCat("rejected connection on ", traffic_, " endpoint"),
+               {{"remote", std::string(peer)},
+                {"error", std::string(why)},
+                {"others_not_logged", unsaid}});
   }
 
  private:
@@ -98,6 +100,13 @@ absl::StatusOr<std::shared_ptr<const TlsServerContext>> ListenerTls::MakeContext
   return context;
 }
 
+absl::StatusOr<std::shared_ptr<const TlsClientContext>> MemberTls::MakeCallerContext() const {
+  KEELSON_ASSIGN_OR_RETURN(auto context,
+                           TlsClientContext::Create(peer_caller, TlsProtocol::kHttp2));
+  KEELSON_RETURN_IF_ERROR(ApplyTlsPolicy(*context, called_policy));
+  return context;
+}
+
 absl::StatusOr<MemberTls> LoadMemberTls(FileSystem& fs, const Options& options) {
   const DataDir paths = DataDirAt(options.data_dir, options.wal_dir);
   const SelfSignedOptions for_clients =
@@ -116,6 +125,7 @@ absl::StatusOr<MemberTls> LoadMemberTls(FileSystem& fs, const Options& options) 
     tls.peer.material.require_client_cert = false;
   }
   tls.peer_caller = tls.peer.material;
+  tls.called_policy = options.peer_tls_policy;
   if (!options.peer_client_cert_file.empty()) {
     TlsFiles caller = options.peer_tls;
     caller.cert_file = options.peer_client_cert_file;

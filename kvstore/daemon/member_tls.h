@@ -27,6 +27,11 @@ struct MemberTls {
   ListenerTls client;       // for clients
   ListenerTls peer;         // for members that call
   TlsMaterial peer_caller;  // for calling members
+  // What is asked of members that are called: `peer.policy` without its log, since failures to connect
+  // are told anyway.
+  TlsPolicy called_policy;
+
+  [[nodiscard]] absl::StatusOr<std::shared_ptr<const TlsClientContext>> MakeCallerContext() const;
 };
 
 // Errors as of LoadTlsMaterial and SelfSignedCertificate. Connections that are refused for their

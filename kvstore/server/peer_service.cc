@@ -1,29 +1,27 @@
 #include "kvstore/server/peer_service.h"
 
-#include <grpcpp/grpcpp.h>
-
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "base/net/resolver.h"
+#include "base/rpc/client.h"
+#include "base/rpc/client_unary.h"
 #include "base/rpc/server.h"
 #include "base/rpc/unary.h"
+#include "base/status.h"
 #include "kvstore/internal/members.h"
-#include "kvstore/server/internal.grpc.pb.h"
+#include "kvstore/server/internal.pb.h"
 #include "kvstore/server/server.h"
 
 namespace keelson::kvstore {
 namespace {
 
 constexpr char kClusterKey[] = "keelson-cluster";
+constexpr char kServices[] = "/keelson.kvstore.";
 
 std::string ClusterText(uint64_t cluster_id) { return absl::StrCat(absl::Hex(cluster_id)); }
-
-// The codes are numerically equal.
-absl::Status FromGrpc(const grpc::Status& status) {
-  return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
-}
 
 using Rows = google::protobuf::RepeatedPtrField<MemberAttributes>;
 
@@ -65,33 +63,47 @@ ClusterDescription Decode(const DescribeResponse& response) {
   return description;
 }
 
-// What can be asked of one member. Lives as long as its last call.
+// A connection to one member.
 struct Peer {
-  Peer(const std::string& at, const std::shared_ptr<grpc::ChannelCredentials>& credentials)
-      : address(at),
-        channel(grpc::CreateChannel(at, credentials)),
-        leases(LeaseForward::NewStub(channel)),
-        membership(Membership::NewStub(channel)) {}
+  Peer(const PeerDialing& dialing, net::Resolver& resolver, const std::string& at) : address(at) {
+    rpc::ChannelOptions options;
+    options.address = at;
+    options.tls = dialing.tls;
+    options.resolver = &resolver;
+    channel = rpc::Channel::Create(*dialing.loop, std::move(options));
+  }
 
   const std::string address;
-  const std::shared_ptr<grpc::Channel> channel;
-  const std::unique_ptr<LeaseForward::Stub> leases;
-  const std::unique_ptr<Membership::Stub> membership;
+  std::unique_ptr<rpc::Channel> channel;
 };
 
-class PeerCallsImpl final : public GrpcPeerCalls {
+template <typename Response>
+using Answer = std::function<void(absl::StatusOr<Response>)>;
+
+class NetworkPeerCallsImpl final : public NetworkPeerCalls {
  public:
-  PeerCallsImpl(uint64_t cluster_id, std::shared_ptr<grpc::ChannelCredentials> credentials)
-      : cluster_(ClusterText(cluster_id)), credentials_(std::move(credentials)) {}
+  NetworkPeerCallsImpl(uint64_t cluster_id, PeerDialing dialing)
+      : cluster_(ClusterText(cluster_id)), dialing_(std::move(dialing)) {}
+  ~NetworkPeerCallsImpl() override { Stop(); }
+
+  void Stop() override {
+    {
+      absl::MutexLock lock(&mu_);
+      stopped_ = true;
+    }
+    SetPeers({});
+  }
 
   void SetPeers(const std::map<raft::NodeId, std::string>& peers) override {
     std::map<raft::NodeId, std::shared_ptr<Peer>> next;
+    // Closing waits for the loop, so what is left goes at the end, without the lock.
     absl::MutexLock lock(&mu_);
     for (const auto& [id, address] : peers) {
+      if (stopped_) break;
       const auto known = peers_.find(id);
       next[id] = known != peers_.end() && known->second->address == address
                      ? known->second
-                     : std::make_shared<Peer>(address, credentials_);
+                     : std::make_shared<Peer>(dialing_, resolver_, address);
     }
     peers_.swap(next);
   }
@@ -99,72 +111,70 @@ class PeerCallsImpl final : public GrpcPeerCalls {
   void KeepAlive(raft::NodeId leader, const etcdserverpb::LeaseKeepAliveRequest& request,
                  absl::Duration timeout, etcdserverpb::LeaseKeepAliveResponse* response,
                  Done done) override {
-    const std::shared_ptr<Peer> peer = Find(leader);
-    if (peer == nullptr) return done(Unknown());
-    const auto context = NewContext(timeout);
-    peer->leases->async()->KeepAlive(
-        context.get(), &request, response,
-        [peer, context, done = std::move(done)](const grpc::Status& s) { done(FromGrpc(s)); });
+    Fill("LeaseForward/KeepAlive", leader, timeout, request, response, std::move(done));
   }
 
   void TimeToLive(raft::NodeId leader, const etcdserverpb::LeaseTimeToLiveRequest& request,
                   absl::Duration timeout, etcdserverpb::LeaseTimeToLiveResponse* response,
                   Done done) override {
-    const std::shared_ptr<Peer> peer = Find(leader);
-    if (peer == nullptr) return done(Unknown());
-    const auto context = NewContext(timeout);
-    peer->leases->async()->TimeToLive(
-        context.get(), &request, response,
-        [peer, context, done = std::move(done)](const grpc::Status& s) { done(FromGrpc(s)); });
+    Fill("LeaseForward/TimeToLive", leader, timeout, request, response, std::move(done));
   }
 
   void Describe(raft::NodeId id, absl::Duration timeout, Described done) override {
-    const std::shared_ptr<Peer> peer = Find(id);
-    if (peer == nullptr) return done(Unknown());
-    const auto context = NewContext(timeout);
-    const auto messages = std::make_shared<std::pair<DescribeRequest, DescribeResponse>>();
-    peer->membership->async()->Describe(
-        context.get(), &messages->first, &messages->second,
-        [peer, context, messages, done = std::move(done)](const grpc::Status& status) {
-          if (!status.ok()) return done(FromGrpc(status));
-          done(Decode(messages->second));
+    Call<DescribeResponse>(
+        "Membership/Describe", id, timeout, DescribeRequest(),
+        [done = std::move(done)](const absl::StatusOr<DescribeResponse>& answer) {
+          if (!answer.ok()) return done(answer.status());
+          done(Decode(*answer));
         });
   }
 
   void Promote(raft::NodeId leader, uint64_t id, const Origin& who, absl::Duration timeout,
                Done done) override {
-    const std::shared_ptr<Peer> peer = Find(leader);
-    if (peer == nullptr) return done(Unknown());
-    const auto context = NewContext(timeout);
-    const auto messages = std::make_shared<std::pair<PromoteRequest, PromoteResponse>>();
-    messages->first.set_id(id);
-    *messages->first.mutable_origin() = who;
-    peer->membership->async()->Promote(context.get(), &messages->first, &messages->second,
-                                       [peer, context, messages, done = std::move(done)](
-                                           const grpc::Status& status) { done(FromGrpc(status)); });
+    PromoteRequest request;
+    request.set_id(id);
+    *request.mutable_origin() = who;
+    Call<PromoteResponse>("Membership/Promote", leader, timeout, request,
+                          [done = std::move(done)](const absl::StatusOr<PromoteResponse>& answer) {
+                            done(answer.status());
+                          });
   }
 
  private:
+  template <typename Response, typename Request>
+  void Call(const char* method, raft::NodeId to, absl::Duration timeout, const Request& request,
+            Answer<Response> done) {
+    const std::shared_ptr<Peer> peer = Find(to);
+    if (peer == nullptr) return done(absl::UnavailableError("the member's address is not known"));
+    rpc::CallUnary<Response>(*peer->channel,
+                             {.path = absl::StrCat(kServices, method),
+                              .metadata = {{kClusterKey, cluster_}},
+                              .timeout = timeout},
+                             request, std::move(done));
+  }
+
+  template <typename Response, typename Request>
+  void Fill(const char* method, raft::NodeId to, absl::Duration timeout, const Request& request,
+            Response* response, Done done) {
+    Call<Response>(method, to, timeout, request,
+                   [response, done = std::move(done)](absl::StatusOr<Response> answer) {
+                     if (!answer.ok()) return done(answer.status());
+                     *response = *std::move(answer);
+                     done(absl::OkStatus());
+                   });
+  }
+
   std::shared_ptr<Peer> Find(raft::NodeId id) const {
     absl::MutexLock lock(&mu_);
     const auto found = peers_.find(id);
     return found == peers_.end() ? nullptr : found->second;
   }
 
-  static absl::Status Unknown() {
-    return absl::UnavailableError("the member's address is not known");
-  }
-
-  [[nodiscard]] std::shared_ptr<grpc::ClientContext> NewContext(absl::Duration timeout) const {
-    auto context = std::make_shared<grpc::ClientContext>();
-    context->AddMetadata(kClusterKey, cluster_);
-    context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout));
-    return context;
-  }
-
   const std::string cluster_;
-  const std::shared_ptr<grpc::ChannelCredentials> credentials_;
+  const PeerDialing dialing_;
+  net::Resolver resolver_;
   mutable absl::Mutex mu_;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   std::map<raft::NodeId, std::shared_ptr<Peer>> peers_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -192,7 +202,7 @@ void PeerService::RegisterOn(rpc::Server& rpc) {
         server_->PromoteAsLeader(request.id(), request.origin(), done);
       });
   // Also for who does not belong to the cluster yet.
-  rpc.Register({.path = "/keelson.kvstore.Membership/Describe",
+  rpc.Register({.path = absl::StrCat(kServices, "Membership/Describe"),
                 .start = rpc::Unary<DescribeRequest, DescribeResponse>(
                     [this](const rpc::Call&, const DescribeRequest&, DescribeResponse* response,
                            const rpc::Done& done) {
@@ -207,7 +217,7 @@ void PeerService::RegisterOn(rpc::Server& rpc) {
 
 template <typename Request, typename Response, typename Serve>
 void PeerService::Add(rpc::Server& rpc, const char* method, Serve serve) {
-  rpc.Register({.path = absl::StrCat("/keelson.kvstore.", method),
+  rpc.Register({.path = absl::StrCat(kServices, method),
                 .start = rpc::Unary<Request, Response>(
                     [this, serve](const rpc::Call& call, const Request& request, Response* response,
                                   const rpc::Done& done) {
@@ -223,24 +233,26 @@ absl::Status PeerService::Check(const rpc::Call& call) const {
   return absl::FailedPreconditionError("a member of another cluster");
 }
 
-std::unique_ptr<GrpcPeerCalls> MakeGrpcPeerCalls(
-    uint64_t cluster_id, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
-  return std::make_unique<PeerCallsImpl>(cluster_id, credentials);
+std::unique_ptr<NetworkPeerCalls> MakeNetworkPeerCalls(uint64_t cluster_id, PeerDialing dialing) {
+  return std::make_unique<NetworkPeerCallsImpl>(cluster_id, std::move(dialing));
 }
 
-absl::StatusOr<ClusterDescription> DescribeClusterAt(
-    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
-    absl::Duration timeout) {
-  const Peer peer(address, credentials);
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout));
-  DescribeResponse response;
-  const grpc::Status status = peer.membership->Describe(&context, {}, &response);
-  if (!status.ok()) {
-    return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                        absl::StrCat(address, ": ", status.error_message()));
-  }
-  return Decode(response);
+absl::StatusOr<ClusterDescription> DescribeClusterAt(const std::string& address,
+                                                     const PeerDialing& dialing,
+                                                     absl::Duration timeout) {
+  net::Resolver resolver;
+  const Peer peer(dialing, resolver, address);
+  absl::Notification came;
+  absl::StatusOr<DescribeResponse> answer = absl::UnknownError("");
+  rpc::CallUnary<DescribeResponse>(
+      *peer.channel, {.path = absl::StrCat(kServices, "Membership/Describe"), .timeout = timeout},
+      DescribeRequest(), [&](absl::StatusOr<DescribeResponse> response) {
+        answer = std::move(response);
+        came.Notify();
+      });
+  came.WaitForNotification();
+  if (!answer.ok()) return Annotate(answer.status(), address);
+  return Decode(*answer);
 }
 
 }  // namespace keelson::kvstore

@@ -13,9 +13,10 @@
 #include "kvstore/server/peer_calls.h"
 #include "raft/types.h"
 
-namespace grpc {
-class ChannelCredentials;
-}  // namespace grpc
+namespace keelson {
+class EventLoop;
+class TlsClientContext;
+}  // namespace keelson
 namespace keelson::rpc {
 class Call;
 class Server;
@@ -41,19 +42,27 @@ class PeerService {
   const std::string cluster_;
 };
 
-// The asking end.
-class GrpcPeerCalls : public PeerCalls {
- public:
-  // Maps members to "host:port"; those that are not in it cannot be asked any more. Thread-safe.
-  virtual void SetPeers(const std::map<raft::NodeId, std::string>& peers) = 0;
+// How members are called.
+struct PeerDialing {
+  EventLoop* loop = nullptr;                              // outlives what dials
+  std::shared_ptr<const TlsClientContext> tls = nullptr;  // null: plain text
 };
-std::unique_ptr<GrpcPeerCalls> MakeGrpcPeerCalls(
-    uint64_t cluster_id, const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+
+// The asking end. Answers come on the loop.
+class NetworkPeerCalls : public PeerCalls {
+ public:
+  // Maps members to "host:port"; those that are not in it cannot be asked any more, and what they were
+  // asked ends with CANCELLED. Thread-safe, but not on the loop.
+  virtual void SetPeers(const std::map<raft::NodeId, std::string>& peers) = 0;
+  // For ever without peers. Before the loop ends; not on it.
+  virtual void Stop() = 0;
+};
+std::unique_ptr<NetworkPeerCalls> MakeNetworkPeerCalls(uint64_t cluster_id, PeerDialing dialing);
 
 // Asks the member at `address`, for one that does not belong to the cluster yet. Waits.
-absl::StatusOr<ClusterDescription> DescribeClusterAt(
-    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
-    absl::Duration timeout);
+absl::StatusOr<ClusterDescription> DescribeClusterAt(const std::string& address,
+                                                     const PeerDialing& dialing,
+                                                     absl::Duration timeout);
 
 }  // namespace keelson::kvstore
 

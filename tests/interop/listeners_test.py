@@ -159,11 +159,12 @@ def certificate_chapter(story, server, folder):
         servers = []
         for i, name in enumerate((own, own, good)):
             tls = [f"--peer-cert-file={name}.crt", f"--peer-key-file={name}.key", f"--peer-trusted-ca-file={ca}.crt",
-                   "--peer-client-cert-auth", "--peer-cert-allowed-cn=localhost", "--heartbeat-interval=300", "--election-timeout=3000"]
+                   "--peer-client-cert-auth", "--peer-cert-allowed-cn=other,localhost", "--heartbeat-interval=300", "--election-timeout=3000"]
             servers.append(Server(server, folder, f"m{i}",
                                   flags_of(f"m{i}", peers[i], peers[3 + i], "http", "https", cluster) + tls))
             stack.callback(servers[-1].stop)
         servers[0].wait_log("ready to serve client requests")
+        servers[0].wait_log("rejected connection on peer endpoint")
         servers[0].wait_log("client certificate authentication failed")
         servers[2].wait_log("remote error: tls: bad certificate")
         expect("ready to serve" not in servers[2].log(), "it has joined")
