@@ -260,8 +260,8 @@ struct Jwt::Keys {
 };
 
 absl::StatusOr<TokenSpec> ParseTokenSpec(std::string_view text) {
-  const std::vector<std::string> words =
-      absl::StrSplit(absl::string_view(text.data(), text.size()), ',');
+  // As a string: of a view without an address no word at all would come.
+  const std::vector<std::string> words = absl::StrSplit(std::string(text), ',');
   const auto invalid = [](absl::string_view what) {
     return absl::InvalidArgumentError(absl::StrCat(kInvalidOptions, ": ", what));
   };
