@@ -1,7 +1,5 @@
 #include "kvstore/server/json_gateway.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <deque>
 #include <functional>
 #include <map>
@@ -13,136 +11,17 @@
 #include "base/metrics.h"
 #include "base/rpc/call.h"
 #include "base/rpc/server.h"
-#include "kvstore/api/auth.pb.h"
-#include "kvstore/api/maintenance.pb.h"
-#include "kvstore/api/rpc.pb.h"
-#include "kvstore/api/v3election.pb.h"
-#include "kvstore/api/v3lock.pb.h"
-#include "kvstore/json_string.h"
 #include "kvstore/server/grpc_services.h"
+#include "kvstore/server/json_methods.h"
 #include "kvstore/server/json_objects.h"
 
 namespace keelson::kvstore {
 namespace {
 
-using google::protobuf::Message;
+using Path = JsonMethod;
+using Kind = JsonMethod::Kind;
 using Start = decltype(rpc::Method::start);
 using Writer = std::shared_ptr<http::ResponseWriter>;
-
-enum class Kind : uint8_t {
-  kUnary,
-  kStream,   // ends when all requests of the body are answered
-  kEndless,  // goes on after the body, until the client leaves
-};
-
-struct Path {
-  const char* path;    // behind /v3
-  const char* method;  // of gRPC
-  const Message& request;
-  const Message& response;
-  Kind kind = Kind::kUnary;
-};
-
-template <typename Request, typename Response>
-Path Make(const char* path, const char* method, Kind kind = Kind::kUnary) {
-  return {path, method, Request::default_instance(), Response::default_instance(), kind};
-}
-
-// "KV/Range" is of etcd's main package; others are named in full.
-std::string MethodPath(std::string_view method) {
-  const bool full = method.find('.') != std::string_view::npos;
-  return absl::StrCat(full ? "/" : "/etcdserverpb.",
-                      absl::string_view(method.data(), method.size()));
-}
-
-std::vector<Path> DataPaths() {
-  using namespace etcdserverpb;
-  return {
-      Make<RangeRequest, RangeResponse>("/kv/range", "KV/Range"),
-      Make<PutRequest, PutResponse>("/kv/put", "KV/Put"),
-      Make<DeleteRangeRequest, DeleteRangeResponse>("/kv/deleterange", "KV/DeleteRange"),
-      Make<TxnRequest, TxnResponse>("/kv/txn", "KV/Txn"),
-      Make<CompactionRequest, CompactionResponse>("/kv/compaction", "KV/Compact"),
-      Make<WatchRequest, WatchResponse>("/watch", "Watch/Watch", Kind::kEndless),
-      Make<LeaseGrantRequest, LeaseGrantResponse>("/lease/grant", "Lease/LeaseGrant"),
-      Make<LeaseRevokeRequest, LeaseRevokeResponse>("/lease/revoke", "Lease/LeaseRevoke"),
-      Make<LeaseRevokeRequest, LeaseRevokeResponse>("/kv/lease/revoke", "Lease/LeaseRevoke"),
-      Make<LeaseKeepAliveRequest, LeaseKeepAliveResponse>("/lease/keepalive",
-                                                          "Lease/LeaseKeepAlive", Kind::kStream),
-      Make<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>("/lease/timetolive",
-                                                            "Lease/LeaseTimeToLive"),
-      Make<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>("/kv/lease/timetolive",
-                                                            "Lease/LeaseTimeToLive"),
-      Make<LeaseLeasesRequest, LeaseLeasesResponse>("/lease/leases", "Lease/LeaseLeases"),
-      Make<LeaseLeasesRequest, LeaseLeasesResponse>("/kv/lease/leases", "Lease/LeaseLeases"),
-      Make<MemberListRequest, MemberListResponse>("/cluster/member/list", "Cluster/MemberList"),
-      Make<MemberAddRequest, MemberAddResponse>("/cluster/member/add", "Cluster/MemberAdd"),
-      Make<MemberRemoveRequest, MemberRemoveResponse>("/cluster/member/remove",
-                                                      "Cluster/MemberRemove"),
-      Make<MemberUpdateRequest, MemberUpdateResponse>("/cluster/member/update",
-                                                      "Cluster/MemberUpdate"),
-      Make<MemberPromoteRequest, MemberPromoteResponse>("/cluster/member/promote",
-                                                        "Cluster/MemberPromote"),
-      Make<StatusRequest, StatusResponse>("/maintenance/status", "Maintenance/Status"),
-      Make<DefragmentRequest, DefragmentResponse>("/maintenance/defragment",
-                                                  "Maintenance/Defragment"),
-      Make<MoveLeaderRequest, MoveLeaderResponse>("/maintenance/transfer-leadership",
-                                                  "Maintenance/MoveLeader"),
-      Make<AlarmRequest, AlarmResponse>("/maintenance/alarm", "Maintenance/Alarm"),
-      Make<HashRequest, HashResponse>("/maintenance/hash", "Maintenance/Hash"),
-      Make<HashKVRequest, HashKVResponse>("/maintenance/hashkv", "Maintenance/HashKV"),
-      Make<SnapshotRequest, SnapshotResponse>("/maintenance/snapshot", "Maintenance/Snapshot",
-                                              Kind::kStream),
-      Make<DowngradeRequest, DowngradeResponse>("/maintenance/downgrade", "Maintenance/Downgrade"),
-      Make<v3lockpb::LockRequest, v3lockpb::LockResponse>("/lock/lock", "v3lockpb.Lock/Lock"),
-      Make<v3lockpb::UnlockRequest, v3lockpb::UnlockResponse>("/lock/unlock",
-                                                              "v3lockpb.Lock/Unlock"),
-      Make<v3electionpb::CampaignRequest, v3electionpb::CampaignResponse>(
-          "/election/campaign", "v3electionpb.Election/Campaign"),
-      Make<v3electionpb::ProclaimRequest, v3electionpb::ProclaimResponse>(
-          "/election/proclaim", "v3electionpb.Election/Proclaim"),
-      Make<v3electionpb::LeaderRequest, v3electionpb::LeaderResponse>(
-          "/election/leader", "v3electionpb.Election/Leader"),
-      Make<v3electionpb::LeaderRequest, v3electionpb::LeaderResponse>(
-          "/election/observe", "v3electionpb.Election/Observe", Kind::kEndless),
-      Make<v3electionpb::ResignRequest, v3electionpb::ResignResponse>(
-          "/election/resign", "v3electionpb.Election/Resign"),
-  };
-}
-
-std::vector<Path> AuthPaths() {
-  using namespace etcdserverpb;
-  return {
-      Make<AuthEnableRequest, AuthEnableResponse>("/auth/enable", "Auth/AuthEnable"),
-      Make<AuthDisableRequest, AuthDisableResponse>("/auth/disable", "Auth/AuthDisable"),
-      Make<AuthStatusRequest, AuthStatusResponse>("/auth/status", "Auth/AuthStatus"),
-      Make<AuthenticateRequest, AuthenticateResponse>("/auth/authenticate", "Auth/Authenticate"),
-      Make<AuthUserAddRequest, AuthUserAddResponse>("/auth/user/add", "Auth/UserAdd"),
-      Make<AuthUserGetRequest, AuthUserGetResponse>("/auth/user/get", "Auth/UserGet"),
-      Make<AuthUserListRequest, AuthUserListResponse>("/auth/user/list", "Auth/UserList"),
-      Make<AuthUserDeleteRequest, AuthUserDeleteResponse>("/auth/user/delete", "Auth/UserDelete"),
-      Make<AuthUserChangePasswordRequest, AuthUserChangePasswordResponse>(
-          "/auth/user/changepw", "Auth/UserChangePassword"),
-      Make<AuthUserGrantRoleRequest, AuthUserGrantRoleResponse>("/auth/user/grant",
-                                                                "Auth/UserGrantRole"),
-      Make<AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse>("/auth/user/revoke",
-                                                                  "Auth/UserRevokeRole"),
-      Make<AuthRoleAddRequest, AuthRoleAddResponse>("/auth/role/add", "Auth/RoleAdd"),
-      Make<AuthRoleGetRequest, AuthRoleGetResponse>("/auth/role/get", "Auth/RoleGet"),
-      Make<AuthRoleListRequest, AuthRoleListResponse>("/auth/role/list", "Auth/RoleList"),
-      Make<AuthRoleDeleteRequest, AuthRoleDeleteResponse>("/auth/role/delete", "Auth/RoleDelete"),
-      Make<AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse>(
-          "/auth/role/grant", "Auth/RoleGrantPermission"),
-      Make<AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse>(
-          "/auth/role/revoke", "Auth/RoleRevokePermission"),
-  };
-}
-
-std::vector<Path> Paths() {
-  std::vector<Path> paths = DataPaths();
-  for (Path& path : AuthPaths()) paths.push_back(std::move(path));
-  return paths;
-}
 
 // Keeps what is registered, to be called here. Its metrics are thrown away: those of gRPC are
 // counted by the server for gRPC.
@@ -193,34 +72,6 @@ int HttpStatus(absl::StatusCode code) {
     default:
       return 500;
   }
-}
-
-// With "error" too, as gateways before etcd 3.6 have it.
-std::string ErrorJson(const absl::Status& status) {
-  const std::string text = JsonString({status.message().data(), status.message().size()});
-  return absl::StrCat("{\"error\":", text, ",\"message\":", text,
-                      ",\"code\":", static_cast<int>(status.code()), "}");
-}
-
-std::string ToJson(const Message& prototype, const std::string& bytes) {
-  const std::unique_ptr<Message> message(prototype.New());
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string json;
-  if (!message->ParseFromString(bytes) ||
-      !google::protobuf::util::MessageToJsonString(*message, &json, options).ok()) {
-    return ErrorJson(absl::InternalError("the answer has no JSON form"));
-  }
-  return json;
-}
-
-absl::StatusOr<std::string> FromJson(const Message& prototype, const std::string& json) {
-  const std::unique_ptr<Message> message(prototype.New());
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  const auto status = google::protobuf::util::JsonStringToMessage(json, message.get(), options);
-  if (!status.ok()) return absl::InvalidArgumentError(std::string(status.message()));
-  return message->SerializeAsString();
 }
 
 // How many calls run at the same time; more wait for their turn. etcd's gateway is a client with one
@@ -306,7 +157,7 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
     absl::MutexLock lock(&mu_);
     if (ended_) return true;
     Begin();
-    (void)writer_->Write(absl::StrCat("{\"result\":", ToJson(path_.response, message), "}\n"));
+    (void)writer_->Write(absl::StrCat("{\"result\":", AnswerJson(path_, message), "}\n"));
     return true;
   }
 
@@ -314,7 +165,7 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
     {
       absl::MutexLock lock(&mu_);
       if (ended_) return;
-      writer_->Send(http::JsonResponse(200, ToJson(path_.response, message)));
+      writer_->Send(http::JsonResponse(200, AnswerJson(path_, message)));
     }
     End();
   }
@@ -324,11 +175,11 @@ class GatewayCall final : public rpc::Call, public std::enable_shared_from_this<
       absl::MutexLock lock(&mu_);
       if (ended_) return;
       if (!begun_ && !status.ok()) {
-        writer_->Send(http::JsonResponse(HttpStatus(status.code()), ErrorJson(status)));
+        writer_->Send(http::JsonResponse(HttpStatus(status.code()), JsonOfError(status)));
       } else {
         Begin();
         if (!status.ok())
-          (void)writer_->Write(absl::StrCat("{\"error\":", ErrorJson(status), "}\n"));
+          (void)writer_->Write(absl::StrCat("{\"error\":", JsonOfError(status), "}\n"));
         writer_->Finish();
       }
     }
@@ -414,7 +265,7 @@ void Serve(const Path& path, const Start& start, Executor* executor,
            const std::shared_ptr<CallSlots>& slots, const http::Request& request,
            const Writer& writer) {
   const auto refuse = [&writer](const absl::Status& status) {
-    writer->Send(http::JsonResponse(HttpStatus(status.code()), ErrorJson(status)));
+    writer->Send(http::JsonResponse(HttpStatus(status.code()), JsonOfError(status)));
   };
   const auto objects = SplitJsonObjects(request.body);
   if (!objects.has_value()) return refuse(absl::InvalidArgumentError("the body is not JSON"));
@@ -423,7 +274,7 @@ void Serve(const Path& path, const Start& start, Executor* executor,
   }
   std::deque<std::string> messages;
   for (const std::string& object : *objects) {
-    absl::StatusOr<std::string> message = FromJson(path.request, object);
+    absl::StatusOr<std::string> message = RequestBytes(path, object);
     if (!message.ok()) return refuse(message.status());
     messages.push_back(*std::move(message));
   }
@@ -439,8 +290,8 @@ void AddJsonGateway(http::Router& router, Server* server, Executor* executor, ui
   const auto slots = std::make_shared<CallSlots>(max_calls);
   const auto methods = std::make_shared<Methods>();
   RegisterGrpcServices(methods.get(), server, &methods->metrics);
-  for (const Path& path : Paths()) {
-    const Start start = methods->Find(MethodPath(path.method));
+  for (const Path& path : JsonMethods()) {
+    const Start start = methods->Find(path.method);
     for (const char* prefix : {"/v3", "/v3beta", "/v3alpha"}) {
       router.Handle("POST", absl::StrCat(prefix, path.path),
                     // The methods' metrics live as long as their handlers.
