@@ -84,6 +84,13 @@ inline absl::Status RefusalOfLearner(const Server& server) {
   return old ? refusal : absl::FailedPreconditionError(refusal.message());
 }
 
+// Serves a call that was refused, so it is over: what the client still says is nobody's.
+class RefusedCall final : public rpc::CallHandler {
+ public:
+  void OnMessage(std::string_view /*message*/) override {}
+  void OnHalfClose() override {}
+};
+
 // Registers etcd's methods, each with its metrics.
 class MethodRegistrar {
  public:
@@ -154,10 +161,11 @@ class MethodRegistrar {
   void AddStream(const std::string& type, const std::string& name,
                  decltype(rpc::Method::start) start) {
     Add(type, name,
-        [server = server_, start = std::move(start),
-         always = name == "Snapshot"](const std::shared_ptr<rpc::Call>& call) {
-          if (server->IsLearner() && !always) call->Finish(RefusalOfLearner(*server));
-          return start(call);
+        [server = server_, start = std::move(start), always = name == "Snapshot"](
+            const std::shared_ptr<rpc::Call>& call) -> std::shared_ptr<rpc::CallHandler> {
+          if (!server->IsLearner() || always) return start(call);
+          call->Finish(RefusalOfLearner(*server));
+          return std::make_shared<RefusedCall>();
         });
   }
 

@@ -32,6 +32,8 @@ std::array<unsigned char, 32> NewSecret() {
   return secret;
 }
 
+absl::Status Refused() { return absl::PermissionDeniedError("Insufficient credentials"); }
+
 bool Reads(const http::Request& request) {
   return request.method == "GET" || request.method == "HEAD";
 }
@@ -139,31 +141,49 @@ void V2Access::Identify(const http::Request& request,
   });
 }
 
+absl::Status V2Access::CountFor(const std::string& user, const std::string& address) {
+  Origin who;
+  who.set_user(user);
+  return server_->CheckRate(who, address);
+}
+
 void V2Access::CheckKey(const http::Request& request, std::string key, bool recursive, Then then) {
-  if (!Enabled()) return then(true);
+  if (!Enabled()) return then(CountFor("", request.peer_address));
   Identify(request, [this, key = std::move(key), recursive, write = !Reads(request),
+                     address = request.peer_address,
                      then = std::move(then)](const std::optional<AuthUser>& user, bool wrong) {
-    if (wrong) return then(false);
+    const absl::Status few = CountFor(user.has_value() ? user->name : "", address);
+    if (!few.ok()) return then(few);
+    if (wrong) return then(Refused());
     if (!user.has_value()) {
       // As in etcd, a guest may also do with all below a key what is open to the key itself.
       const auto guest = Role(v2::kGuestName);
       const StoredRole* const stored = std::get_if<StoredRole>(&guest);
-      return then(stored != nullptr && v2::Opens(stored->role, key, write, /*recursive=*/false));
+      const bool open =
+          stored != nullptr && v2::Opens(stored->role, key, write, /*recursive=*/false);
+      return then(open ? absl::OkStatus() : Refused());
     }
     for (const std::string& name : user->roles.value_or(std::vector<std::string>())) {
       const auto role = Role(name);
       const StoredRole* const stored = std::get_if<StoredRole>(&role);
-      if (stored != nullptr && v2::Opens(stored->role, key, write, recursive)) return then(true);
+      if (stored != nullptr && v2::Opens(stored->role, key, write, recursive)) {
+        return then(absl::OkStatus());
+      }
     }
-    then(false);
+    then(Refused());
   });
 }
 
 void V2Access::CheckRoot(const http::Request& request, Then then) {
-  if (!Enabled()) return then(true);
-  Identify(request, [then = std::move(then)](const std::optional<AuthUser>& user, bool /*wrong*/) {
-    if (!user.has_value() || !user->roles.has_value()) return then(false);
-    then(std::find(user->roles->begin(), user->roles->end(), v2::kRootName) != user->roles->end());
+  if (!Enabled()) return then(CountFor("", request.peer_address));
+  Identify(request, [this, address = request.peer_address, then = std::move(then)](
+                        const std::optional<AuthUser>& user, bool /*wrong*/) {
+    const absl::Status few = CountFor(user.has_value() ? user->name : "", address);
+    if (!few.ok()) return then(few);
+    if (!user.has_value() || !user->roles.has_value()) return then(Refused());
+    const std::vector<std::string>& roles = *user->roles;
+    const bool root = std::find(roles.begin(), roles.end(), v2::kRootName) != roles.end();
+    then(root ? absl::OkStatus() : Refused());
   });
 }
 

@@ -15,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "base/http/message.h"
 #include "kvstore/server/server.h"
@@ -49,13 +50,16 @@ class V2Access : public std::enable_shared_from_this<V2Access> {
   [[nodiscard]] std::vector<std::string> Users() const;
   [[nodiscard]] std::vector<std::string> Roles() const;
 
-  // Each calls `then` once, perhaps inside the call: whether the request may go on. `key` is as it
-  // was asked for, decoded.
-  using Then = std::function<void(bool allowed)>;
+  // Each calls `then` once, perhaps inside the call: whether the request may go on, or else why not:
+  // PERMISSION_DENIED, or RESOURCE_EXHAUSTED when its user, or without users its address, makes too many
+  // (Server::CheckRate). `key` is as it was asked for, decoded.
+  using Then = std::function<void(const absl::Status& allowed)>;
   void CheckKey(const http::Request& request, std::string key, bool recursive, Then then);
   void CheckRoot(const http::Request& request, Then then);
 
  private:
+  // Counts the request for `user`, or for where it comes from if that is empty.
+  [[nodiscard]] absl::Status CountFor(const std::string& user, const std::string& address);
   // The user that the request says it is of; empty when it says none, or a wrong one (`wrong`).
   void Identify(const http::Request& request,
                 std::function<void(std::optional<v2::AuthUser> user, bool wrong)> then);

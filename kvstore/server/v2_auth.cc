@@ -126,8 +126,8 @@ void Task::Run() {
   const bool open = pieces == std::vector<std::string>{"enable"} &&
                     (request_.method == "GET" || request_.method == "HEAD");
   if (open) return Dispatch(pieces);
-  access_->CheckRoot(request_, [self = shared_from_this(), pieces](bool allowed) {
-    if (!allowed) return SendV2NoAuth(self->writer_);
+  access_->CheckRoot(request_, [self = shared_from_this(), pieces](const absl::Status& allowed) {
+    if (!allowed.ok()) return SendV2Refusal(self->writer_, allowed);
     self->Dispatch(pieces);
   });
 }
@@ -460,7 +460,9 @@ void Task::Propose(V2Request request, Written done) {
 
 }  // namespace
 
-void SendV2NoAuth(const Writer& writer) { SendMessage(writer, 401, "Insufficient credentials"); }
+void SendV2Refusal(const Writer& writer, const absl::Status& why) {
+  SendMessage(writer, absl::IsResourceExhausted(why) ? 429 : 401, std::string(why.message()));
+}
 
 void AddV2Auth(http::Router& router, Server* server, Clock* clock,
                const std::shared_ptr<V2Access>& access) {

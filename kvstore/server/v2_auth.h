@@ -15,8 +15,9 @@ namespace keelson::kvstore {
 void AddV2Auth(http::Router& router, Server* server, Clock* clock,
                const std::shared_ptr<V2Access>& access);
 
-// {"message":"Insufficient credentials"} with 401.
-void SendV2NoAuth(const std::shared_ptr<http::ResponseWriter>& writer);
+// What V2Access said against a request, {"message":"Insufficient credentials"} say: with 401, or 429 for
+// too many.
+void SendV2Refusal(const std::shared_ptr<http::ResponseWriter>& writer, const absl::Status& why);
 
 }  // namespace keelson::kvstore
 

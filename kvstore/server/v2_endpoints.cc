@@ -64,8 +64,11 @@ class KeysHandler {
     key.erase(0, v2::kKeysPrefix.size());
     const bool recursive = keys.recursive;
     access_->CheckKey(request, std::move(key), recursive,
-                      [self = *this, keys = std::move(keys), writer](bool allowed) {
-                        if (allowed) return self.Serve(keys, writer);
+                      [self = *this, keys = std::move(keys), writer](const absl::Status& allowed) {
+                        if (allowed.ok()) return self.Serve(keys, writer);
+                        if (absl::IsResourceExhausted(allowed)) {
+                          return SendV2Refusal(writer, allowed);
+                        }
                         self.SendError(writer, {.code = ErrorCode::kUnauthorized,
                                                 .cause = "Insufficient credentials"});
                       });

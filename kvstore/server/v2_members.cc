@@ -201,10 +201,11 @@ void AddV2Members(http::Router& router, Server* server, const std::shared_ptr<V2
                   if (request.method == "GET" || request.method == "HEAD") {
                     return ServeMembers(server, request, writer);
                   }
-                  access->CheckRoot(request, [server, request, writer](bool allowed) {
-                    if (!allowed) return SendV2NoAuth(writer);
-                    ServeMembers(server, request, writer);
-                  });
+                  access->CheckRoot(request,
+                                    [server, request, writer](const absl::Status& allowed) {
+                                      if (!allowed.ok()) return SendV2Refusal(writer, allowed);
+                                      ServeMembers(server, request, writer);
+                                    });
                 });
   router.Handle("GET", "/v2/machines", [server](const http::Request&, const Writer& writer) {
     ServeMachines(server, writer);
