@@ -9,6 +9,7 @@
 #include "google/protobuf/text_format.h"
 #include "kvstore/errors.h"
 #include "kvstore/state_machine.h"
+#include "kvstore/store_image.h"
 #include "kvstore/testing/machine_driver.h"
 
 namespace keelson::kvstore {
@@ -377,6 +378,24 @@ TEST_CASE("A compaction cuts history below its revision and nothing above", "[kv
   CHECK(History(world, 6, true) == "+a@6 ");
   CHECK(world.kv->Put("b", "again") == 7);
   CHECK(world.kv->Range(MakeRange("b")).kvs(0).version() == 1);
+}
+
+// As of etcd 3.6.
+TEST_CASE("A hash is taken from the compacted revision on", "[kvstore][compact][hash]") {
+  World world(AnyEngine());
+  world.kv->Put("a", "1");            // 2
+  world.kv->Put("b", "1");            // 3
+  world.kv->Delete("b");              // 4
+  world.kv->Put("a", "2");            // 5
+  const int64_t at = GENERATE(3, 4);  // the second is that of a deletion
+  world.kv->Do<CompactionResponse>(CompactCommand(at, GENERATE(true, false)));
+
+  KEELSON_ASSIGN_OR_FAIL(const auto image, world.kv->store().TakeImage());
+  const auto hash = image->HashKeys(at);
+  KEELSON_REQUIRE_OK(hash);
+  CHECK(*hash != *image->HashKeys(5));
+  CHECK(image->HashKeys(at - 1).status() == errors::Compacted());
+  CHECK(image->HashKeys(6).status() == errors::FutureRevision());
 }
 
 TEST_CASE("A compaction frees what nobody can read", "[kvstore][compact]") {

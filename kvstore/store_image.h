@@ -34,7 +34,7 @@ class StoreImage {
   virtual absl::Status VisitBucket(std::string_view name, Visit visit) const = 0;
 
   // What etcd's HashKV answers for `revision` (0: the newest): CRC-32C of the bucket "key".
-  // OUT_OF_RANGE (compacted, future revision).
+  // OUT_OF_RANGE (before the compacted revision, future revision).
   [[nodiscard]] virtual absl::StatusOr<uint32_t> HashKeys(int64_t revision) const = 0;
 };
 

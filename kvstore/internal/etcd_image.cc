@@ -189,8 +189,7 @@ absl::StatusOr<bool> EtcdImage::AnyLive(int64_t at) const {
 }
 
 absl::StatusOr<uint32_t> EtcdImage::HashKeys(int64_t revision) const {
-  // Unlike a read, a hash at the compacted revision is refused.
-  if (revision > 0 && revision <= state_.compacted) return errors::Compacted();
+  if (revision > 0 && revision < state_.compacted) return errors::Compacted();
   if (revision > state_.revision) return errors::FutureRevision();
   const int64_t at = revision <= 0 ? state_.revision : revision;
   // Of what compaction left, etcd takes in what is live at `at`; but where nothing is, all of it.

@@ -139,6 +139,10 @@ void Server::HashKV(const etcdserverpb::HashKVRequest& request,
   RunRead(false, [this, revision = request.revision(), response, done = std::move(done)] {
     const absl::StatusOr<std::unique_ptr<StoreImage>> image = store_->TakeImage();
     if (!image.ok()) return done(image.status());
+    // Before 3.6 etcd refused the compacted revision itself, of which its members had different rows.
+    const std::string& version = options_.version;
+    const bool old = version.starts_with("3.4.") || version.starts_with("3.5.");
+    if (old && revision > 0 && revision == (*image)->compacted()) return done(errors::Compacted());
     const absl::StatusOr<uint32_t> hash = (*image)->HashKeys(revision);
     if (!hash.ok()) return done(hash.status());
     response->set_hash(*hash);

@@ -31,7 +31,7 @@ def main():
     if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
         tempfile.tempdir = "/dev/shm"  # The disk is not what is compared.
     with Cluster("/usr/bin/etcd", members=1, extra_flags=FLAGS) as etcd, \
-            Cluster(os.path.abspath(args.server), members=1, extra_flags=FLAGS) as kvstored:
+            Cluster(os.path.abspath(args.server), members=1, extra_flags=[*FLAGS, "--etcd-version=3.4.23"]) as kvstored:
         etcd.start()
         kvstored.start()
         story = Story("etcd_diff", kvstored)
