@@ -19,7 +19,6 @@ namespace {
 using v2::AuthError;
 using v2::AuthRole;
 using v2::AuthUser;
-using v2::Error;
 using v2::Event;
 
 constexpr size_t kRightMax = 1000;
@@ -27,7 +26,7 @@ constexpr int kNotFound = 404;
 constexpr int kInternal = 500;
 
 std::array<unsigned char, 32> NewSecret() {
-  std::array<unsigned char, 32> secret;
+  std::array<unsigned char, 32> secret{};
   KEELSON_CHECK(RAND_bytes(secret.data(), static_cast<int>(secret.size())) == 1);
   return secret;
 }
