@@ -98,7 +98,8 @@ class FileSystem {
   virtual absl::Status Remove(const std::string& path) = 0;
 
   // Makes `path` and what is missing above it (mode 0700). OK if it exists.
-  // Each new folder's parent is synced.
+  // Each new folder's parent is synced, and that of `path` also if it is there already: who made
+  // it may have died before it was durable. A folder whose parent cannot be synced is removed.
   virtual absl::Status CreateDirectories(const std::string& path) = 0;
 
   // Names (not paths) in `path` without "." and "..", sorted.

@@ -213,14 +213,20 @@ class SystemFileSystem final : public FileSystem {
       const std::string prefix = path.substr(0, end);
       if (prefix == "/" || prefix.empty()) continue;
       if (::mkdir(prefix.c_str(), 0700) == 0) {
-        KEELSON_RETURN_IF_ERROR(SyncDirectory(ParentOf(prefix)));
-        continue;
+        absl::Status synced = SyncDirectory(ParentOf(prefix));
+        if (synced.ok()) continue;
+        (void)::rmdir(prefix.c_str());  // Who tries again is not to find it.
+        return synced;
       }
       // EROFS and EACCES may come before EEXIST is noticed; what counts is what is there.
       const int error = errno;
       struct stat info {};
       if (::stat(prefix.c_str(), &info) != 0) return ErrnoError(error, Call("mkdir", prefix));
       if (!S_ISDIR(info.st_mode)) return ErrnoError(ENOTDIR, Call("mkdir", prefix));
+      if (end < path.size()) continue;
+      // Whoever may not read the folder above has not made this one.
+      absl::Status synced = SyncDirectory(ParentOf(prefix));
+      if (!synced.ok() && !absl::IsPermissionDenied(synced)) return synced;
     }
     return absl::OkStatus();
   }

@@ -266,10 +266,19 @@ absl::Status SimFileSystem::CreateDirectories(const std::string& path) {
     if (place.node == nullptr) {
       KEELSON_RETURN_IF_ERROR(state_->Begin(SimOperation::kName, path, what));
       place.node = state_->Create(place, true);
+      absl::Status synced = state_->Begin(SimOperation::kSyncDirectory, path, what);
+      if (!synced.ok()) {
+        state_->Record(
+            {.entries = {{place.folder, place.name, nullptr}}, .node_id = place.node->id});
+        return synced;
+      }
+      state_->SyncNames(place.folder);
+    } else if (!place.node->folder) {
+      return ErrnoError(ENOTDIR, what);
+    } else if (&part == &parts.back()) {
       KEELSON_RETURN_IF_ERROR(state_->Begin(SimOperation::kSyncDirectory, path, what));
       state_->SyncNames(place.folder);
     }
-    if (!place.node->folder) return ErrnoError(ENOTDIR, what);
   }
   return absl::OkStatus();
 }
@@ -367,9 +376,7 @@ void SimFileSystem::CancelPowerCut() {
   state_->cut_armed = false;
 }
 
-bool SimFileSystem::power_is_cut() const {
-  return state_->power_cut;
-}
+bool SimFileSystem::power_is_cut() const { return state_->power_cut; }
 
 void SimFileSystem::FailNext(SimOperation operation, const std::string& path_part,
                              absl::Status error) {

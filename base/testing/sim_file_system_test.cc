@@ -393,6 +393,31 @@ TEST_CASE("One-shot faults hit the next call on a matching path, in order", "[si
   CHECK(fs.counters().injected_errors[static_cast<int>(SimOperation::kName)] == 2);
 }
 
+TEST_CASE("A folder that cannot be made durable is not there, and is when made again",
+          "[sim_fs][faults]") {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    SimFileSystem fs(Random(seed), {});
+    fs.FailNext(SimOperation::kSyncDirectory, "a");
+    CHECK_FALSE(fs.CreateDirectories("a").ok());
+    CHECK_FALSE(fs.Exists("a").value());
+    KEELSON_REQUIRE_OK(fs.CreateDirectories("a/b"));
+    fs.PowerLoss();
+    REQUIRE(fs.Exists("a/b").value());
+  }
+}
+
+TEST_CASE("A folder that somebody left behind is durable once it is asked for",
+          "[sim_fs][faults]") {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    SimFileSystem fs(Random(seed), {});
+    KEELSON_REQUIRE_OK(fs.CreateDirectories("a"));
+    KEELSON_REQUIRE_OK(fs.Rename("a", "b"));  // This is not durable.
+    KEELSON_REQUIRE_OK(fs.CreateDirectories("b"));
+    fs.PowerLoss();
+    REQUIRE(fs.Exists("b").value());
+  }
+}
+
 TEST_CASE("A failed write has written some prefix, in whole sectors", "[sim_fs][faults]") {
   constexpr size_t kBefore = 100;
   constexpr size_t kBytes = 3 * kSimSectorBytes;
