@@ -12,7 +12,9 @@
 //
 // Life of a proposal: Propose (any thread) -> loop batches what has gathered into one
 // step -> entries go to the append executor and, at the same time, to the peers -> a
-// quorum's syncs commit it -> StateMachine::Apply.
+// quorum's syncs commit it -> StateMachine::Apply. The commit index goes to the log with the next
+// entries or at the next tick, and to the peers at once, or, when many entries were committed
+// together, with those that follow within a millisecond.
 #ifndef KEELSON_RAFT_NODE_H_
 #define KEELSON_RAFT_NODE_H_
 
