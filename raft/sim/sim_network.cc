@@ -51,6 +51,13 @@ absl::Status CopySnapshot(SnapshotStore& from, SnapshotStore& to, Index index, T
 
 SimNetwork::SimNetwork(SimWorld& world) : world_(world), random_(world.Stream("network")) {}
 
+void SimNetwork::SetFaults(const Faults& faults) {
+  faults_ = faults;
+  if (faults_.burst > 0) return;
+  // One that began behind the stall of a disk would begin after its node has died, and go on.
+  for (auto& [ends, link] : links_) link.burst_until = {};
+}
+
 Transport& SimNetwork::Attach(NodeId node, const Endpoint& endpoint) {
   NodeState& state = nodes_[node];
   state.endpoint = endpoint;

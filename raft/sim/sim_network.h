@@ -76,7 +76,7 @@ class SimNetwork {
 
   explicit SimNetwork(SimWorld& world);
 
-  void SetFaults(const Faults& faults) { faults_ = faults; }
+  void SetFaults(const Faults& faults);
 
   // Connects a started node. The transport that it sends through; valid until Detach.
   Transport& Attach(NodeId node, const Endpoint& endpoint);
