@@ -176,7 +176,9 @@ TEST_CASE("A damaged snapshot that the log relies on is a loss of that group",
   options.node.keep_entries = 0;
   VirtualHosts hosts(options);
   Fill(hosts, 3);
-  // Host 3 misses what follows, and gets a snapshot of group 2.
+  // Host 3 misses what follows, which it does not lead, and gets a snapshot of group 2.
+  hosts.At(hosts.LeaderOf(2)).host->Group(2)->TransferLeadership(1);
+  hosts.RunUntil([&] { return hosts.LeaderOf(2) == 1; });
   hosts.network().Cut(3);
   for (int i = 0; i < 5; ++i) hosts.Propose(1, 2, "more");
   hosts.RunUntil([&] { return hosts.At(1).machines.at(2)->values().size() == 8; });
