@@ -13,7 +13,7 @@ constexpr uint64_t kSeeds = 5;
 #else
 constexpr uint64_t kSeeds = 60;
 #endif
-constexpr uint64_t kSeedsToFind = 60;
+constexpr uint64_t kSeedsToFind = 300;
 
 TEST_CASE("every promise holds in simulated clusters", "[kvstore][sim]") {
   SimCounts counts;
